@@ -1,0 +1,5 @@
+//! The shared core: knows no platform, speaks through [`chat`].
+
+pub mod chat;
+pub mod reels;
+pub mod text;

@@ -1,0 +1,177 @@
+//! The neutral vocabulary between the platforms and the core. Owns the words; never knows a platform.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{ChatId, MessageRef};
+
+/// One thing a person did: a message, a command, a button.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inbound {
+    /// The message itself, and the key by which a second delivery of it is recognised.
+    pub message: MessageRef,
+    pub author: Author,
+    /// What was written, without the mention of the bot. A command or a button is its text form
+    /// (`/reel https://…`, `/cancel 0192…`), whatever the platform made of it.
+    pub text: String,
+    /// Links that are not in the visible text: Telegram `text_link` entities, Discord embeds.
+    pub links: Vec<String>,
+    /// How many files came with it; the bot opens none of them.
+    pub attachments: u32,
+    /// The message this one answers, if any.
+    pub reply_to: Option<MessageRef>,
+    pub addressed: Addressed,
+    /// A message that is already on screen for the answer ("thinking…"): the first output edits it
+    /// instead of sending a new one.
+    pub placeholder: Option<MessageRef>,
+    /// A command or a button: complete in itself, never merged with what came before or after.
+    pub atomic: bool,
+    pub at: Timestamp,
+}
+
+/// Who wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// The platform's id of the account.
+    pub account: String,
+    /// The display name, for the model and the people in the chat; never logged.
+    pub name: String,
+}
+
+/// Whether the bot was meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Addressed {
+    /// A direct message, a command, a button.
+    Direct,
+    /// A mention, a reply to the bot, or a thread it takes part in.
+    Mentioned,
+    /// Said in a place where the bot listens, to somebody else: only a reel link matters there.
+    Overheard,
+}
+
+/// Something the bot says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    /// Markdown.
+    pub text: String,
+    pub buttons: Vec<Button>,
+    /// Shown to the asker alone where the platform can do that.
+    pub private: bool,
+}
+
+impl Body {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// A button under a message. Pressing it arrives as an [`Inbound`] whose text is `command`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Button {
+    pub label: String,
+    /// A command in its text form, at most 64 bytes (Telegram's `callback_data`).
+    pub command: String,
+}
+
+/// One message ready for a platform: at most the platform's limit long, in its own markup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    /// In the platform's markup ([`Markup`]).
+    pub markup: String,
+    /// The same text for when the platform cannot parse the markup.
+    pub plain: String,
+    /// A file to attach instead of an endless row of messages: name and UTF-8 content.
+    pub file: Option<(String, String)>,
+    pub buttons: Vec<Button>,
+    pub private: bool,
+}
+
+/// Where a new message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub chat: ChatId,
+    /// Shown as the message it answers; it may be gone.
+    pub reply_to: Option<MessageRef>,
+}
+
+/// What a platform shows and allows in one chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessengerRules {
+    pub unit: LengthUnit,
+    /// The longest text of one message, in `unit`.
+    pub limit: usize,
+    pub markup: Markup,
+    /// The shortest time between two edits of one message that only show progress.
+    pub edit_interval: Duration,
+    /// How old a message may be and still be edited; `None` if that does not matter.
+    pub editable_for: Option<Duration>,
+    /// Whether a repeated send with the same nonce is recognised by the platform.
+    pub dedupes_sends: bool,
+    /// Sends and edits that the whole bot may make in a second on this platform.
+    pub per_second: u32,
+}
+
+/// How a platform counts the length of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LengthUnit {
+    /// UTF-16 code units (Telegram).
+    Utf16,
+    /// Unicode scalar values (Discord, console).
+    Chars,
+}
+
+/// What a platform makes of formatting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Markup {
+    /// Telegram's HTML subset.
+    Html,
+    /// Discord's Markdown.
+    Discord,
+    /// Markdown as it is.
+    Markdown,
+}
+
+/// What a platform can do for the core.
+#[async_trait]
+pub trait Messenger: Send + Sync {
+    fn rules(&self, chat: &ChatId) -> MessengerRules;
+
+    /// Sends one new message. `nonce` (at most 25 ASCII characters) names the send, so that a platform
+    /// that can do so recognises a repeat. With `plain` the text goes without formatting.
+    async fn send(&self, to: &Destination, piece: &Piece, plain: bool, nonce: &str) -> Result<MessageRef, SendError>;
+
+    /// Replaces the text and buttons of a message of the bot's own.
+    async fn edit(&self, message: &MessageRef, piece: &Piece, plain: bool) -> Result<(), SendError>;
+
+    /// Shows for some seconds that the bot is at work.
+    async fn typing(&self, chat: &ChatId) -> Result<(), SendError>;
+}
+
+/// Why a send or an edit did not work: one variant for each way of going on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The message or its chat is no longer there (or an interaction token has run out): send anew.
+    #[error("the message is gone")]
+    Gone,
+    /// The bot may not write there (blocked, kicked, no permission): stop writing there.
+    #[error("the bot may not write there")]
+    Forbidden,
+    /// Wait, for the whole chat.
+    #[error("rate limited for {} ms", retry_after.as_millis())]
+    RateLimited { retry_after: Duration },
+    /// The platform does not understand the markup: the same text as plain.
+    #[error("the markup was not understood")]
+    Unparsable,
+    /// An edit that changes nothing: as good as done.
+    #[error("nothing to change")]
+    NotModified,
+    /// No answer: it may have been delivered. Repeat with the same nonce.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// Refused for good, or failed in a way that says it was not delivered.
+    #[error("failed: {0}")]
+    Failed(String),
+}

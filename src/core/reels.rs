@@ -1,0 +1,4 @@
+//! Reels: from a link to a coached answer.
+
+pub mod link;
+pub mod pipeline;

@@ -1,0 +1,14 @@
+//! reelcoach: a coach for creators on Discord and Telegram, with one shared core.
+#![forbid(unsafe_code)]
+
+// ground
+pub mod clock;
+pub mod ids;
+// outside world
+pub mod upstream;
+// the shared core
+pub mod core;
+// the edges
+pub mod platforms;
+// put together
+pub mod sandbox;
