@@ -3,8 +3,10 @@
 
 // ground
 pub mod clock;
+pub mod config;
 pub mod ids;
 // outside world
+pub mod store;
 pub mod upstream;
 // the shared core
 pub mod core;

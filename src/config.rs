@@ -1,0 +1,538 @@
+//! Configuration: every variable once, with its default, its meaning and how it is read. The one place that
+//! reads the environment. All faults are found together, each with the variable's name and how to mend it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+mod variables;
+
+pub use variables::{Section, VARIABLES, Variable, example};
+
+/// Everything that can be set. The meaning of each field stands with its variable in [`VARIABLES`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub database_url: String,
+    pub database_connections: u32,
+    pub http_addr: SocketAddr,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub shutdown: Duration,
+    pub admin_ids: BTreeSet<String>,
+    pub discord: DiscordConfig,
+    pub telegram: TelegramConfig,
+    pub openai: OpenAiConfig,
+    pub coach: CoachConfig,
+    pub apify: ApifyConfig,
+    pub gemini: GeminiConfig,
+    pub n8n: N8nConfig,
+    pub reels: ReelConfig,
+    pub sandbox_speed: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug)]
+pub struct DiscordConfig {
+    pub token: Option<SecretString>,
+    pub api_url: Option<Url>,
+    pub message_content: bool,
+    pub guild: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TelegramConfig {
+    pub token: Option<SecretString>,
+    pub api_url: Option<Url>,
+    /// Where Telegram sends updates, and the secret it names itself with; polling without.
+    pub webhook: Option<(Url, SecretString)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct OpenAiConfig {
+    pub key: Option<SecretString>,
+    pub base_url: Url,
+}
+
+#[derive(Clone, Debug)]
+pub struct CoachConfig {
+    pub model: String,
+    pub effort: Option<String>,
+    pub economy_model: String,
+    pub economy_effort: Option<String>,
+    pub max_output_tokens: u32,
+    pub prompt_file: Option<PathBuf>,
+    pub max_turns: u32,
+    pub merge_window: Duration,
+    pub history_chars: usize,
+    pub overheard_reels: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ApifyConfig {
+    pub token: Option<SecretString>,
+    pub base_url: Url,
+    pub actor: String,
+    pub max_charge_micro_usd: i64,
+    pub estimate_micro_usd: i64,
+    pub deadline: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct GeminiConfig {
+    pub key: Option<SecretString>,
+    pub base_url: Url,
+    pub model: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct N8nConfig {
+    pub webhooks: Vec<Url>,
+    pub secret: Option<SecretString>,
+    pub deadline: Duration,
+    pub estimate_micro_usd: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct ReelConfig {
+    pub lanes: u32,
+    pub interval: Duration,
+    pub waiting_per_person: u32,
+    pub waiting: u32,
+    pub cache: Duration,
+    pub max_length: Duration,
+    pub max_bytes: u64,
+    pub media_origins: Vec<String>,
+    pub instagram_url: Url,
+    pub mirrors: Vec<String>,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable.
+    pub name: &'static str,
+    /// What is wrong, without the value of a secret.
+    pub problem: String,
+    pub mend: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. {}.", self.name, self.problem, self.mend)
+    }
+}
+
+/// The variables as they are set: the process's environment over the `.env` file. No `set_var`: the process's
+/// own environment stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Reads `file` if it is there, and the process's environment over it.
+    ///
+    /// # Errors
+    /// A sentence naming the line when the file cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn read(file: &Path) -> Result<Environment, String> {
+        let mut set = BTreeMap::new();
+        if file.exists() {
+            let lines = dotenvy::from_path_iter(file).map_err(|_| format!("{} cannot be read", file.display()))?;
+            for line in lines {
+                let (name, value) = line.map_err(|error| match error {
+                    // The line itself may hold a secret.
+                    dotenvy::Error::LineParse(_, at) => {
+                        format!("{}: a line cannot be read (near its character {at}): write NAME=value", file.display())
+                    }
+                    _ => format!("{} cannot be read", file.display()),
+                })?;
+                set.insert(name, value);
+            }
+        }
+        set.extend(std::env::vars());
+        Ok(Environment(set))
+    }
+
+    /// Sets a variable over everything else.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.0.insert(name.to_owned(), value.into());
+    }
+
+    /// A variable's value; empty counts as not set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl Config {
+    /// Reads everything. With faults, the configuration holds defaults in their place and must not be used.
+    pub fn read(environment: &Environment) -> (Config, Vec<Fault>) {
+        let mut r = Reader { environment, faults: Vec::new() };
+        let telegram_webhook = r.url("TELEGRAM_WEBHOOK_URL");
+        let telegram_secret = r.secret("TELEGRAM_WEBHOOK_SECRET");
+        let webhook = match (telegram_webhook, telegram_secret) {
+            (Some(url), Some(secret)) => {
+                if url.scheme() != "https" {
+                    r.fault(
+                        "TELEGRAM_WEBHOOK_URL",
+                        "Telegram only calls https addresses",
+                        "Give the https address of this bot",
+                    );
+                }
+                Some((url, secret))
+            }
+            (Some(_), None) => {
+                r.fault(
+                    "TELEGRAM_WEBHOOK_SECRET",
+                    "not set although TELEGRAM_WEBHOOK_URL is",
+                    "Set it to a random text of A-Z a-z 0-9 _ -",
+                );
+                None
+            }
+            (None, _) => None,
+        };
+        if let Some(secret) = environment.get("TELEGRAM_WEBHOOK_SECRET")
+            && (secret.len() > 256 || !secret.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'))
+        {
+            r.fault(
+                "TELEGRAM_WEBHOOK_SECRET",
+                "has characters that Telegram refuses",
+                "Use 1 to 256 of A-Z a-z 0-9 _ -",
+            );
+        }
+        let config = Config {
+            database_url: r.text("DATABASE_URL"),
+            database_connections: r.number("DATABASE_CONNECTIONS", 2..=200),
+            http_addr: r
+                .parsed("HTTP_ADDR", "Give an address and port such as 127.0.0.1:8080")
+                .unwrap_or(([127, 0, 0, 1], 8080).into()),
+            log: r.text("LOG"),
+            log_format: match r.word("LOG_FORMAT", &["text", "json"]) {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
+            shutdown: Duration::from_secs(r.number("SHUTDOWN_SECONDS", 1..=600)),
+            admin_ids: r.admins("ADMIN_IDS"),
+            discord: DiscordConfig {
+                token: r.secret("DISCORD_TOKEN"),
+                api_url: r.url("DISCORD_API_URL"),
+                message_content: r.switch("DISCORD_MESSAGE_CONTENT"),
+                guild: r.optional("DISCORD_GUILD_ID", "Give the server's number, or leave it empty"),
+            },
+            telegram: TelegramConfig { token: r.secret("TELEGRAM_TOKEN"), api_url: r.url("TELEGRAM_API_URL"), webhook },
+            openai: OpenAiConfig { key: r.secret("OPENAI_API_KEY"), base_url: r.required_url("OPENAI_BASE_URL") },
+            coach: CoachConfig {
+                model: r.text("COACH_MODEL"),
+                effort: r.maybe("COACH_EFFORT"),
+                economy_model: r.text("ECONOMY_MODEL"),
+                economy_effort: r.maybe("ECONOMY_EFFORT"),
+                max_output_tokens: r.number("COACH_MAX_OUTPUT_TOKENS", 256..=128_000),
+                prompt_file: r.maybe("COACH_PROMPT_FILE").map(PathBuf::from),
+                max_turns: r.number("MAX_TURNS", 1..=100_000),
+                merge_window: Duration::from_millis(r.number("MERGE_WINDOW_MS", 0..=10_000)),
+                history_chars: r.number("HISTORY_CHARS", 2_000..=1_000_000),
+                overheard_reels: r.switch("OVERHEARD_REELS"),
+            },
+            apify: ApifyConfig {
+                token: r.secret("APIFY_TOKEN"),
+                base_url: r.required_url("APIFY_BASE_URL"),
+                actor: r.text("APIFY_ACTOR"),
+                max_charge_micro_usd: r.dollars("APIFY_MAX_CHARGE_USD"),
+                estimate_micro_usd: r.dollars("APIFY_ESTIMATE_USD"),
+                deadline: Duration::from_secs(r.number("APIFY_DEADLINE_SECONDS", 90..=3600)),
+            },
+            gemini: GeminiConfig {
+                key: r.secret("GEMINI_API_KEY"),
+                base_url: r.required_url("GEMINI_BASE_URL"),
+                model: r.text("GEMINI_MODEL"),
+            },
+            n8n: N8nConfig {
+                webhooks: r.webhooks("N8N_WEBHOOK_URLS"),
+                secret: r.secret("N8N_SECRET"),
+                deadline: Duration::from_secs(r.number("N8N_DEADLINE_SECONDS", 10..=3600)),
+                estimate_micro_usd: r.dollars("N8N_ESTIMATE_USD"),
+            },
+            reels: ReelConfig {
+                lanes: r.number("REEL_LANES", 0..=32),
+                interval: Duration::from_secs(r.number("REEL_INTERVAL_SECONDS", 0..=3600)),
+                waiting_per_person: r.number("REEL_WAITING_PER_PERSON", 1..=100),
+                waiting: r.number("REEL_WAITING", 1..=100_000),
+                cache: Duration::from_secs(86_400 * r.number::<u64>("REEL_CACHE_DAYS", 0..=3650)),
+                max_length: Duration::from_secs(60 * r.number::<u64>("REEL_MAX_MINUTES", 1..=180)),
+                max_bytes: 1_000_000 * r.number::<u64>("REEL_MAX_MB", 1..=2000),
+                media_origins: r.list("MEDIA_ORIGINS"),
+                instagram_url: r.required_url("INSTAGRAM_URL"),
+                mirrors: r.list("INSTAGRAM_MIRRORS"),
+            },
+            sandbox_speed: r.speed("SANDBOX_SPEED"),
+        };
+        if config.n8n.secret.is_none() && !config.n8n.webhooks.is_empty() {
+            r.fault(
+                "N8N_SECRET",
+                "not set although N8N_WEBHOOK_URLS is",
+                "Set it to the value of the webhook's header X-Reel-Secret",
+            );
+        }
+        if config.reels.lanes == 0 && config.n8n.webhooks.is_empty() {
+            r.fault("REEL_LANES", "0 and no N8N_WEBHOOK_URLS: no reel could ever be read", "Set it to 1 or more");
+        }
+        (config, r.faults)
+    }
+}
+
+struct Reader<'a> {
+    environment: &'a Environment,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, name: &'static str, problem: impl Into<String>, mend: impl Into<String>) {
+        self.faults.push(Fault { name, problem: problem.into(), mend: mend.into() });
+    }
+
+    /// The value or the default of a variable, which must be in the table.
+    fn raw(&self, name: &'static str) -> Option<String> {
+        let default = VARIABLES.iter().find(|v| v.name == name).map(|v| v.default).unwrap_or_default();
+        self.environment.get(name).or(Some(default).filter(|d| !d.is_empty())).map(str::to_owned)
+    }
+
+    fn text(&self, name: &'static str) -> String {
+        self.raw(name).unwrap_or_default()
+    }
+
+    fn maybe(&self, name: &'static str) -> Option<String> {
+        self.raw(name)
+    }
+
+    fn secret(&self, name: &'static str) -> Option<SecretString> {
+        self.raw(name).map(SecretString::from)
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &'static str, mend: &str) -> Option<T> {
+        let text = self.raw(name)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(_) => {
+                self.fault(name, format!("“{}” is not understood", shorten(&text)), mend);
+                None
+            }
+        }
+    }
+
+    fn optional<T: FromStr>(&mut self, name: &'static str, mend: &str) -> Option<T> {
+        self.parsed(name, mend)
+    }
+
+    fn number<T: FromStr + PartialOrd + Copy + fmt::Display>(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<T>,
+    ) -> T {
+        let mend = format!("Give a whole number from {} to {}", range.start(), range.end());
+        match self.parsed::<T>(name, &mend) {
+            Some(value) if range.contains(&value) => value,
+            Some(value) => {
+                self.fault(name, format!("{value} is out of range"), mend);
+                *range.start()
+            }
+            None => *range.start(),
+        }
+    }
+
+    fn switch(&mut self, name: &'static str) -> bool {
+        self.word(name, &["false", "true"]) == "true"
+    }
+
+    fn word(&mut self, name: &'static str, words: &[&'static str]) -> &'static str {
+        let text = self.text(name).to_lowercase();
+        match words.iter().find(|word| **word == text) {
+            Some(word) => word,
+            None => {
+                self.fault(
+                    name,
+                    format!("“{}” is not understood", shorten(&text)),
+                    format!("Give one of: {}", words.join(", ")),
+                );
+                words.first().copied().unwrap_or_default()
+            }
+        }
+    }
+
+    fn url(&mut self, name: &'static str) -> Option<Url> {
+        let url: Url = self.parsed(name, "Give a full address such as https://example.org")?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            self.fault(name, "is not an http or https address", "Give a full address such as https://example.org");
+            return None;
+        }
+        Some(url)
+    }
+
+    fn required_url(&mut self, name: &'static str) -> Url {
+        let default = VARIABLES.iter().find(|v| v.name == name).map(|v| v.default).unwrap_or_default();
+        match self.url(name) {
+            Some(url) => url,
+            // The default is an address: the table's test says so.
+            None => Url::parse(default).unwrap_or_else(|_| unreachable!("{name} has no valid default")),
+        }
+    }
+
+    fn list(&self, name: &'static str) -> Vec<String> {
+        self.text(name).split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+    }
+
+    fn webhooks(&mut self, name: &'static str) -> Vec<Url> {
+        let mut urls = Vec::new();
+        for text in self.list(name) {
+            match Url::parse(&text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") => urls.push(url),
+                _ => self.fault(
+                    name,
+                    "one of its addresses is not understood",
+                    "Give full addresses, separated by commas",
+                ),
+            }
+        }
+        if urls.len() > 5 {
+            self.fault(name, format!("{} addresses", urls.len()), "Give at most 5");
+        }
+        if urls.iter().any(|url| url.path().contains("/webhook-test/")) {
+            self.fault(
+                name,
+                "is a test address, which n8n forgets after one call",
+                "Give the workflow's Production URL (/webhook/…)",
+            );
+        }
+        urls
+    }
+
+    fn admins(&mut self, name: &'static str) -> BTreeSet<String> {
+        let ids: BTreeSet<String> = self.list(name).into_iter().collect();
+        if ids.iter().any(|id| !matches!(id.split_once(':'), Some(("discord" | "telegram" | "console", account)) if !account.is_empty())) {
+            self.fault(name, "one of its entries is not understood", "Give platform:id, such as discord:80351110224678912,telegram:42");
+        }
+        ids
+    }
+
+    /// Dollars as micro-dollars.
+    fn dollars(&mut self, name: &'static str) -> i64 {
+        let mend = "Give US dollars above 0 and up to 100, such as 0.02";
+        match self.parsed::<f64>(name, mend) {
+            Some(usd) if usd > 0.0 && usd <= 100.0 => (usd * 1e6).round() as i64,
+            Some(usd) => {
+                self.fault(name, format!("{usd} is out of range"), mend);
+                1
+            }
+            None => 1,
+        }
+    }
+
+    fn speed(&mut self, name: &'static str) -> f64 {
+        let mend = "Give a factor from 0.01 (slow) to 1000 (at once), such as 1";
+        match self.parsed::<f64>(name, mend) {
+            Some(speed) if (0.01..=1000.0).contains(&speed) => speed,
+            Some(_) => {
+                self.fault(name, "out of range", mend);
+                1.0
+            }
+            None => 1.0,
+        }
+    }
+}
+
+/// Enough of a wrong value to recognise it by.
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(24).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> (Config, Vec<Fault>) {
+        Config::read(&pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn nothing_set_is_a_valid_configuration() {
+        let (config, faults) = read(&[]);
+        assert_eq!(faults, []);
+        assert_eq!(config.coach.model, "gpt-6.1-sol");
+        assert_eq!(config.reels.interval, Duration::from_secs(30));
+        assert_eq!(config.reels.cache, Duration::from_secs(30 * 86_400));
+        assert!(config.discord.token.is_none());
+    }
+
+    #[test]
+    fn every_fault_is_reported_with_its_name_and_mend() {
+        let (_, faults) = read(&[
+            ("REEL_LANES", "two"),
+            ("REEL_INTERVAL_SECONDS", "-1"),
+            ("OPENAI_BASE_URL", "not an address"),
+            ("LOG_FORMAT", "xml"),
+            ("ADMIN_IDS", "80351110224678912"),
+            ("N8N_WEBHOOK_URLS", "https://n8n.example/webhook-test/reel"),
+            ("TELEGRAM_WEBHOOK_URL", "https://bot.example/hook"),
+            ("APIFY_MAX_CHARGE_USD", "0"),
+            ("SANDBOX_SPEED", "fast"),
+        ]);
+        let names: BTreeSet<&str> = faults.iter().map(|fault| fault.name).collect();
+        let wanted = [
+            "ADMIN_IDS",
+            "APIFY_MAX_CHARGE_USD",
+            "LOG_FORMAT",
+            "N8N_SECRET",
+            "N8N_WEBHOOK_URLS",
+            "OPENAI_BASE_URL",
+            "REEL_INTERVAL_SECONDS",
+            "REEL_LANES",
+            "SANDBOX_SPEED",
+            "TELEGRAM_WEBHOOK_SECRET",
+        ];
+        assert_eq!(names, BTreeSet::from(wanted));
+        assert!(faults.iter().all(|fault| !fault.mend.is_empty()));
+    }
+
+    #[test]
+    fn every_variable_of_the_table_is_read_and_no_other() {
+        let source = include_str!("config.rs");
+        let body = &source[source.find("pub fn read(environment").unwrap()..source.find("struct Reader").unwrap()];
+        let read: BTreeSet<&str> = body
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .filter(|word| {
+                word.len() > 2 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+            })
+            .collect();
+        let table: BTreeSet<&str> = VARIABLES.iter().map(|v| v.name).collect();
+        assert_eq!(read, table);
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let (config, _) = read(&[("OPENAI_API_KEY", "sk-very-secret"), ("DISCORD_TOKEN", "also-secret")]);
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("secret\"") && !shown.contains("sk-very"), "{shown}");
+    }
+}

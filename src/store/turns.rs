@@ -1,0 +1,459 @@
+//! The inbox and the turns: what people did, and the answers owed for it.
+//!
+//! At most one turn of a person and chat is due at a time: the oldest open one. A later one sleeps
+//! (`due_at` = never) until the one before it closes.
+
+use std::time::Duration;
+
+use sqlx::FromRow;
+
+use crate::clock::Timestamp;
+use crate::ids::{ChatId, ConversationId, InstanceId, MessageRef, PersonId, SubscriptionId, TurnId};
+
+use super::{Result, Store, StoreError, exclusive, read, write};
+
+/// Something a person did, on its way into the inbox.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    pub message: &'a MessageRef,
+    pub person: PersonId,
+    /// The inbound event as JSON; opaque here.
+    pub payload: &'a str,
+    /// Id, in the same chat, of a message that is already on screen for the answer.
+    pub placeholder: Option<&'a str>,
+    /// Complete in itself: joins no turn, and none joins it.
+    pub atomic: bool,
+    /// How long further messages of the same person and chat join this one.
+    pub merge_window: Duration,
+    pub at: Timestamp,
+}
+
+/// What became of an arrival. In each case its row is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It was there already.
+    Duplicate,
+    /// It belongs to a turn that has not said anything yet.
+    Joined,
+    New,
+}
+
+/// What a turn answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnKind {
+    /// Messages.
+    Talk,
+    /// A reel whose result is known now.
+    Reel(SubscriptionId),
+}
+
+/// A turn under lease. Every change names the lease (instance and attempt) and fails once it is lost.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub id: TurnId,
+    pub kind: TurnKind,
+    pub person: PersonId,
+    pub chat: ChatId,
+    pub reply_to: Option<String>,
+    pub placeholder: Option<String>,
+    pub merge_until: Timestamp,
+    /// How many messages it was made of when it was claimed.
+    pub inputs: i64,
+    /// Output had begun under an earlier attempt.
+    pub sealed: bool,
+    /// 1 for the first worker that takes it.
+    pub attempt: i64,
+    pub leased_by: InstanceId,
+    /// Ids of the messages that show the answer so far.
+    pub shown: Vec<String>,
+    /// The answer as JSON, when it is known and only its delivery is owed.
+    pub answer: Option<String>,
+    pub created_at: Timestamp,
+}
+
+/// Whether a turn may begin to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealed {
+    Yes,
+    /// More messages have joined; answer them all.
+    Grown {
+        inputs: i64,
+        merge_until: Timestamp,
+    },
+    /// Somebody else has the turn.
+    Lost,
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Answered,
+    /// Its answer stands elsewhere (a board), or none is owed.
+    Silent,
+    /// The chat does not take messages from the bot any more.
+    Undeliverable,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Silent => "silent",
+            Outcome::Undeliverable => "undeliverable",
+        }
+    }
+}
+
+/// A line of a conversation's memory.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    pub role: super::chats::Role,
+    pub content: String,
+}
+
+#[derive(FromRow)]
+struct TurnRow {
+    id: String,
+    kind: String,
+    person_id: String,
+    chat: String,
+    subscription_id: Option<String>,
+    reply_to: Option<String>,
+    placeholder: Option<String>,
+    merge_until: i64,
+    inputs: i64,
+    sealed: bool,
+    attempt: i64,
+    shown: String,
+    answer: Option<String>,
+    created_at: i64,
+}
+
+impl TurnRow {
+    fn turn(self, leased_by: InstanceId) -> Result<Turn> {
+        let kind = match (self.kind.as_str(), self.subscription_id) {
+            ("talk", None) => TurnKind::Talk,
+            ("reel", Some(subscription)) => TurnKind::Reel(subscription.parse()?),
+            _ => return Err(StoreError::Corrupt("turns.kind")),
+        };
+        Ok(Turn {
+            id: self.id.parse()?,
+            kind,
+            person: self.person_id.parse()?,
+            chat: self.chat.parse()?,
+            reply_to: self.reply_to,
+            placeholder: self.placeholder,
+            merge_until: Timestamp(self.merge_until),
+            inputs: self.inputs,
+            sealed: self.sealed,
+            attempt: self.attempt,
+            leased_by,
+            shown: serde_json::from_str(&self.shown).map_err(|_| StoreError::Corrupt("turns.shown"))?,
+            answer: self.answer,
+            created_at: Timestamp(self.created_at),
+        })
+    }
+}
+
+/// However many messages keep coming, a turn waits no longer than this many merge windows.
+const MERGE_WINDOWS: u32 = 5;
+
+impl Store {
+    /// Commits an arrival to the inbox and to a turn.
+    pub async fn receive(&self, arrival: Arrival<'_>) -> Result<Received> {
+        let chat = arrival.message.chat.to_string();
+        let person = arrival.person.to_string();
+        let received: Result<Received> = exclusive!(&self.db, [talk_lock(arrival.person, &arrival.message.chat)], tx => {
+            let known: Option<(String,)> = sqlx::query_as("SELECT turn_id FROM inbox WHERE chat = $1 AND message = $2")
+                .bind(&chat)
+                .bind(&arrival.message.id)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if known.is_some() {
+                return Ok(Received::Duplicate);
+            }
+            let newest: Option<(String,)> = sqlx::query_as(
+                    "SELECT id FROM turns WHERE person_id = $1 AND chat = $2 AND state <> 'closed' ORDER BY id DESC LIMIT 1")
+                .bind(&person)
+                .bind(&chat)
+                .fetch_optional(&mut *tx)
+                .await?;
+            let merge_until = if arrival.atomic { arrival.at } else { arrival.at + arrival.merge_window };
+            let mut joined = None;
+            if let Some((turn,)) = &newest
+                && !arrival.atomic
+            {
+                let grown = sqlx::query(
+                        "UPDATE turns SET inputs = inputs + 1, merge_until = $1 \
+                         WHERE id = $2 AND state = 'open' AND kind = 'talk' AND NOT sealed AND merge_until > $3 AND created_at > $4")
+                    .bind(merge_until.0)
+                    .bind(turn)
+                    .bind(arrival.at.0)
+                    .bind((arrival.at - arrival.merge_window * MERGE_WINDOWS).0)
+                    .execute(&mut *tx)
+                    .await?;
+                if grown.rows_affected() == 1 {
+                    joined = Some(turn.clone());
+                }
+            }
+            let outcome = if joined.is_some() { Received::Joined } else { Received::New };
+            let turn = match joined {
+                Some(turn) => turn,
+                None => {
+                    let turn = TurnId::new().to_string();
+                    sqlx::query(
+                            "INSERT INTO turns (id, kind, state, person_id, chat, reply_to, placeholder, merge_until, inputs, \
+                             sealed, due_at, attempt, shown, created_at) \
+                             VALUES ($1, 'talk', 'open', $2, $3, $4, $5, $6, 1, FALSE, $7, 0, '[]', $8)")
+                        .bind(&turn)
+                        .bind(&person)
+                        .bind(&chat)
+                        .bind(&arrival.message.id)
+                        .bind(arrival.placeholder)
+                        .bind(merge_until.0)
+                        .bind(if newest.is_some() { Timestamp::NEVER.0 } else { arrival.at.0 })
+                        .bind(arrival.at.0)
+                        .execute(&mut *tx)
+                        .await?;
+                    turn
+                }
+            };
+            sqlx::query("INSERT INTO inbox (chat, message, turn_id, payload, received_at) VALUES ($1, $2, $3, $4, $5)")
+                .bind(&chat)
+                .bind(&arrival.message.id)
+                .bind(&turn)
+                .bind(arrival.payload)
+                .bind(arrival.at.0)
+                .execute(&mut *tx)
+                .await?;
+            // A command has no message that a later reading of the chat could start from.
+            let last_message = (!arrival.atomic).then_some(&arrival.message.id);
+            sqlx::query(
+                    "INSERT INTO chats (id, platform, last_message, last_at, spoken) VALUES ($1, $2, $3, $4, FALSE) \
+                     ON CONFLICT (id) DO UPDATE SET last_message = COALESCE(excluded.last_message, chats.last_message), \
+                     last_at = excluded.last_at")
+                .bind(&chat)
+                .bind(arrival.message.chat.platform.name())
+                .bind(last_message)
+                .bind(arrival.at.0)
+                .execute(&mut *tx)
+                .await?;
+            Ok(outcome)
+        });
+        let received = received?;
+        if received == Received::New {
+            self.turns_changed();
+        }
+        Ok(received)
+    }
+
+    /// Takes up to `limit` due turns under lease for `lease`.
+    pub async fn claim_turns(&self, who: InstanceId, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Turn>> {
+        let rows: Vec<TurnRow> = write!(&self.db, pool => sqlx::query_as(
+                "UPDATE turns SET leased_by = $1, due_at = $2, attempt = attempt + 1 \
+                 WHERE id IN (SELECT id FROM turns WHERE state <> 'closed' AND due_at <= $3 ORDER BY due_at, id LIMIT $4) \
+                 AND due_at <= $3 \
+                 RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, sealed, \
+                 attempt, shown, answer, created_at")
+            .bind(who.to_string())
+            .bind((now + lease).0)
+            .bind(now.0)
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await)?;
+        rows.into_iter().map(|row| row.turn(who)).collect()
+    }
+
+    /// Extends the lease; `false` once it is lost.
+    pub async fn renew_turn(&self, turn: &Turn, until: Timestamp) -> Result<bool> {
+        let changed = write!(&self.db, pool => sqlx::query(
+                "UPDATE turns SET due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
+            .bind(until.0)
+            .bind(turn.id.to_string())
+            .bind(turn.leased_by.to_string())
+            .bind(turn.attempt)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
+    /// What the turn's messages were, oldest first.
+    pub async fn turn_inputs(&self, turn: TurnId) -> Result<Vec<String>> {
+        let rows: Vec<(String,)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT payload FROM inbox WHERE turn_id = $1 ORDER BY received_at, LENGTH(message), message")
+            .bind(turn.to_string())
+            .fetch_all(pool)
+            .await)?;
+        Ok(rows.into_iter().map(|(payload,)| payload).collect())
+    }
+
+    /// Output begins: from here on nothing joins the turn. Refused if it has more than `inputs` messages.
+    pub async fn seal_turn(&self, turn: &Turn, inputs: i64) -> Result<Sealed> {
+        let row: Option<(i64, i64, bool)> = write!(&self.db, pool => sqlx::query_as(
+                "UPDATE turns SET sealed = (sealed OR inputs = $1) WHERE id = $2 AND leased_by = $3 AND attempt = $4 \
+                 RETURNING inputs, merge_until, sealed")
+            .bind(inputs)
+            .bind(turn.id.to_string())
+            .bind(turn.leased_by.to_string())
+            .bind(turn.attempt)
+            .fetch_optional(pool)
+            .await)?;
+        Ok(match row {
+            None => Sealed::Lost,
+            Some((_, _, true)) => Sealed::Yes,
+            Some((inputs, merge_until, false)) => Sealed::Grown { inputs, merge_until: Timestamp(merge_until) },
+        })
+    }
+
+    /// Notes which messages show the answer so far; `false` once the lease is lost.
+    pub async fn show_turn(&self, turn: &Turn, shown: &[String]) -> Result<bool> {
+        let changed = write!(&self.db, pool => sqlx::query(
+                "UPDATE turns SET shown = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
+            .bind(json(shown))
+            .bind(turn.id.to_string())
+            .bind(turn.leased_by.to_string())
+            .bind(turn.attempt)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
+    /// The answer is known: from here on only its delivery is owed. Its lines enter the memory in the same
+    /// transaction. `false` once the lease is lost.
+    pub async fn answer_turn(
+        &self,
+        turn: &Turn,
+        answer: &str,
+        memory: Option<(ConversationId, &[NewMessage])>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
+            let changed = sqlx::query(
+                    "UPDATE turns SET state = 'answered', sealed = TRUE, answer = $1 \
+                     WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'open'")
+                .bind(answer)
+                .bind(turn.id.to_string())
+                .bind(turn.leased_by.to_string())
+                .bind(turn.attempt)
+                .execute(&mut *tx)
+                .await?;
+            if changed.rows_affected() == 0 {
+                return Ok(false);
+            }
+            if let Some((conversation, lines)) = memory {
+                for line in lines {
+                    sqlx::query(
+                            "INSERT INTO messages (id, conversation_id, turn_id, role, content, at) VALUES ($1, $2, $3, $4, $5, $6)")
+                        .bind(TurnId::new().to_string())
+                        .bind(conversation.to_string())
+                        .bind(turn.id.to_string())
+                        .bind(line.role.name())
+                        .bind(&line.content)
+                        .bind(now.0)
+                        .execute(&mut *tx)
+                        .await?;
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// Ends a turn and wakes the next one of the same person and chat. `false` once the lease is lost.
+    pub async fn close_turn(&self, turn: &Turn, outcome: Outcome, now: Timestamp) -> Result<bool> {
+        let closed: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
+            let changed = sqlx::query(
+                    "UPDATE turns SET state = 'closed', outcome = $1, closed_at = $2, answer = NULL, leased_by = NULL \
+                     WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state <> 'closed'")
+                .bind(outcome.name())
+                .bind(now.0)
+                .bind(turn.id.to_string())
+                .bind(turn.leased_by.to_string())
+                .bind(turn.attempt)
+                .execute(&mut *tx)
+                .await?;
+            if changed.rows_affected() == 0 {
+                return Ok((false, false));
+            }
+            sqlx::query("UPDATE inbox SET payload = '' WHERE turn_id = $1")
+                .bind(turn.id.to_string())
+                .execute(&mut *tx)
+                .await?;
+            if let TurnKind::Reel(subscription) = turn.kind {
+                sqlx::query("UPDATE subscriptions SET state = 'answered' WHERE id = $1 AND state = 'answering'")
+                    .bind(subscription.to_string())
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            if outcome != Outcome::Undeliverable {
+                sqlx::query("UPDATE chats SET spoken = TRUE WHERE id = $1 AND NOT spoken")
+                    .bind(turn.chat.to_string())
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            let woken = sqlx::query(
+                    "UPDATE turns SET due_at = $1 WHERE due_at = $2 AND id = (SELECT id FROM turns \
+                     WHERE person_id = $3 AND chat = $4 AND state <> 'closed' ORDER BY id LIMIT 1)")
+                .bind(now.0)
+                .bind(Timestamp::NEVER.0)
+                .bind(turn.person.to_string())
+                .bind(turn.chat.to_string())
+                .execute(&mut *tx)
+                .await?;
+            Ok((true, woken.rows_affected() > 0))
+        });
+        let (closed, woken) = closed?;
+        if woken {
+            self.turns_changed();
+        }
+        Ok(closed)
+    }
+
+    /// Gives a turn back until `due_at`: whoever comes then goes on with it.
+    pub async fn release_turn(&self, turn: &Turn, due_at: Timestamp) -> Result<bool> {
+        let changed = write!(&self.db, pool => sqlx::query(
+                "UPDATE turns SET leased_by = NULL, due_at = $1 \
+                 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
+            .bind(due_at.0)
+            .bind(turn.id.to_string())
+            .bind(turn.leased_by.to_string())
+            .bind(turn.attempt)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        self.turns_changed();
+        Ok(changed == 1)
+    }
+
+    /// How many answers are owed.
+    pub async fn open_turns(&self) -> Result<i64> {
+        let (count,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM turns WHERE state <> 'closed'")
+            .fetch_one(pool)
+            .await)?;
+        Ok(count)
+    }
+
+    /// Ends the leases of a process that is gone. Only for a database that no other process uses.
+    pub async fn release_everything(&self, now: Timestamp) -> Result<()> {
+        write!(&self.db, pool => {
+            sqlx::query("UPDATE turns SET due_at = $1 WHERE state <> 'closed' AND leased_by IS NOT NULL")
+                .bind(now.0)
+                .execute(pool)
+                .await?;
+            sqlx::query("UPDATE boards SET posting_until = 0 WHERE state = 'open'").execute(pool).await?;
+            sqlx::query("DELETE FROM leases").execute(pool).await?;
+            sqlx::query("UPDATE jobs SET leased_until = 0 WHERE state = 'running'").execute(pool).await.map(|_| ())
+        })?;
+        Ok(())
+    }
+}
+
+/// Serialises what arrives and closes for one person in one chat.
+pub(super) fn talk_lock(person: PersonId, chat: &ChatId) -> String {
+    format!("talk:{person}:{chat}")
+}
+
+fn json(ids: &[String]) -> String {
+    serde_json::Value::from(ids).to_string()
+}
