@@ -31,14 +31,14 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Timestamp;
     fn add(self, span: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4)))
+        Timestamp(self.0.saturating_add(milliseconds(span)))
     }
 }
 
 impl Sub<Duration> for Timestamp {
     type Output = Timestamp;
     fn sub(self, span: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4)))
+        Timestamp(self.0.saturating_sub(milliseconds(span)))
     }
 }
 
@@ -46,6 +46,10 @@ impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}ms", self.0)
     }
+}
+
+fn milliseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(Timestamp::NEVER.0)
 }
 
 /// The system's clock, or one that tests move by hand.
@@ -73,7 +77,7 @@ impl Clock {
     /// Moves a manual clock on; the system's clock moves by itself and is left alone.
     pub fn advance(&self, span: Duration) {
         if let Clock::Manual(ms) = self {
-            ms.fetch_add(i64::try_from(span.as_millis()).unwrap_or(0), Ordering::SeqCst);
+            ms.fetch_add(milliseconds(span), Ordering::SeqCst);
         }
     }
 

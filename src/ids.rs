@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -27,6 +29,11 @@ macro_rules! id {
             #[expect(clippy::new_without_default, reason = "a default id would be a new one each time")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
+            }
+
+            /// A name of at most 25 characters for the `piece`-th send that serves this id (Discord's `nonce`).
+            pub fn nonce(&self, piece: usize) -> String {
+                format!("{}{}", URL_SAFE_NO_PAD.encode(self.0.as_bytes()), piece.min(999))
             }
         }
 
