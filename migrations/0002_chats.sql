@@ -21,6 +21,7 @@ CREATE TABLE turns (
     placeholder     TEXT,                    -- message id to edit instead of sending
     merge_until     BIGINT  NOT NULL,        -- until then further messages join this turn
     inputs          BIGINT  NOT NULL,        -- messages in it
+    aside           BOOLEAN NOT NULL,        -- answered beside the talk: waits for no turn, and none waits for it
     sealed          BOOLEAN NOT NULL,        -- output has begun: nothing joins any more
     due_at          BIGINT  NOT NULL,
     attempt         BIGINT  NOT NULL,
@@ -32,7 +33,7 @@ CREATE TABLE turns (
     closed_at       BIGINT
 );
 CREATE INDEX turns_due ON turns (due_at, id) WHERE state <> 'closed';
-CREATE INDEX turns_open ON turns (person_id, chat, id) WHERE state <> 'closed';
+CREATE INDEX turns_open ON turns (person_id, chat, id) WHERE state <> 'closed' AND NOT aside;
 
 -- Everything a person did, under the key by which a second delivery is recognised.
 CREATE TABLE inbox (

@@ -15,7 +15,8 @@ CREATE TABLE jobs (
     state        TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
     phase        TEXT    NOT NULL CHECK (phase IN ('waiting', 'scraping', 'analysing')),
     asked_by     TEXT    NOT NULL REFERENCES people (id),  -- whose 30 s it took
-    ready_at     BIGINT  NOT NULL,
+    slot_at      BIGINT,                     -- its place in their spacing; null once that was given back
+    ready_at     BIGINT  NOT NULL,           -- not before then
     lane         TEXT,                       -- direct:0, n8n:1: a running job's row is its lane's lease
     lane_kind    TEXT    CHECK (lane_kind IN ('direct', 'n8n')),
     attempt      BIGINT  NOT NULL,
@@ -31,6 +32,7 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_live ON jobs (shortcode) WHERE state IN ('queued', 'running');
 CREATE INDEX jobs_ready ON jobs (ready_at, id) WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs (lane) WHERE state = 'running';
+CREATE INDEX jobs_slots ON jobs (asked_by, slot_at) WHERE slot_at IS NOT NULL;
 CREATE INDEX jobs_queued_by ON jobs (asked_by) WHERE state = 'queued';
 CREATE INDEX jobs_recent ON jobs (lane_kind, finished_at) WHERE state = 'done';
 

@@ -2,7 +2,7 @@
 //! transactions that make limits exact, and the wake-up hints; never decides what is said to anyone.
 //!
 //! Columns are TEXT, BIGINT and BOOLEAN; times are epoch milliseconds, money is micro-USD. Read-then-write
-//! goes through [`exclusive!`]. Every change of a leased row names the lease, so that a worker that lost it
+//! goes through `exclusive!`. Every change of a leased row names the lease, so that a worker that lost it
 //! cannot write.
 
 pub mod boards;
@@ -11,8 +11,10 @@ pub mod instances;
 pub mod ledger;
 pub mod people;
 pub mod reels;
+pub mod retention;
 pub mod turns;
 
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 pub enum StoreError {
     #[error("DATABASE_URL: {0}")]
     Url(String),
+    #[error("the database file is in use by another reelcoach; several instances need PostgreSQL")]
+    InUse,
     #[error("the database cannot be opened: {0}")]
     Open(#[source] sqlx::Error),
     #[error("the database cannot be migrated: {0}")]
@@ -119,6 +123,8 @@ pub(crate) use {exclusive, read, write};
 #[derive(Debug)]
 pub struct Store {
     db: Db,
+    /// Held for its lock alone.
+    lock: Option<std::fs::File>,
     pub wake: Wake,
 }
 
@@ -134,13 +140,16 @@ pub struct Wake {
 }
 
 impl Store {
-    /// Opens the database of `url` (`sqlite://path`, `sqlite::memory:` is refused because it has one
-    /// connection only, or `postgres://…`) without migrating it.
+    /// Opens the database of `url` (`sqlite://path` or `postgres://…`; a database in memory is refused because it
+    /// is one per connection) without migrating it.
     ///
     /// # Errors
     /// [`StoreError::Url`] for any other scheme, [`StoreError::Open`] when it cannot be reached.
     pub async fn open(url: &str, connections: u32) -> Result<Store> {
-        let db = if url.starts_with("sqlite:") && !url.contains(":memory:") {
+        let db = if url.starts_with("sqlite:") {
+            if url.contains(":memory:") || url.contains("mode=memory") {
+                return Err(StoreError::Url("a database in memory is gone with its connection: name a file".into()));
+            }
             open_sqlite(url, connections).await?
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
@@ -156,7 +165,7 @@ impl Store {
         } else {
             return Err(StoreError::Url("must begin with sqlite:// or postgres://".into()));
         };
-        Ok(Store { db, wake: Wake::default() })
+        Ok(Store { db, lock: None, wake: Wake::default() })
     }
 
     /// Brings the tables to this program's version; does nothing when they are there already.
@@ -176,6 +185,27 @@ impl Store {
         matches!(self.db, Db::Pg(_))
     }
 
+    /// Makes this process the only one that works on the database, where only one can: on SQLite a lock on the file
+    /// `….lock` beside it, held until the store is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while another process has it.
+    pub fn claim(&mut self) -> Result<()> {
+        let Db::Sqlite { write, .. } = &self.db else { return Ok(()) };
+        let mut name = write.connect_options().get_filename().as_os_str().to_owned();
+        name.push(".lock");
+        make_private_file(Path::new(&name)).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+        let file = std::fs::File::open(&name).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.lock = Some(file);
+                Ok(())
+            }
+            Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse),
+            Err(std::fs::TryLockError::Error(error)) => Err(StoreError::Open(sqlx::Error::Io(error))),
+        }
+    }
+
     /// Passes on the hints of other instances until the connection breaks; on SQLite there are none and this
     /// never returns.
     ///
@@ -189,12 +219,10 @@ impl Store {
         listener.listen("reelcoach").await?;
         loop {
             let hint = listener.recv().await?;
-            match hint.payload() {
-                "turns" => self.wake.turns.notify_waiters(),
-                "jobs" => self.wake.jobs.notify_waiters(),
-                _ => {}
+            if hint.payload() == "jobs" {
+                self.wake.jobs.notify_waiters();
+                self.wake.boards.notify_waiters();
             }
-            self.wake.boards.notify_waiters();
         }
     }
 
@@ -227,6 +255,24 @@ impl Store {
     }
 }
 
+/// A folder for people's texts: for its owner alone. One that is there already is left as it is.
+fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// The same for the database file, which SQLite would make readable for everybody.
+fn make_private_file(file: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file).map(|_| ())
+}
+
 async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|_| StoreError::Url("not a valid sqlite:// address".into()))?
@@ -238,13 +284,15 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
     if let Some(folder) = options.get_filename().parent()
         && !folder.as_os_str().is_empty()
     {
-        std::fs::create_dir_all(folder).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+        make_private_folder(folder).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
     }
+    make_private_file(options.get_filename()).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
     // A connection has a thread of its own: the pools are kept small and never closed for idleness.
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(30))
         .connect_with(options.clone())
         .await
@@ -253,11 +301,17 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
         .max_connections(connections.clamp(1, 4))
         .idle_timeout(None)
         .max_lifetime(None)
+        .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(30))
         .connect_with(options)
         .await
         .map_err(StoreError::Open)?;
     Ok(Db::Sqlite { read, write })
+}
+
+/// What people and models write, as PostgreSQL's TEXT can hold it: without NUL.
+fn storable(text: &str) -> String {
+    text.replace('\0', "")
 }
 
 /// A lock's name as PostgreSQL's 64-bit key (FNV-1a: stable over versions and machines).

@@ -43,97 +43,82 @@ pub enum TakenBoard {
 impl Store {
     /// All open boards, oldest first.
     pub async fn open_boards(&self) -> Result<Vec<Board>> {
-        #[derive(sqlx::FromRow)]
-        struct Row {
-            id: String,
-            person_id: String,
-            chat: String,
-            reply_to: Option<String>,
-            placeholder: Option<String>,
-            note: String,
-            message: Option<String>,
-            posted_at: Option<i64>,
-            shown: String,
-            shortcode: String,
-            state: String,
-            job_id: Option<String>,
-        }
         let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
                 "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, \
                  s.shortcode, s.state, s.job_id \
                  FROM boards b JOIN subscriptions s ON s.board_id = b.id WHERE b.state = 'open' ORDER BY b.id, s.id")
             .fetch_all(pool)
             .await)?;
-        let mut boards: Vec<Board> = Vec::new();
-        for row in rows {
-            let id: BoardId = row.id.parse()?;
-            let reel = BoardReel {
-                shortcode: row.shortcode.parse()?,
-                state: SubscriptionState::parse(&row.state)?,
-                job: row.job_id.map(|job| job.parse()).transpose()?,
-            };
-            match boards.last_mut() {
-                Some(board) if board.id == id => board.reels.push(reel),
-                _ => boards.push(Board {
-                    id,
-                    person: row.person_id.parse()?,
-                    chat: row.chat.parse()?,
-                    reply_to: row.reply_to,
-                    placeholder: row.placeholder,
-                    note: row.note,
-                    message: row.message,
-                    posted_at: row.posted_at.map(Timestamp),
-                    shown: row.shown,
-                    reels: vec![reel],
-                }),
-            }
-        }
-        Ok(boards)
+        boards(rows)
     }
 
-    /// Takes the right to post a board until `until`; `false` if somebody has it or it is posted.
-    pub async fn begin_posting(&self, board: BoardId, now: Timestamp, until: Timestamp) -> Result<bool> {
+    /// A person's open boards, oldest first.
+    pub async fn open_boards_of(&self, person: PersonId) -> Result<Vec<Board>> {
+        let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, \
+                 s.shortcode, s.state, s.job_id \
+                 FROM boards b JOIN subscriptions s ON s.board_id = b.id WHERE b.state = 'open' AND b.person_id = $1 \
+                 ORDER BY b.id, s.id")
+            .bind(person.to_string())
+            .fetch_all(pool)
+            .await)?;
+        boards(rows)
+    }
+
+    /// Takes the right to write to a board until `until`; `false` if somebody has it, or if the board does not
+    /// show `shown` any more. Whoever has it writes, then calls [`Store::posted`].
+    pub async fn begin_posting(&self, board: BoardId, shown: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
         let changed = write!(&self.db, pool => sqlx::query(
-                "UPDATE boards SET posting_until = $1 WHERE id = $2 AND state = 'open' AND posting_until <= $3")
+                "UPDATE boards SET posting_until = $1 WHERE id = $2 AND state = 'open' AND posting_until <= $3 AND shown = $4")
             .bind(until.0)
             .bind(board.to_string())
             .bind(now.0)
+            .bind(shown)
             .execute(pool)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
     }
 
-    /// The board stands on screen as `message`; with `None` it could not be posted.
-    pub async fn posted(&self, board: BoardId, message: Option<&str>, shown: &str, now: Timestamp) -> Result<()> {
-        write!(&self.db, pool => match message {
-            Some(message) => sqlx::query(
-                    "UPDATE boards SET message = $1, shown = $2, posted_at = $3, posting_until = 0 WHERE id = $4")
-                .bind(message)
-                .bind(shown)
-                .bind(now.0)
-                .bind(board.to_string())
-                .execute(pool)
-                .await
-                .map(|_| ()),
-            None => sqlx::query("UPDATE boards SET posting_until = 0 WHERE id = $1")
-                .bind(board.to_string())
-                .execute(pool)
-                .await
-                .map(|_| ()),
-        })?;
-        Ok(())
-    }
-
-    /// Takes the right to change the words on screen; `false` if somebody else has changed them.
-    pub async fn change_words(&self, board: BoardId, from: &str, to: &str) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query("UPDATE boards SET shown = $1 WHERE id = $2 AND shown = $3 AND state = 'open'")
-            .bind(to)
+    /// Holds the right to write, which was held until `from`, until `to`; `false` if somebody else has it by now.
+    pub async fn extend_posting(&self, board: BoardId, from: Timestamp, to: Timestamp) -> Result<bool> {
+        let changed = write!(&self.db, pool => sqlx::query("UPDATE boards SET posting_until = $1 WHERE id = $2 AND posting_until = $3")
+            .bind(to.0)
             .bind(board.to_string())
-            .bind(from)
+            .bind(from.0)
             .execute(pool)
             .await
             .map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
+    /// Gives the right to write back, which was held until `until`. The board stands on screen as a message with these
+    /// words since `posted_at`; with `None` nothing has changed. `false` if somebody else has the right by now.
+    pub async fn posted(
+        &self,
+        board: BoardId,
+        until: Timestamp,
+        change: Option<(&str, &str, Timestamp)>,
+    ) -> Result<bool> {
+        let changed = write!(&self.db, pool => match change {
+            Some((message, shown, posted_at)) => sqlx::query(
+                    "UPDATE boards SET message = $1, shown = $2, posted_at = $3, posting_until = 0 \
+                     WHERE id = $4 AND posting_until = $5 AND state = 'open'")
+                .bind(message)
+                .bind(shown)
+                .bind(posted_at.0)
+                .bind(board.to_string())
+                .bind(until.0)
+                .execute(pool)
+                .await
+                .map(|done| done.rows_affected()),
+            None => sqlx::query("UPDATE boards SET posting_until = 0 WHERE id = $1 AND posting_until = $2")
+                .bind(board.to_string())
+                .bind(until.0)
+                .execute(pool)
+                .await
+                .map(|done| done.rows_affected()),
+        })?;
         Ok(changed == 1)
     }
 
@@ -160,4 +145,49 @@ impl Store {
             None => TakenBoard::BeingPosted,
         })
     }
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    person_id: String,
+    chat: String,
+    reply_to: Option<String>,
+    placeholder: Option<String>,
+    note: String,
+    message: Option<String>,
+    posted_at: Option<i64>,
+    shown: String,
+    shortcode: String,
+    state: String,
+    job_id: Option<String>,
+}
+
+/// Gathers rows that are in the order of their boards.
+fn boards(rows: Vec<Row>) -> Result<Vec<Board>> {
+    let mut boards: Vec<Board> = Vec::new();
+    for row in rows {
+        let id: BoardId = row.id.parse()?;
+        let reel = BoardReel {
+            shortcode: row.shortcode.parse()?,
+            state: SubscriptionState::parse(&row.state)?,
+            job: row.job_id.map(|job| job.parse()).transpose()?,
+        };
+        match boards.last_mut() {
+            Some(board) if board.id == id => board.reels.push(reel),
+            _ => boards.push(Board {
+                id,
+                person: row.person_id.parse()?,
+                chat: row.chat.parse()?,
+                reply_to: row.reply_to,
+                placeholder: row.placeholder,
+                note: row.note,
+                message: row.message,
+                posted_at: row.posted_at.map(Timestamp),
+                shown: row.shown,
+                reels: vec![reel],
+            }),
+        }
+    }
+    Ok(boards)
 }

@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::ids::{ChatId, ConversationId, PersonId, Platform};
 
 use super::turns::talk_lock;
-use super::{Result, Store, StoreError, exclusive, read, write};
+use super::{Result, Store, StoreError, exclusive, read, storable, write};
 
 /// Who a line of memory is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Store {
     pub async fn summarise(&self, conversation: ConversationId, summary: &str, until: &str) -> Result<()> {
         write!(&self.db, pool => sqlx::query(
                 "UPDATE conversations SET summary = $1, summary_until = $2 WHERE id = $3 AND summary_until < $2")
-            .bind(summary)
+            .bind(storable(summary))
             .bind(until)
             .bind(conversation.to_string())
             .execute(pool)

@@ -22,7 +22,7 @@ pub struct Entry<'a> {
     pub micro_usd: i64,
     pub price_version: &'a str,
     pub latency_ms: i64,
-    /// `ok`, or the name of the cause of its failure.
+    /// `ok`, the name of the cause of its failure, or [`crate::upstream::STARTED`].
     pub outcome: &'a str,
 }
 
@@ -39,14 +39,20 @@ pub struct ModelUse {
 }
 
 impl Store {
-    /// Writes a call into the ledger; `false` if it stood there already.
+    /// Writes a call into the ledger; `false` if it stood there already. What was reserved for it gives way to any end
+    /// of it, and an estimate to what the provider says.
     pub async fn record(&self, entry: Entry<'_>) -> Result<bool> {
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         let changed = write!(&self.db, pool => sqlx::query(
                 "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
                  cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
-                 ON CONFLICT (key) DO NOTHING")
+                 ON CONFLICT (key) DO UPDATE SET at = excluded.at, model = excluded.model, input_tokens = excluded.input_tokens, \
+                 cached_tokens = excluded.cached_tokens, cache_write_tokens = excluded.cache_write_tokens, \
+                 output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens, \
+                 micro_usd = excluded.micro_usd, price_version = excluded.price_version, estimated = excluded.estimated, \
+                 latency_ms = excluded.latency_ms, outcome = excluded.outcome \
+                 WHERE ledger.outcome = 'started' OR (ledger.estimated AND NOT excluded.estimated)")
             .bind(entry.key)
             .bind(entry.at.0)
             .bind(entry.person.to_string())
@@ -69,6 +75,16 @@ impl Store {
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
+    }
+
+    /// Takes back what was reserved for a call that was not made, or that stands in the ledger under another key.
+    pub async fn unreserve(&self, key: &str) -> Result<()> {
+        write!(&self.db, pool => sqlx::query("DELETE FROM ledger WHERE key = $1 AND outcome = 'started'")
+            .bind(key)
+            .execute(pool)
+            .await
+            .map(|_| ()))?;
+        Ok(())
     }
 
     /// Usage by model from `from` (inclusive) to `to` (exclusive), the dearest first.

@@ -3,11 +3,12 @@
 use crate::clock::Timestamp;
 use crate::ids::{PersonId, Platform};
 
-use super::{Result, Store, exclusive, read, write};
+use super::{Result, Store, exclusive, read, storable, write};
 
 impl Store {
     /// The person behind an account; an account seen for the first time becomes a new person.
     pub async fn person(&self, platform: Platform, account: &str, name: &str, now: Timestamp) -> Result<PersonId> {
+        let name = storable(name);
         let known: Option<(String, String)> = read!(&self.db, pool => sqlx::query_as(
                 "SELECT person_id, name FROM accounts WHERE platform = $1 AND account = $2")
             .bind(platform.name())
@@ -18,7 +19,7 @@ impl Store {
             if known_name != name {
                 write!(&self.db, pool => sqlx::query(
                         "UPDATE accounts SET name = $1 WHERE platform = $2 AND account = $3")
-                    .bind(name)
+                    .bind(&name)
                     .bind(platform.name())
                     .bind(account)
                     .execute(pool)
@@ -48,7 +49,7 @@ impl Store {
                 .bind(platform.name())
                 .bind(account)
                 .bind(person.to_string())
-                .bind(name)
+                .bind(&name)
                 .bind(now.0)
                 .execute(&mut *tx)
                 .await?;

@@ -1,13 +1,14 @@
 //! The queue: jobs, who waits for them, and what is known of a reel. The rules are exact because each of
 //! them is decided in the transaction that writes.
 
-use std::collections::HashSet;
+mod work;
+
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::ids::{BoardId, ChatId, InstanceId, JobId, PersonId, Shortcode, SubscriptionId, TurnId};
 
-use super::{Result, Store, StoreError, exclusive, read, write};
+use super::{Result, Store, StoreError, exclusive, read, storable};
 
 /// Serialises submissions, claims and endings.
 const QUEUE: &str = "reel queue";
@@ -228,18 +229,24 @@ impl Store {
         let person = wish.person.to_string();
         let chat = wish.chat.to_string();
         let outcomes: Result<Vec<Submitted>> = exclusive!(&self.db, [QUEUE], tx => {
-            let earlier: Vec<(String, String)> = sqlx::query_as("SELECT shortcode, board_id FROM subscriptions WHERE turn_id = $1")
-                .bind(&turn)
-                .fetch_all(&mut *tx)
-                .await?;
+            let earlier: Vec<(String, Option<String>, String)> =
+                sqlx::query_as("SELECT shortcode, job_id, board_id FROM subscriptions WHERE turn_id = $1")
+                    .bind(&turn)
+                    .fetch_all(&mut *tx)
+                    .await?;
             let board = match earlier.first() {
-                Some((_, board)) => board.clone(),
+                Some((_, _, board)) => board.clone(),
                 None => BoardId::new().to_string(),
             };
             let mut outcomes = Vec::with_capacity(wish.reels.len());
             // Inserted last, because they refer to the board, which is only made when one is needed.
             let mut subscriptions: Vec<(&Shortcode, Option<String>)> = Vec::new();
             for code in wish.reels {
+                // Asked in an earlier attempt of this turn: that wish stands, whatever has become of it since.
+                if let Some((_, job, _)) = earlier.iter().find(|(earlier, ..)| earlier == code.as_str()) {
+                    outcomes.push(if job.is_some() { Submitted::Joined } else { Submitted::Cached });
+                    continue;
+                }
                 let known: Option<(String, String)> = sqlx::query_as(
                         "SELECT state, content FROM reels WHERE shortcode = $1 AND pipeline = $2 AND until > $3")
                     .bind(code.as_str())
@@ -269,11 +276,6 @@ impl Store {
                         .await?;
                     outcomes.push(Submitted::Joined);
                     subscriptions.push((code, Some(job)));
-                    continue;
-                }
-                if earlier.iter().any(|(earlier, _)| earlier == code.as_str()) {
-                    // Asked in an earlier attempt of this turn and ended since: its result is on the way.
-                    outcomes.push(Submitted::Joined);
                     continue;
                 }
                 let (waiting, last_ready): (i64, i64) = sqlx::query_as(
@@ -306,8 +308,8 @@ impl Store {
                 let ready_at = Timestamp(next_reel_at.max(now.0));
                 let job = JobId::new().to_string();
                 sqlx::query(
-                        "INSERT INTO jobs (id, shortcode, state, phase, asked_by, ready_at, attempt, leased_until, cancel, created_at) \
-                         VALUES ($1, $2, 'queued', 'waiting', $3, $4, 0, 0, FALSE, $5)")
+                        "INSERT INTO jobs (id, shortcode, state, phase, asked_by, slot_at, ready_at, attempt, leased_until, cancel, created_at) \
+                         VALUES ($1, $2, 'queued', 'waiting', $3, $4, $4, 0, 0, FALSE, $5)")
                     .bind(&job)
                     .bind(code.as_str())
                     .bind(&person)
@@ -344,9 +346,9 @@ impl Store {
             }
             for (code, job) in subscriptions {
                 let subscription = SubscriptionId::new().to_string();
-                let added = sqlx::query(
+                sqlx::query(
                         "INSERT INTO subscriptions (id, state, job_id, shortcode, board_id, person_id, chat, turn_id, reply_to, question, created_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (turn_id, shortcode) DO NOTHING")
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
                     .bind(&subscription)
                     .bind(if job.is_some() { "waiting" } else { "answering" })
                     .bind(&job)
@@ -356,240 +358,20 @@ impl Store {
                     .bind(&chat)
                     .bind(&turn)
                     .bind(wish.reply_to)
-                    .bind(wish.question)
+                    .bind(storable(wish.question))
                     .bind(now.0)
                     .execute(&mut *tx)
                     .await?;
-                if job.is_none() && added.rows_affected() == 1 {
+                if job.is_none() {
                     insert_reel_turn!(tx, &subscription, &person, &chat, wish.reply_to, now);
                 }
             }
             Ok(outcomes)
         });
-        self.jobs_changed().await;
-        outcomes
-    }
-
-    /// Takes the next job for one of `lanes` that is free: first one whose worker was lost, then the first of
-    /// the line. Prefers lanes in the order given.
-    pub async fn claim_job(
-        &self,
-        who: InstanceId,
-        lanes: &[Lane],
-        now: Timestamp,
-        lease: Duration,
-    ) -> Result<Option<Claimed>> {
-        exclusive!(&self.db, [QUEUE], tx => {
-            let busy: Vec<(String,)> =
-                sqlx::query_as("SELECT lane FROM jobs WHERE state = 'running' AND leased_until > $1 AND lane IS NOT NULL")
-                    .bind(now.0)
-                    .fetch_all(&mut *tx)
-                    .await?;
-            let busy: HashSet<&str> = busy.iter().map(|(lane,)| lane.as_str()).collect();
-            let mut free = lanes.iter().filter(|lane| !busy.contains(lane.name.as_str()));
-            let Some(first_free) = free.clone().next() else {
-                return Ok(None);
-            };
-            type Row = (String, String, Option<String>, String, i64);
-            let orphan: Option<Row> = sqlx::query_as(
-                    "SELECT id, shortcode, run_id, asked_by, attempt FROM jobs WHERE state = 'running' AND leased_until <= $1 \
-                     ORDER BY started_at, id LIMIT 1")
-                .bind(now.0)
-                .fetch_optional(&mut *tx)
-                .await?;
-            let row = match orphan {
-                Some(row) => Some(row),
-                None => {
-                    sqlx::query_as(
-                            "SELECT id, shortcode, run_id, asked_by, attempt FROM jobs WHERE state = 'queued' AND ready_at <= $1 \
-                             ORDER BY ready_at, id LIMIT 1")
-                        .bind(now.0)
-                        .fetch_optional(&mut *tx)
-                        .await?
-                }
-            };
-            let Some((id, shortcode, run_id, asked_by, attempt)) = row else {
-                return Ok(None);
-            };
-            // A paid Apify run can only be picked up by a direct lane.
-            let lane = match free.find(|lane| lane.kind == LaneKind::Direct) {
-                Some(direct) if run_id.is_some() => direct,
-                _ => first_free,
-            };
-            sqlx::query(
-                    "UPDATE jobs SET state = 'running', phase = CASE WHEN state = 'running' THEN phase ELSE 'scraping' END, lane = $1, \
-                     lane_kind = $2, attempt = attempt + 1, leased_by = $3, leased_until = $4, started_at = COALESCE(started_at, $5) \
-                     WHERE id = $6")
-                .bind(&lane.name)
-                .bind(lane.kind.name())
-                .bind(who.to_string())
-                .bind((now + lease).0)
-                .bind(now.0)
-                .bind(&id)
-                .execute(&mut *tx)
-                .await?;
-            let place: Option<(String,)> =
-                sqlx::query_as("SELECT chat FROM subscriptions WHERE job_id = $1 AND person_id = $2 ORDER BY id LIMIT 1")
-                    .bind(&id)
-                    .bind(&asked_by)
-                    .fetch_optional(&mut *tx)
-                    .await?;
-            let (chat,) = place.ok_or(StoreError::Corrupt("a job without its asker"))?;
-            Ok(Some(Claimed {
-                job: id.parse()?,
-                shortcode: shortcode.parse()?,
-                lane: lane.clone(),
-                attempt: attempt + 1,
-                run_id,
-                asked_by: asked_by.parse()?,
-                chat: chat.parse()?,
-                leased_by: who,
-            }))
-        })
-    }
-
-    /// Extends the lease and tells whether the job is still wanted.
-    pub async fn renew_job(&self, job: &Claimed, until: Timestamp) -> Result<JobLease> {
-        let row: Option<(bool,)> = write!(&self.db, pool => sqlx::query_as(
-                "UPDATE jobs SET leased_until = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running' RETURNING cancel")
-            .bind(until.0)
-            .bind(job.job.to_string())
-            .bind(job.leased_by.to_string())
-            .bind(job.attempt)
-            .fetch_optional(pool)
-            .await)?;
-        Ok(match row {
-            None => JobLease::Lost,
-            Some((true,)) => JobLease::CancelWanted,
-            Some((false,)) => JobLease::Held,
-        })
-    }
-
-    /// Notes the Apify run that is being paid for, or with `None` that it is of no use any more.
-    pub async fn note_run(&self, job: &Claimed, run: Option<&str>) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
-                "UPDATE jobs SET run_id = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running'")
-            .bind(run)
-            .bind(job.job.to_string())
-            .bind(job.leased_by.to_string())
-            .bind(job.attempt)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
-        Ok(changed == 1)
-    }
-
-    /// Notes how far the job is.
-    pub async fn note_phase(&self, job: &Claimed, phase: JobPhase) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
-                "UPDATE jobs SET phase = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running'")
-            .bind(phase.name())
-            .bind(job.job.to_string())
-            .bind(job.leased_by.to_string())
-            .bind(job.attempt)
-            .execute(pool)
-            .await
-            .map(|_| ()))?;
-        self.jobs_changed().await;
-        Ok(())
-    }
-
-    /// Puts a job back into the line, not before `ready_at`; its run id stays. `false` once the lease is lost.
-    pub async fn requeue_job(&self, job: &Claimed, ready_at: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
-                "UPDATE jobs SET state = 'queued', phase = 'waiting', lane = NULL, lane_kind = NULL, leased_by = NULL, leased_until = 0, \
-                 started_at = NULL, ready_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running'")
-            .bind(ready_at.0)
-            .bind(job.job.to_string())
-            .bind(job.leased_by.to_string())
-            .bind(job.attempt)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
-        self.jobs_changed().await;
-        Ok(changed == 1)
-    }
-
-    /// Ends a job: keeps what is known and owes an answer to everyone who waits, in one transaction. `false`
-    /// once the lease is lost.
-    pub async fn finish_job(&self, job: &Claimed, end: &JobEnd, interval: Duration, now: Timestamp) -> Result<bool> {
-        let id = job.job.to_string();
-        let (state, failure, refund) = match end {
-            JobEnd::Done { .. } => ("done", None, false),
-            JobEnd::Failed { content, refund, .. } => ("failed", Some(content), *refund),
-            JobEnd::Cancelled { refund } => ("cancelled", None, *refund),
-        };
-        let finished: Result<bool> = exclusive!(&self.db, [QUEUE], tx => {
-            let changed = sqlx::query(
-                    "UPDATE jobs SET state = $1, failure = $2, finished_at = $3, leased_by = NULL, leased_until = 0, lane = NULL \
-                     WHERE id = $4 AND leased_by = $5 AND attempt = $6 AND state = 'running'")
-                .bind(state)
-                .bind(failure)
-                .bind(now.0)
-                .bind(&id)
-                .bind(job.leased_by.to_string())
-                .bind(job.attempt)
-                .execute(&mut *tx)
-                .await?;
-            if changed.rows_affected() == 0 {
-                return Ok(false);
-            }
-            let known = match end {
-                JobEnd::Done { content, pipeline, until } => Some(("done", content, pipeline, until)),
-                JobEnd::Failed { content, pipeline, until, .. } => Some(("failed", content, pipeline, until)),
-                JobEnd::Cancelled { .. } => None,
-            };
-            if let Some((state, content, pipeline, until)) = known {
-                sqlx::query(
-                        "INSERT INTO reels (shortcode, pipeline, state, content, at, until) VALUES ($1, $2, $3, $4, $5, $6) \
-                         ON CONFLICT (shortcode) DO UPDATE SET pipeline = excluded.pipeline, state = excluded.state, \
-                         content = excluded.content, at = excluded.at, until = excluded.until")
-                    .bind(job.shortcode.as_str())
-                    .bind(pipeline)
-                    .bind(state)
-                    .bind(content)
-                    .bind(now.0)
-                    .bind(until.0)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            if known.is_none() {
-                // Somebody may have joined since the last asker left: then it goes back into the line.
-                let again = sqlx::query(
-                        "UPDATE jobs SET state = 'queued', phase = 'waiting', ready_at = $1, run_id = NULL, started_at = NULL, \
-                         finished_at = NULL, cancel = FALSE WHERE id = $2 AND EXISTS \
-                         (SELECT 1 FROM subscriptions s WHERE s.job_id = $2 AND s.state = 'waiting')")
-                    .bind(now.0)
-                    .bind(&id)
-                    .execute(&mut *tx)
-                    .await?;
-                if again.rows_affected() == 1 {
-                    return Ok(true);
-                }
-            }
-            if refund {
-                give_time_back!(tx, &job.asked_by.to_string(), interval, now);
-            }
-            if known.is_none() {
-                return Ok(true);
-            }
-            let waiting: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
-                    "SELECT id, person_id, chat, reply_to FROM subscriptions WHERE job_id = $1 AND state = 'waiting' ORDER BY id")
-                .bind(&id)
-                .fetch_all(&mut *tx)
-                .await?;
-            for (subscription, person, chat, reply_to) in &waiting {
-                insert_reel_turn!(tx, subscription, person, chat, reply_to, now);
-            }
-            sqlx::query("UPDATE subscriptions SET state = 'answering' WHERE job_id = $1 AND state = 'waiting'")
-                .bind(&id)
-                .execute(&mut *tx)
-                .await?;
-            Ok(true)
-        });
+        // What was known already is due at once.
         self.turns_changed();
         self.jobs_changed().await;
-        finished
+        outcomes
     }
 
     /// Takes a person's wish back: for one board, or for all reels they wait for. A job that nobody waits for
@@ -625,69 +407,25 @@ impl Store {
                 if others > 0 {
                     continue;
                 }
-                let left: Option<(String,)> = sqlx::query_as(
-                        "UPDATE jobs SET state = 'cancelled', finished_at = $1 WHERE id = $2 AND state = 'queued' RETURNING asked_by")
+                let left = sqlx::query(
+                        "UPDATE jobs SET state = 'cancelled', finished_at = $1 WHERE id = $2 AND state = 'queued'")
                     .bind(now.0)
                     .bind(&job)
-                    .fetch_optional(&mut *tx)
+                    .execute(&mut *tx)
                     .await?;
-                match left {
-                    Some((asked_by,)) => {
-                        give_time_back!(tx, &asked_by, interval, now);
-                    }
-                    None => {
-                        sqlx::query("UPDATE jobs SET cancel = TRUE WHERE id = $1 AND state = 'running'")
-                            .bind(&job)
-                            .execute(&mut *tx)
-                            .await?;
-                    }
+                if left.rows_affected() == 1 {
+                    give_time_back!(tx, &job, interval, now);
+                } else {
+                    sqlx::query("UPDATE jobs SET cancel = TRUE WHERE id = $1 AND state = 'running'")
+                        .bind(&job)
+                        .execute(&mut *tx)
+                        .await?;
                 }
             }
             Ok(codes)
         });
         self.jobs_changed().await;
         cancelled
-    }
-
-    /// All jobs in the line, in order, after those at work.
-    pub async fn line(&self) -> Result<Vec<LiveJob>> {
-        type Row = (String, i64, String, Option<String>, String, Option<i64>);
-        let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
-                "SELECT id, ready_at, state, lane, phase, started_at FROM jobs WHERE state IN ('queued', 'running') \
-                 ORDER BY state DESC, ready_at, id")
-            .fetch_all(pool)
-            .await)?;
-        rows.into_iter()
-            .map(|(id, ready_at, _, lane, phase, started_at)| {
-                let running = match (lane, started_at) {
-                    (Some(lane), Some(started_at)) => {
-                        Some(Running { lane, phase: JobPhase::parse(&phase)?, started_at: Timestamp(started_at) })
-                    }
-                    _ => None,
-                };
-                Ok(LiveJob { job: id.parse()?, ready_at: Timestamp(ready_at), running })
-            })
-            .collect()
-    }
-
-    /// When the next queued job becomes ready.
-    pub async fn next_ready(&self) -> Result<Option<Timestamp>> {
-        let (at,): (Option<i64>,) = read!(&self.db, pool => sqlx::query_as("SELECT MIN(ready_at) FROM jobs WHERE state = 'queued'")
-            .fetch_one(pool)
-            .await)?;
-        Ok(at.map(Timestamp))
-    }
-
-    /// How long the latest finished jobs of a kind of lane took, newest first.
-    pub async fn recent_durations(&self, kind: LaneKind, limit: u32) -> Result<Vec<Duration>> {
-        let rows: Vec<(i64, i64)> = read!(&self.db, pool => sqlx::query_as(
-                "SELECT started_at, finished_at FROM jobs WHERE lane_kind = $1 AND state = 'done' AND started_at IS NOT NULL \
-                 ORDER BY finished_at DESC LIMIT $2")
-            .bind(kind.name())
-            .bind(i64::from(limit))
-            .fetch_all(pool)
-            .await)?;
-        Ok(rows.into_iter().map(|(from, to)| Timestamp(to).since(Timestamp(from))).collect())
     }
 
     /// What is known of a reel, as JSON; `None` if nothing is that may still be used.
@@ -707,11 +445,12 @@ impl Store {
         Ok(row.map(|(state, content)| if state == "done" { Ok(content) } else { Err(content) }))
     }
 
-    /// The reels a person asked for, newest first.
-    pub async fn reels_of(&self, person: PersonId, limit: u32) -> Result<Vec<Asked>> {
+    /// The reels a person asked for in a chat, newest first.
+    pub async fn reels_of(&self, person: PersonId, chat: &ChatId, limit: u32) -> Result<Vec<Asked>> {
         let rows: Vec<(String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
-                "SELECT shortcode, state, created_at FROM subscriptions WHERE person_id = $1 ORDER BY id DESC LIMIT $2")
+                "SELECT shortcode, state, created_at FROM subscriptions WHERE person_id = $1 AND chat = $2 ORDER BY id DESC LIMIT $3")
             .bind(person.to_string())
+            .bind(chat.to_string())
             .bind(i64::from(limit))
             .fetch_all(pool)
             .await)?;
@@ -749,24 +488,6 @@ impl Store {
             result,
         })
     }
-
-    /// A reel turn waits while an earlier turn of its person and chat is open. `true` if it was put to sleep.
-    pub async fn park_turn(&self, turn: &super::turns::Turn) -> Result<bool> {
-        exclusive!(&self.db, [super::turns::talk_lock(turn.person, &turn.chat)], tx => {
-            let parked = sqlx::query(
-                    "UPDATE turns SET leased_by = NULL, due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND EXISTS \
-                     (SELECT 1 FROM turns o WHERE o.person_id = $5 AND o.chat = $6 AND o.state <> 'closed' AND o.id < $2)")
-                .bind(Timestamp::NEVER.0)
-                .bind(turn.id.to_string())
-                .bind(turn.leased_by.to_string())
-                .bind(turn.attempt)
-                .bind(turn.person.to_string())
-                .bind(turn.chat.to_string())
-                .execute(&mut *tx)
-                .await?;
-            Ok(parked.rows_affected() == 1)
-        })
-    }
 }
 
 /// Owes an answer about a reel. It is due at once; whoever claims it puts it to sleep if it has to wait its
@@ -774,8 +495,8 @@ impl Store {
 macro_rules! insert_reel_turn {
     ($tx:ident, $subscription:expr, $person:expr, $chat:expr, $reply_to:expr, $now:expr) => {
         sqlx::query(
-            "INSERT INTO turns (id, kind, state, person_id, chat, subscription_id, reply_to, merge_until, inputs, sealed, due_at, \
-             attempt, shown, created_at) VALUES ($1, 'reel', 'open', $2, $3, $4, $5, $6, 0, FALSE, $6, 0, '[]', $6)",
+            "INSERT INTO turns (id, kind, state, person_id, chat, subscription_id, reply_to, merge_until, inputs, aside, sealed, \
+             due_at, attempt, shown, created_at) VALUES ($1, 'reel', 'open', $2, $3, $4, $5, $6, 0, FALSE, FALSE, $6, 0, '[]', $6)",
         )
         .bind(TurnId::new().to_string())
         .bind($person)
@@ -788,17 +509,79 @@ macro_rules! insert_reel_turn {
     };
 }
 
-/// Undoes one reel's share of a person's spacing.
+/// Undoes one job's share of its asker's spacing: the asker's later reels, and the time of their next one, move
+/// forward into the gap.
 macro_rules! give_time_back {
-    ($tx:ident, $person:expr, $interval:expr, $now:expr) => {
-        sqlx::query(
-            "UPDATE people SET next_reel_at = CASE WHEN next_reel_at - $1 > $2 THEN next_reel_at - $1 ELSE $2 END WHERE id = $3",
+    ($tx:ident, $job:expr, $interval:expr, $now:expr) => {
+        let share: Option<(String, i64, i64)> = sqlx::query_as(
+            "SELECT j.asked_by, j.slot_at, p.next_reel_at FROM jobs j JOIN people p ON p.id = j.asked_by \
+             WHERE j.id = $1 AND j.slot_at IS NOT NULL",
         )
-        .bind(i64::try_from($interval.as_millis()).unwrap_or(0))
-        .bind($now.0)
-        .bind($person)
-        .execute(&mut *$tx)
-        .await?
+        .bind($job)
+        .fetch_optional(&mut *$tx)
+        .await?;
+        if let Some((person, slot, next)) = share {
+            sqlx::query("UPDATE jobs SET slot_at = NULL WHERE id = $1").bind($job).execute(&mut *$tx).await?;
+            let (kept, later): (Option<i64>, Option<i64>) = sqlx::query_as(
+                "SELECT MAX(CASE WHEN state = 'queued' AND attempt = 0 AND slot_at > $2 THEN NULL ELSE slot_at END), \
+                 MIN(CASE WHEN state = 'queued' AND attempt = 0 AND slot_at > $2 THEN slot_at END) \
+                 FROM jobs WHERE asked_by = $1 AND slot_at > $3",
+            )
+            .bind(&person)
+            .bind(slot)
+            .bind(($now - $interval).0)
+            .fetch_one(&mut *$tx)
+            .await?;
+            let shift =
+                $crate::store::reels::gap(kept.map(Timestamp), Timestamp(later.unwrap_or(next)), $interval, $now);
+            if shift > 0 {
+                sqlx::query(
+                    "UPDATE jobs SET slot_at = slot_at - $1, ready_at = ready_at - $1 \
+                     WHERE asked_by = $2 AND state = 'queued' AND attempt = 0 AND slot_at > $3",
+                )
+                .bind(shift)
+                .bind(&person)
+                .bind(slot)
+                .execute(&mut *$tx)
+                .await?;
+                sqlx::query("UPDATE people SET next_reel_at = next_reel_at - $1 WHERE id = $2")
+                    .bind(shift)
+                    .bind(&person)
+                    .execute(&mut *$tx)
+                    .await?;
+            }
+        }
     };
 }
 use {give_time_back, insert_reel_turn};
+
+/// By how many milliseconds the reels from `first` on may move forward: neither into the past nor closer than
+/// `interval` to the last one before them, `kept`, and by no more than the one interval given back.
+fn gap(kept: Option<Timestamp>, first: Timestamp, interval: Duration, now: Timestamp) -> i64 {
+    let earliest = kept.map_or(now, |kept| now.max(kept + interval));
+    i64::try_from(first.since(earliest).min(interval).as_millis()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_closed_without_breaking_the_spacing() {
+        let s = |seconds: i64| Timestamp(seconds * 1000);
+        let interval = Duration::from_secs(30);
+        for (kept, first, now, expected) in [
+            // Nothing before: the gap closes wholly, or up to now.
+            (None, s(60), s(10), 30),
+            (None, s(60), s(45), 15),
+            (None, s(60), s(61), 0),
+            // One before that is kept.
+            (Some(s(0)), s(60), s(10), 30),
+            (Some(s(30)), s(60), s(10), 0),
+            (Some(s(20)), s(60), s(40), 10),
+            (Some(s(20)), s(60), s(55), 5),
+        ] {
+            assert_eq!(gap(kept, first, interval, now), expected * 1000, "{kept:?} {first:?} {now:?}");
+        }
+    }
+}

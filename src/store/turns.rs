@@ -8,9 +8,9 @@ use std::time::Duration;
 use sqlx::FromRow;
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, ConversationId, InstanceId, MessageRef, PersonId, SubscriptionId, TurnId};
+use crate::ids::{ChatId, ConversationId, InstanceId, MessageRef, PersonId, Platform, SubscriptionId, TurnId};
 
-use super::{Result, Store, StoreError, exclusive, read, write};
+use super::{Result, Store, StoreError, exclusive, read, storable, write};
 
 /// Something a person did, on its way into the inbox.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Arrival<'a> {
     pub placeholder: Option<&'a str>,
     /// Complete in itself: joins no turn, and none joins it.
     pub atomic: bool,
+    /// Answered beside the talk: it waits for no turn, and none waits for it.
+    pub aside: bool,
     /// How long further messages of the same person and chat join this one.
     pub merge_window: Duration,
     pub at: Timestamp,
@@ -173,12 +175,13 @@ impl Store {
                 return Ok(Received::Duplicate);
             }
             let newest: Option<(String,)> = sqlx::query_as(
-                    "SELECT id FROM turns WHERE person_id = $1 AND chat = $2 AND state <> 'closed' ORDER BY id DESC LIMIT 1")
+                    "SELECT id FROM turns WHERE person_id = $1 AND chat = $2 AND state <> 'closed' AND NOT aside ORDER BY id DESC LIMIT 1")
                 .bind(&person)
                 .bind(&chat)
                 .fetch_optional(&mut *tx)
                 .await?;
-            let merge_until = if arrival.atomic { arrival.at } else { arrival.at + arrival.merge_window };
+            // Long past for an atomic one, so that no clock of another instance lets a message join it.
+            let merge_until = if arrival.atomic { Timestamp(0) } else { arrival.at + arrival.merge_window };
             let mut joined = None;
             if let Some((turn,)) = &newest
                 && !arrival.atomic
@@ -203,15 +206,16 @@ impl Store {
                     let turn = TurnId::new().to_string();
                     sqlx::query(
                             "INSERT INTO turns (id, kind, state, person_id, chat, reply_to, placeholder, merge_until, inputs, \
-                             sealed, due_at, attempt, shown, created_at) \
-                             VALUES ($1, 'talk', 'open', $2, $3, $4, $5, $6, 1, FALSE, $7, 0, '[]', $8)")
+                             aside, sealed, due_at, attempt, shown, created_at) \
+                             VALUES ($1, 'talk', 'open', $2, $3, $4, $5, $6, 1, $7, FALSE, $8, 0, '[]', $9)")
                         .bind(&turn)
                         .bind(&person)
                         .bind(&chat)
                         .bind(&arrival.message.id)
                         .bind(arrival.placeholder)
                         .bind(merge_until.0)
-                        .bind(if newest.is_some() { Timestamp::NEVER.0 } else { arrival.at.0 })
+                        .bind(arrival.aside)
+                        .bind(if newest.is_some() && !arrival.aside { Timestamp::NEVER.0 } else { arrival.at.0 })
                         .bind(arrival.at.0)
                         .execute(&mut *tx)
                         .await?;
@@ -247,21 +251,36 @@ impl Store {
         Ok(received)
     }
 
-    /// Takes up to `limit` due turns under lease for `lease`.
-    pub async fn claim_turns(&self, who: InstanceId, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Turn>> {
-        let rows: Vec<TurnRow> = write!(&self.db, pool => sqlx::query_as(
-                "UPDATE turns SET leased_by = $1, due_at = $2, attempt = attempt + 1 \
-                 WHERE id IN (SELECT id FROM turns WHERE state <> 'closed' AND due_at <= $3 ORDER BY due_at, id LIMIT $4) \
-                 AND due_at <= $3 \
-                 RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, sealed, \
-                 attempt, shown, answer, created_at")
-            .bind(who.to_string())
-            .bind((now + lease).0)
-            .bind(now.0)
-            .bind(i64::from(limit))
-            .fetch_all(pool)
-            .await)?;
-        rows.into_iter().map(|row| row.turn(who)).collect()
+    /// Takes up to `limit` due turns of these platforms under lease for `lease`.
+    pub async fn claim_turns(
+        &self,
+        who: InstanceId,
+        platforms: &[Platform],
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Turn>> {
+        // One claimer at a time: of two that look at the same rows, the second would go away empty-handed.
+        let rows: Result<Vec<TurnRow>> = exclusive!(&self.db, ["turns"], tx => {
+            Ok(sqlx::query_as(
+                    "UPDATE turns SET leased_by = $1, due_at = $2, attempt = attempt + 1 \
+                     WHERE id IN (SELECT id FROM turns WHERE state <> 'closed' AND due_at <= $3 \
+                     AND ((chat LIKE 'discord:%' AND $5) OR (chat LIKE 'telegram:%' AND $6) OR (chat LIKE 'console:%' AND $7)) \
+                     ORDER BY due_at, id LIMIT $4) \
+                     AND due_at <= $3 \
+                     RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, sealed, \
+                     attempt, shown, answer, created_at")
+                .bind(who.to_string())
+                .bind((now + lease).0)
+                .bind(now.0)
+                .bind(i64::from(limit))
+                .bind(platforms.contains(&Platform::Discord))
+                .bind(platforms.contains(&Platform::Telegram))
+                .bind(platforms.contains(&Platform::Console))
+                .fetch_all(&mut *tx)
+                .await?)
+        });
+        rows?.into_iter().map(|row| row.turn(who)).collect()
     }
 
     /// Extends the lease; `false` once it is lost.
@@ -350,7 +369,7 @@ impl Store {
                         .bind(conversation.to_string())
                         .bind(turn.id.to_string())
                         .bind(line.role.name())
-                        .bind(&line.content)
+                        .bind(storable(&line.content))
                         .bind(now.0)
                         .execute(&mut *tx)
                         .await?;
@@ -394,7 +413,7 @@ impl Store {
             }
             let woken = sqlx::query(
                     "UPDATE turns SET due_at = $1 WHERE due_at = $2 AND id = (SELECT id FROM turns \
-                     WHERE person_id = $3 AND chat = $4 AND state <> 'closed' ORDER BY id LIMIT 1)")
+                     WHERE person_id = $3 AND chat = $4 AND state <> 'closed' AND NOT aside ORDER BY id LIMIT 1)")
                 .bind(now.0)
                 .bind(Timestamp::NEVER.0)
                 .bind(turn.person.to_string())
@@ -426,12 +445,43 @@ impl Store {
         Ok(changed == 1)
     }
 
+    /// A reel turn waits while an earlier turn of its person and chat is open. `true` if it was put to sleep.
+    ///
+    /// Only for one that is awake: ids of two instances need not sort by time, and of two turns that each
+    /// slept for the other none would ever be woken.
+    pub async fn park_turn(&self, turn: &Turn) -> Result<bool> {
+        exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
+            let parked = sqlx::query(
+                    "UPDATE turns SET leased_by = NULL, due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND EXISTS \
+                     (SELECT 1 FROM turns o WHERE o.person_id = $5 AND o.chat = $6 AND o.state <> 'closed' AND NOT o.aside AND o.due_at < $1 AND o.id < $2)")
+                .bind(Timestamp::NEVER.0)
+                .bind(turn.id.to_string())
+                .bind(turn.leased_by.to_string())
+                .bind(turn.attempt)
+                .bind(turn.person.to_string())
+                .bind(turn.chat.to_string())
+                .execute(&mut *tx)
+                .await?;
+            Ok(parked.rows_affected() == 1)
+        })
+    }
+
     /// How many answers are owed.
     pub async fn open_turns(&self) -> Result<i64> {
         let (count,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM turns WHERE state <> 'closed'")
             .fetch_one(pool)
             .await)?;
         Ok(count)
+    }
+
+    /// Whether nothing is owed to anybody: no turn, no board, no job.
+    pub async fn is_idle(&self) -> Result<bool> {
+        let (busy,): (i64,) = read!(&self.db, pool => sqlx::query_as(
+                "SELECT (SELECT COUNT(*) FROM turns WHERE state <> 'closed') + (SELECT COUNT(*) FROM boards WHERE state = 'open') \
+                 + (SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'running'))")
+            .fetch_one(pool)
+            .await)?;
+        Ok(busy == 0)
     }
 
     /// Ends the leases of a process that is gone. Only for a database that no other process uses.
