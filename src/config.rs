@@ -25,6 +25,7 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub shutdown: Duration,
+    pub retention: Duration,
     pub admin_ids: BTreeSet<String>,
     pub discord: DiscordConfig,
     pub telegram: TelegramConfig,
@@ -57,6 +58,7 @@ pub struct TelegramConfig {
     pub api_url: Option<Url>,
     /// Where Telegram sends updates, and the secret it names itself with; polling without.
     pub webhook: Option<(Url, SecretString)>,
+    pub per_second: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -140,27 +142,41 @@ impl fmt::Display for Fault {
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// Reads `file` if it is there, and the process's environment over it.
+    /// Reads `file`, or `.env` if that is there, and the process's environment over it.
     ///
     /// # Errors
-    /// A sentence naming the line when the file cannot be read.
+    /// A sentence that names the line, never its value: it may be a secret.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    pub fn read(file: &Path) -> Result<Environment, String> {
+    pub fn read(file: Option<&Path>) -> Result<Environment, String> {
         let mut set = BTreeMap::new();
-        if file.exists() {
-            let lines = dotenvy::from_path_iter(file).map_err(|_| format!("{} cannot be read", file.display()))?;
-            for line in lines {
-                let (name, value) = line.map_err(|error| match error {
-                    // The line itself may hold a secret.
-                    dotenvy::Error::LineParse(_, at) => {
-                        format!("{}: a line cannot be read (near its character {at}): write NAME=value", file.display())
-                    }
-                    _ => format!("{} cannot be read", file.display()),
-                })?;
-                set.insert(name, value);
+        let path = file.unwrap_or(Path::new(".env"));
+        let shown = path.display();
+        if file.is_some() || path.exists() {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read ({error})"))?;
+            let mut faults: Vec<String> = Vec::new();
+            for (at, line) in
+                text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.trim().starts_with('#'))
+            {
+                // dotenvy would put a variable's value in place of a `$`, and so change passwords silently.
+                let is_literal = line.split_once('=').is_none_or(|(_, value)| value.trim().starts_with('\''));
+                if line.contains('$') && !is_literal {
+                    faults.push(format!("{shown}, line {}: has a $; write the value in single quotes", at + 1));
+                    continue;
+                }
+                match dotenvy::from_read_iter(line.as_bytes()).next() {
+                    Some(Ok((name, value))) => drop(set.insert(name, value)),
+                    _ => faults
+                        .push(format!("{shown}, line {}: cannot be read; write NAME=value, or NAME='value'", at + 1)),
+                }
+            }
+            if !faults.is_empty() {
+                return Err(faults.join("\n"));
             }
         }
-        set.extend(std::env::vars());
+        // What is not Unicode is none of ours.
+        set.extend(
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        );
         Ok(Environment(set))
     }
 
@@ -187,17 +203,15 @@ impl Config {
         let mut r = Reader { environment, faults: Vec::new() };
         let telegram_webhook = r.url("TELEGRAM_WEBHOOK_URL");
         let telegram_secret = r.secret("TELEGRAM_WEBHOOK_SECRET");
+        if telegram_webhook.as_ref().is_some_and(|url| url.scheme() != "https") {
+            r.fault(
+                "TELEGRAM_WEBHOOK_URL",
+                "Telegram only calls https addresses",
+                "Give the https address of this bot",
+            );
+        }
         let webhook = match (telegram_webhook, telegram_secret) {
-            (Some(url), Some(secret)) => {
-                if url.scheme() != "https" {
-                    r.fault(
-                        "TELEGRAM_WEBHOOK_URL",
-                        "Telegram only calls https addresses",
-                        "Give the https address of this bot",
-                    );
-                }
-                Some((url, secret))
-            }
+            (Some(url), Some(secret)) => Some((url, secret)),
             (Some(_), None) => {
                 r.fault(
                     "TELEGRAM_WEBHOOK_SECRET",
@@ -229,6 +243,7 @@ impl Config {
                 _ => LogFormat::Text,
             },
             shutdown: Duration::from_secs(r.number("SHUTDOWN_SECONDS", 1..=600)),
+            retention: Duration::from_secs(86_400 * r.number::<u64>("RETENTION_DAYS", 2..=3650)),
             admin_ids: r.admins("ADMIN_IDS"),
             discord: DiscordConfig {
                 token: r.secret("DISCORD_TOKEN"),
@@ -236,7 +251,12 @@ impl Config {
                 message_content: r.switch("DISCORD_MESSAGE_CONTENT"),
                 guild: r.optional("DISCORD_GUILD_ID", "Give the server's number, or leave it empty"),
             },
-            telegram: TelegramConfig { token: r.secret("TELEGRAM_TOKEN"), api_url: r.url("TELEGRAM_API_URL"), webhook },
+            telegram: TelegramConfig {
+                token: r.secret("TELEGRAM_TOKEN"),
+                api_url: r.url("TELEGRAM_API_URL"),
+                webhook,
+                per_second: r.number("TELEGRAM_PER_SECOND", 1..=10_000),
+            },
             openai: OpenAiConfig { key: r.secret("OPENAI_API_KEY"), base_url: r.required_url("OPENAI_BASE_URL") },
             coach: CoachConfig {
                 model: r.text("COACH_MODEL"),
@@ -256,7 +276,7 @@ impl Config {
                 actor: r.text("APIFY_ACTOR"),
                 max_charge_micro_usd: r.dollars("APIFY_MAX_CHARGE_USD"),
                 estimate_micro_usd: r.dollars("APIFY_ESTIMATE_USD"),
-                deadline: Duration::from_secs(r.number("APIFY_DEADLINE_SECONDS", 90..=3600)),
+                deadline: Duration::from_secs(r.number("APIFY_DEADLINE_SECONDS", 120..=3600)),
             },
             gemini: GeminiConfig {
                 key: r.secret("GEMINI_API_KEY"),
@@ -290,7 +310,8 @@ impl Config {
                 "Set it to the value of the webhook's header X-Reel-Secret",
             );
         }
-        if config.reels.lanes == 0 && config.n8n.webhooks.is_empty() {
+        let lanes_are_known = !r.faults.iter().any(|fault| matches!(fault.name, "REEL_LANES" | "N8N_WEBHOOK_URLS"));
+        if lanes_are_known && config.reels.lanes == 0 && config.n8n.webhooks.is_empty() {
             r.fault("REEL_LANES", "0 and no N8N_WEBHOOK_URLS: no reel could ever be read", "Set it to 1 or more");
         }
         (config, r.faults)
