@@ -1,10 +1,11 @@
-//! What every paid call has in common: its usage, the ways it fails, deadline, retry and the circuit
-//! breaker. Owns no provider; never logs a body, a key or a URL with a key in it.
+//! What every paid call has in common: its usage, the ways it fails, deadline and retry. Owns no provider; never logs a
+//! body, a key or a URL with a key in it.
 
 pub mod apify;
 pub mod gemini;
 pub mod n8n;
 pub mod openai;
+pub mod video;
 
 use std::fmt;
 use std::future::Future;
@@ -41,6 +42,10 @@ impl fmt::Display for Provider {
         f.write_str(self.name())
     }
 }
+
+/// The outcome in the ledger of a call that is under way: its row holds what it may cost, until its end replaces it. It
+/// stays if the process dies in between.
+pub const STARTED: &str = "started";
 
 /// What one call used, as the provider counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,13 +226,25 @@ where
 /// # Errors
 /// When the system has no CA certificates (Debian: package `ca-certificates`).
 pub fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    client().read_timeout(Duration::from_secs(90)).build()
+}
+
+/// The HTTP client for calls that stay silent until they answer, for minutes perhaps (Gemini's
+/// `generateContent`, an n8n workflow): like [`http_client`], but silence has no bound of its own, so
+/// every request made with it must have a total timeout.
+///
+/// # Errors
+/// As [`http_client`].
+pub fn patient_http_client() -> Result<reqwest::Client, reqwest::Error> {
+    client().build()
+}
+
+fn client() -> reqwest::ClientBuilder {
     install_crypto();
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
-        .read_timeout(Duration::from_secs(90))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("reelcoach/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// Makes ring the process's TLS provider. reqwest panics without one, so every client goes through here.
@@ -249,6 +266,21 @@ pub fn transport_cause(error: &reqwest::Error) -> Cause {
         Cause::Malformed
     } else {
         Cause::Cut
+    }
+}
+
+/// The whole body of an answer. One of more than `max` bytes is [`Cause::Malformed`]: nothing that is
+/// read this way is documented to be that long.
+pub async fn read_body(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>, Cause> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => return Err(Cause::Malformed),
+            Ok(None) => return Ok(body),
+            Err(error) if error.is_timeout() => return Err(Cause::TimedOut),
+            Err(_) => return Err(Cause::Cut),
+        }
     }
 }
 

@@ -1,1 +1,438 @@
-//! To be written.
+//! The client for one streamed call of OpenAI's Responses API, and for looking a model up. Owns the wire:
+//! what is sent, how the event stream is read, what counts as a failure and what is tried again. Never
+//! runs a tool, never keeps a conversation (`store` is always false), never reads the environment.
+//!
+//! Nothing is tried again once a part of the answer was shown, because a second answer would not
+//! continue the first one. What failed attempts used is added to the usage of the call as a whole.
+//!
+//! Privacy: async-openai logs an event that is not JSON, whole, under the target `async_openai::error`.
+//! Telemetry must filter `async_openai=off`. HTTP error bodies never reach it: they are turned into a
+//! [`Failure`] in the middleware, which keeps the type, code and parameter and drops the message.
+
+mod effort;
+mod refused;
+mod request;
+mod stream;
+#[cfg(test)]
+mod wire_tests;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_openai::Client;
+use async_openai::config::Config;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
+use futures::StreamExt;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use self::stream::{Gathered, Step};
+use crate::clock::Clock;
+use crate::upstream::{Cause, Failure, Provider, RetryPolicy, Usage, retry};
+
+pub use self::effort::{Effort, UnknownEffort, efforts};
+
+/// Where and how OpenAI is called.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// With the version and without a trailing slash: `https://api.openai.com/v1`.
+    pub base_url: String,
+    pub api_key: SecretString,
+    pub retry: RetryPolicy,
+    /// From sending a request to the first event of its answer, for each attempt.
+    pub first_event_timeout: Duration,
+    /// The longest silence between two events.
+    pub idle_timeout: Duration,
+    /// All attempts and the pauses between them.
+    pub total_timeout: Duration,
+}
+
+/// What one call asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    pub model: String,
+    pub instructions: String,
+    pub input: Vec<Item>,
+    pub tools: Vec<ToolSpec>,
+    /// `None`: the model's own default.
+    pub effort: Option<Effort>,
+    /// At least 16; the reasoning counts too.
+    pub max_output_tokens: u32,
+    /// Keeps one customer's prompt cache apart from another's; opaque.
+    pub cache_key: String,
+    /// Stands for the person who asks; hashed, at most 128 characters.
+    pub safety_id: String,
+}
+
+/// One item of the input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    User(String),
+    Assistant(String),
+    /// Instructions in the middle of a conversation (role `developer`).
+    System(String),
+    /// An output item of an earlier reply, as it came.
+    Raw(Value),
+    ToolOutput {
+        call_id: String,
+        output: String,
+    },
+}
+
+/// A function the model may call. Always strict: `parameters` must forbid additional properties and
+/// require every property.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolSpec {
+    pub name: &'static str,
+    pub description: &'static str,
+    /// JSON Schema.
+    pub parameters: Value,
+}
+
+/// A call of a function that the model asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Ties [`Item::ToolOutput`] to this call.
+    pub call_id: String,
+    pub name: String,
+    /// JSON, as the model wrote it.
+    pub arguments: String,
+}
+
+/// What the model answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Exactly what was passed to `on_text`; several messages are parted by an empty line.
+    pub text: String,
+    /// The model declined; this is what it says about that. It was not passed to `on_text`.
+    pub refusal: Option<String>,
+    /// Complete calls only: one that an incomplete answer cut is left out.
+    pub calls: Vec<ToolCall>,
+    /// All output items in order, for replay ([`Item::Raw`]) before the tool outputs.
+    pub items: Vec<Value>,
+    /// Of all attempts together; `estimated` if one of them ended before it told its usage.
+    pub usage: Usage,
+    pub ending: Ending,
+    pub request_id: Option<String>,
+    /// The model that answered, by OpenAI's account.
+    pub model: String,
+}
+
+/// How an answer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Completed,
+    /// The reason: `max_output_tokens`, `content_filter`, … The text may be empty.
+    Incomplete(String),
+}
+
+/// A model as `GET /v1/models/{id}` tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    pub id: String,
+    /// `YYYY-MM-DD`, once OpenAI has set one.
+    pub shutdown_date: Option<String>,
+}
+
+/// The client. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct OpenAi {
+    http: reqwest::Client,
+    clock: Clock,
+    settings: Arc<Settings>,
+    access: Access,
+}
+
+impl OpenAi {
+    pub fn new(http: reqwest::Client, clock: Clock, settings: Settings) -> Self {
+        let access = Access::new(settings.base_url.clone(), settings.api_key.clone());
+        Self { http, clock, settings: Arc::new(settings), access }
+    }
+
+    /// One model call, streamed. `on_text` gets each piece of visible text as soon as it arrives.
+    /// Dropping the future ends the request at OpenAI too.
+    ///
+    /// # Errors
+    /// Every failure carries what its attempts used, as far as OpenAI told it or it can be estimated.
+    /// If text was shown before the failure, it stays shown: the caller says that the rest is missing.
+    pub async fn respond(&self, ask: &Ask, on_text: &mut (dyn FnMut(&str) + Send)) -> Result<Reply, Failure> {
+        let body = request::body(ask);
+        let call = Mutex::new(Call { on_text, shown: false, spent: None, open: None });
+        let again = |failure: &Failure| repeatable(failure) && call.try_lock().is_ok_and(|call| !call.shown);
+        let attempts = retry(self.settings.retry, again, |_| self.attempt(ask, &body, &call));
+        let ended = timeout(self.settings.total_timeout, attempts).await;
+        let mut call = call.into_inner();
+        match ended {
+            Ok(Ok(mut reply)) => {
+                reply.usage = add(reply.usage, call.spent);
+                Ok(reply)
+            }
+            Ok(Err(mut failure)) => {
+                failure.usage = call.spent.map(Box::new);
+                Err(failure)
+            }
+            Err(_) => {
+                let mut failure = late("total_timeout");
+                if let Some(open) = call.open.take() {
+                    call.spend(Some(open.gathered.estimate(&body)));
+                    failure.request_id = open.request_id.get().cloned();
+                }
+                failure.usage = call.spent.map(Box::new);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Looks a model up: `GET /v1/models/{id}`.
+    ///
+    /// # Errors
+    /// `Cause::NotFound` if there is no such model, or not for this key.
+    pub async fn model(&self, id: &str) -> Result<Model, Failure> {
+        retry(self.settings.retry, repeatable, |_| self.look_up(id)).await
+    }
+
+    async fn look_up(&self, id: &str) -> Result<Model, Failure> {
+        let mut url = reqwest::Url::parse(&self.access.url("/models"))
+            .map_err(|_| fail(Cause::BadRequest, "the base URL is not a URL"))?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(id);
+        }
+        let request = self.http.get(url).headers(self.access.headers()).timeout(self.settings.first_event_timeout);
+        let response = request.send().await.map_err(|error| transport(&error))?;
+        if !response.status().is_success() {
+            return Err(refused::answer(response, id, self.clock.now()).await);
+        }
+        let request_id = request_id(response.headers());
+        let malformed = |detail: &str| Failure { request_id: request_id.clone(), ..fail(Cause::Malformed, detail) };
+        let bytes = response.bytes().await.map_err(|error| transport(&error))?;
+        let model: Value = serde_json::from_slice(&bytes).map_err(|_| malformed("the model is not JSON"))?;
+        let id = model["id"].as_str().ok_or_else(|| malformed("the model has no id"))?;
+        Ok(Model { id: id.to_owned(), shutdown_date: model["shutdown_date"].as_str().map(str::to_owned) })
+    }
+
+    /// One request and its stream. What a failed attempt used is in `call.spent` afterwards.
+    async fn attempt(&self, ask: &Ask, body: &Value, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
+        let call = &mut *call.lock().await;
+        call.open = Some(Open::default());
+        let ended = self.stream(ask, body, call).await;
+        let open = call.open.take().unwrap_or_default();
+        let request_id = open.request_id.get().cloned();
+        let replied = ended.and_then(|terminal| open.gathered.reply(&terminal, ask, body, request_id.clone()));
+        replied.map_err(|mut failure| {
+            call.spend(failure.usage.take().map(|usage| *usage));
+            failure.request_id = failure.request_id.or(request_id);
+            failure
+        })
+    }
+
+    /// Reads the stream to its terminal event.
+    async fn stream(&self, ask: &Ask, body: &Value, call: &mut Call<'_>) -> Result<stream::Terminal, Failure> {
+        let Call { on_text, shown, open, .. } = call;
+        let Open { request_id, gathered } = open.get_or_insert_default();
+        let client = self.client(ask.model.clone(), Arc::clone(request_id));
+        let responses = client.responses();
+        let first_event = Instant::now() + self.settings.first_event_timeout;
+
+        let opening = responses.create_stream_byot::<_, Value>(body);
+        let mut events = match timeout_at(first_event, opening).await {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => return Err(unopened(error, gathered, body)),
+            Err(_) => return Err(used(late("first_event_timeout"), gathered.estimate(body))),
+        };
+        let mut limit = first_event;
+        let mut awaited = "first_event_timeout";
+        loop {
+            let event = match timeout_at(limit, events.next()).await {
+                Err(_) => return Err(used(late(awaited), gathered.estimate(body))),
+                Ok(Some(Ok(event))) => event,
+                // Not JSON: whatever it was, a stream that it mattered to has no terminal event.
+                Ok(Some(Err(OpenAIError::JSONDeserialize(..)))) => {
+                    stream::count_unknown();
+                    Value::Null
+                }
+                Ok(Some(Err(_)) | None) => {
+                    let detail = format!("the stream ended without a terminal event, after {} events", gathered.events);
+                    return Err(used(fail(Cause::Cut, detail), gathered.estimate(body)));
+                }
+            };
+            match gathered.take(&event) {
+                Step::Nothing => {}
+                Step::Text(text) => {
+                    *shown = true;
+                    on_text(&text);
+                }
+                Step::Ended(terminal) => {
+                    if let Some(text) = gathered.missing_text(&terminal) {
+                        *shown = true;
+                        on_text(&text);
+                    }
+                    return Ok(terminal);
+                }
+                Step::Failed(failure) => return Err(used(failure, gathered.usage_of_failure(&event, body))),
+            }
+            limit = Instant::now() + self.settings.idle_timeout;
+            awaited = "idle_timeout";
+        }
+    }
+
+    /// async-openai's client for one attempt: our own headers, no retries of its own, and every answer
+    /// that is not a stream turned into a [`Failure`] before async-openai reads (and logs) it.
+    fn client(&self, model: String, id: Arc<OnceLock<String>>) -> Client<Access> {
+        let (http, clock) = (self.http.clone(), self.clock.clone());
+        let service = tower::service_fn(move |factory: HttpRequestFactory| {
+            let (http, clock, model, id) = (http.clone(), clock.clone(), model.clone(), Arc::clone(&id));
+            async move {
+                let mut request = factory.build().await?;
+                if let Ok(value) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+                    request.headers_mut().insert("x-client-request-id", value);
+                }
+                let response = http.execute(request).await?;
+                if let Some(given) = request_id(response.headers()) {
+                    id.get_or_init(|| given);
+                }
+                if response.status().is_success() && is_event_stream(response.headers()) {
+                    return Ok(response);
+                }
+                let failure = refused::answer(response, &model, clock.now()).await;
+                Err(OpenAIError::Boxed(Box::new(failure)))
+            }
+        });
+        Client::build(self.http.clone(), self.access.clone()).with_http_service(service)
+    }
+}
+
+/// What the attempts of one call share.
+struct Call<'a> {
+    on_text: &'a mut (dyn FnMut(&str) + Send),
+    /// Some text was passed to `on_text`.
+    shown: bool,
+    /// What failed attempts used.
+    spent: Option<Usage>,
+    /// The attempt under way.
+    open: Option<Open>,
+}
+
+impl Call<'_> {
+    fn spend(&mut self, usage: Option<Usage>) {
+        if let Some(usage) = usage {
+            self.spent = Some(add(usage, self.spent));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Open {
+    request_id: Arc<OnceLock<String>>,
+    gathered: Gathered,
+}
+
+/// Where and with which key, for async-openai; its own configuration would read the environment.
+#[derive(Clone, Debug)]
+struct Access {
+    base_url: String,
+    api_key: SecretString,
+    headers: HeaderMap,
+}
+
+impl Access {
+    fn new(base_url: String, api_key: SecretString) -> Self {
+        let mut headers = HeaderMap::new();
+        // A key that cannot be a header is refused by OpenAI (401), like any other wrong key.
+        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret())) {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Self { base_url, api_key, headers }
+    }
+}
+
+impl Config for Access {
+    fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
+
+    fn query(&self) -> Vec<(&str, &str)> {
+        Vec::new()
+    }
+
+    fn api_base(&self) -> &str {
+        &self.base_url
+    }
+
+    fn api_key(&self) -> &SecretString {
+        &self.api_key
+    }
+}
+
+/// Whether the same call may be made again at once: not after a timeout, which has used up the patience
+/// of whoever waits, and not after an answer that makes no sense.
+fn repeatable(failure: &Failure) -> bool {
+    matches!(failure.cause, Cause::RateLimited { .. } | Cause::Unavailable { .. } | Cause::Cut)
+}
+
+/// A request that did not become a stream. Only where the request may have reached the model does it
+/// count as used: an answer with an error status is free, and so is a connection that was never made.
+fn unopened(error: OpenAIError, gathered: &Gathered, body: &Value) -> Failure {
+    match error {
+        OpenAIError::Boxed(error) => match error.downcast::<Failure>() {
+            Ok(failure) => *failure,
+            Err(_) => fail(Cause::Unavailable { retry_after: None }, "the request could not be sent"),
+        },
+        OpenAIError::Reqwest(error) if error.is_connect() || error.is_builder() => transport(&error),
+        OpenAIError::Reqwest(error) => used(transport(&error), gathered.estimate(body)),
+        OpenAIError::JSONDeserialize(..) | OpenAIError::ApiError(_) => fail(Cause::Malformed, "not an event stream"),
+        _ => fail(Cause::BadRequest, "the request could not be built"),
+    }
+}
+
+fn transport(error: &reqwest::Error) -> Failure {
+    if error.is_builder() {
+        return fail(Cause::BadRequest, "the request could not be built");
+    }
+    if error.is_connect() {
+        return fail(Cause::Unavailable { retry_after: None }, "no connection");
+    }
+    fail(crate::upstream::transport_cause(error), "the connection failed")
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    headers.get("x-request-id")?.to_str().ok().map(refused::plain)
+}
+
+fn late(awaited: &str) -> Failure {
+    fail(Cause::TimedOut, awaited)
+}
+
+fn fail(cause: Cause, detail: impl Into<String>) -> Failure {
+    Failure::new(Provider::OpenAi, cause, detail)
+}
+
+fn used(failure: Failure, usage: impl Into<Option<Usage>>) -> Failure {
+    Failure { usage: usage.into().map(Box::new), ..failure }
+}
+
+fn add(usage: Usage, more: Option<Usage>) -> Usage {
+    let Some(more) = more else { return usage };
+    Usage {
+        input_tokens: usage.input_tokens.saturating_add(more.input_tokens),
+        cached_tokens: usage.cached_tokens.saturating_add(more.cached_tokens),
+        cache_write_tokens: usage.cache_write_tokens.saturating_add(more.cache_write_tokens),
+        output_tokens: usage.output_tokens.saturating_add(more.output_tokens),
+        reasoning_tokens: usage.reasoning_tokens.saturating_add(more.reasoning_tokens),
+        charged_micro_usd: None,
+        estimated: usage.estimated || more.estimated,
+    }
+}

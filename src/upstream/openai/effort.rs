@@ -1,0 +1,123 @@
+//! How hard a model is told to think, and which model takes which word for it. Knows no prices.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// `reasoning.effort`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Effort {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    XHigh,
+    Max,
+}
+
+impl Effort {
+    /// From the least to the most.
+    pub const ALL: [Effort; 7] =
+        [Effort::None, Effort::Minimal, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh, Effort::Max];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effort::None => "none",
+            Effort::Minimal => "minimal",
+            Effort::Low => "low",
+            Effort::Medium => "medium",
+            Effort::High => "high",
+            Effort::XHigh => "xhigh",
+            Effort::Max => "max",
+        }
+    }
+}
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Not one of the names in [`Effort::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of none, minimal, low, medium, high, xhigh, max")]
+pub struct UnknownEffort;
+
+impl FromStr for Effort {
+    type Err = UnknownEffort;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEffort> {
+        let name = name.trim().to_ascii_lowercase();
+        Effort::ALL.into_iter().find(|effort| effort.name() == name).ok_or(UnknownEffort)
+    }
+}
+
+/// Which efforts a model takes; any other is refused with HTTP 400. An empty list: the model does not
+/// reason and takes none. `None`: an unknown model, for which anything may be right.
+///
+/// Sources: models.dev of 2026-07-02, OpenAI's model pages and LiteLLM's documentation of October 2026.
+pub fn efforts(model: &str) -> Option<&'static [Effort]> {
+    use Effort::{High, Low, Max, Medium, Minimal, None as Off, XHigh};
+    match undated(model) {
+        "gpt-5" | "gpt-5-mini" | "gpt-5-nano" => Some(&[Minimal, Low, Medium, High]),
+        "gpt-5.4-mini" => Some(&[Off, Low, Medium, High, XHigh]),
+        "gpt-5.6-luna" | "gpt-6-luna" | "gpt-6-sol" | "gpt-6.1-terra" => Some(&[Off, Low, Medium, High, XHigh, Max]),
+        "gpt-6.1-sol" | "gpt-6.2-sol" | "gpt-6-astra" | "gpt-6.2-astra" => Some(&[Low, Medium, High, XHigh, Max]),
+        name if name.starts_with("gpt-4") || name.starts_with("gpt-3") || name.ends_with("chat-latest") => Some(&[]),
+        _ => None,
+    }
+}
+
+/// The name without the date of a snapshot: `gpt-5-mini-2025-08-07` is a `gpt-5-mini`.
+fn undated(model: &str) -> &str {
+    let Some(at) = model.len().checked_sub("-2025-08-07".len()).filter(|at| model.is_char_boundary(*at)) else {
+        return model;
+    };
+    let (name, date) = model.split_at(at);
+    let is_date =
+        date.bytes().enumerate().all(|(i, b)| if matches!(i, 0 | 5 | 8) { b == b'-' } else { b.is_ascii_digit() });
+    if is_date { name } else { model }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_round_trips() {
+        for effort in Effort::ALL {
+            assert_eq!(effort.name().parse(), Ok(effort));
+        }
+        assert_eq!(" High ".parse(), Ok(Effort::High));
+        assert_eq!("".parse::<Effort>(), Err(UnknownEffort));
+        assert_eq!("ultra".parse::<Effort>(), Err(UnknownEffort));
+    }
+
+    #[test]
+    fn minimal_is_for_the_gpt_5_generation_only() {
+        let takes = |model, effort| efforts(model).map(|all| all.contains(&effort));
+        for (model, minimal, none, max) in [
+            ("gpt-5", true, false, false),
+            ("gpt-5-mini-2025-08-07", true, false, false),
+            ("gpt-5.4-mini", false, true, false),
+            ("gpt-6-luna", false, true, true),
+            ("gpt-6.1-terra", false, true, true),
+            ("gpt-6.1-sol", false, false, true),
+            ("gpt-6.2-astra", false, false, true),
+            ("gpt-4.1-mini", false, false, false),
+        ] {
+            assert_eq!(takes(model, Effort::Minimal), Some(minimal), "{model}");
+            assert_eq!(takes(model, Effort::None), Some(none), "{model}");
+            assert_eq!(takes(model, Effort::Max), Some(max), "{model}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_model_may_take_anything() {
+        for model in ["gpt-7-luna", "gpt-5.1", "gpt-5-20250807", "", "é-2025-08-07é", "my-own-model"] {
+            assert_eq!(efforts(model), None, "{model}");
+        }
+    }
+}

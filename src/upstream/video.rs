@@ -1,0 +1,201 @@
+//! The bounded download of a video. Owns which hosts are asked and how much is kept; never keeps a file
+//! after its [`Video`] is gone, never logs an address.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use reqwest::{Client, Response};
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+use url::{Host, Url};
+
+use super::{Cause, Failure, Provider, transport_cause};
+
+/// Where videos may come from: `https://*.cdninstagram.com` (any host below), `https://host`, or
+/// `http://host:port` of a stand-in. Plain http needs an exact host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    /// A host, or with `below` the domain that it must be under.
+    host: String,
+    below: bool,
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// Whether `url` comes from here.
+    pub fn allows(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str() else { return false };
+        let host_fits = if self.below {
+            host.strip_suffix(self.host.as_str()).is_some_and(|sub| sub.len() > 1 && sub.ends_with('.'))
+        } else {
+            host == self.host
+        };
+        host_fits && url.scheme() == self.scheme && url.port_or_known_default() == self.port
+    }
+}
+
+/// A text that is not an origin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an origin: expected https://host, https://*.domain or http://host:port")]
+pub struct BadOrigin;
+
+impl FromStr for Origin {
+    type Err = BadOrigin;
+
+    fn from_str(text: &str) -> Result<Self, BadOrigin> {
+        let (scheme, rest) = text.trim().split_once("://").ok_or(BadOrigin)?;
+        let (below, rest) = rest.strip_prefix("*.").map_or((false, rest), |rest| (true, rest));
+        let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|_| BadOrigin)?;
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        let host = match url.host() {
+            // A wildcard over a top-level domain would let everyone in.
+            Some(Host::Domain(host)) if !host.contains('*') && (!below || host.contains('.')) => host.to_owned(),
+            Some(ip @ (Host::Ipv4(_) | Host::Ipv6(_))) if !below => ip.to_string(),
+            _ => return Err(BadOrigin),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if !below => {}
+            _ => return Err(BadOrigin),
+        }
+        if !bare || url.password().is_some() {
+            return Err(BadOrigin);
+        }
+        Ok(Self { scheme: url.scheme().to_owned(), host, below, port: url.port_or_known_default() })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, if self.below { "*." } else { "" }, self.host)?;
+        match (self.scheme.as_str(), self.port) {
+            ("https", Some(443)) | ("http", Some(80)) | (_, None) => Ok(()),
+            (_, Some(port)) => write!(f, ":{port}"),
+        }
+    }
+}
+
+/// A video on the disk, in a file without a name: the system frees it even if the process is killed.
+#[derive(Debug)]
+pub struct Video {
+    file: std::fs::File,
+    pub bytes: u64,
+    /// `video/mp4` and the like.
+    pub mime: String,
+}
+
+impl Video {
+    /// Fetches a video, at most `max_bytes` of it within `deadline`, from an allowed origin only, the
+    /// (at most three) redirects included. `http` must not follow redirects by itself.
+    ///
+    /// # Errors
+    /// [`Cause::NotFound`]: the link has expired. [`Cause::TooLong`]: more than `max_bytes`.
+    /// [`Cause::BadRequest`]: the origin is not allowed. [`Cause::Malformed`]: not a video.
+    pub async fn download(
+        http: &Client,
+        url: &str,
+        allowed: &[Origin],
+        max_bytes: u64,
+        deadline: Duration,
+    ) -> Result<Self, Failure> {
+        match tokio::time::timeout(deadline, fetch(http, url, allowed, max_bytes)).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(failure(Cause::TimedOut, format!("not downloaded within {} s", deadline.as_secs()))),
+        }
+    }
+
+    /// A file that is there already.
+    #[cfg(test)]
+    pub(crate) fn of(file: std::fs::File, bytes: u64, mime: &str) -> Self {
+        Self { file, bytes, mime: mime.to_owned() }
+    }
+
+    /// The content from its beginning. Readers share one position, so only one may be read at a time.
+    pub async fn open(&self) -> std::io::Result<tokio::fs::File> {
+        let mut file = tokio::fs::File::from_std(self.file.try_clone()?);
+        file.rewind().await?;
+        Ok(file)
+    }
+}
+
+/// The provider is Apify because its link is what failed.
+fn failure(cause: Cause, detail: impl Into<String>) -> Failure {
+    Failure::new(Provider::Apify, cause, format!("video: {}", detail.into()))
+}
+
+async fn fetch(http: &Client, url: &str, allowed: &[Origin], max_bytes: u64) -> Result<Video, Failure> {
+    let response = answered(http, url, allowed).await?;
+    let mime = mime(&response)?;
+    let told = response.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    if told.is_some_and(|told: u64| told > max_bytes) {
+        return Err(failure(Cause::TooLong, format!("more than {max_bytes} bytes")));
+    }
+    keep(response, mime, max_bytes).await
+}
+
+async fn answered(http: &Client, url: &str, allowed: &[Origin]) -> Result<Response, Failure> {
+    let mut url = Url::parse(url).map_err(|_| failure(Cause::Malformed, "not an address"))?;
+    for _ in 0..=MAX_REDIRECTS {
+        if !allowed.iter().any(|origin| origin.allows(&url)) {
+            let host = url.host_str().unwrap_or("no host");
+            return Err(failure(Cause::BadRequest, format!("{}://{host} is not an allowed origin", url.scheme())));
+        }
+        let response = http.get(url.clone()).send().await;
+        let response = response.map_err(|e| failure(transport_cause(&e), "no answer"))?;
+        let status = response.status();
+        match status.as_u16() {
+            200 => return Ok(response),
+            301 | 302 | 303 | 307 | 308 => {
+                let next = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+                let next = next.and_then(|to| url.join(to).ok());
+                url = next.ok_or_else(|| failure(Cause::Malformed, "a redirect to nowhere"))?;
+            }
+            403 | 404 | 410 => return Err(failure(Cause::NotFound, format!("HTTP {status}: the link has expired"))),
+            429 => return Err(failure(Cause::RateLimited { retry_after: None }, format!("HTTP {status}"))),
+            500.. => return Err(failure(Cause::Unavailable { retry_after: None }, format!("HTTP {status}"))),
+            _ => return Err(failure(Cause::Malformed, format!("HTTP {status}"))),
+        }
+    }
+    Err(failure(Cause::Malformed, "too many redirects"))
+}
+
+const MAX_REDIRECTS: u32 = 3;
+
+/// What the answer says it is. Storage servers often know no better than "octets".
+fn mime(response: &Response) -> Result<String, Failure> {
+    let told = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let told = told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match told.as_str() {
+        "" | "application/octet-stream" | "binary/octet-stream" | "application/mp4" => Ok("video/mp4".into()),
+        video if video.starts_with("video/") => Ok(told),
+        _ => Err(failure(Cause::Malformed, "the answer is not a video")),
+    }
+}
+
+async fn keep(mut response: Response, mime: String, max_bytes: u64) -> Result<Video, Failure> {
+    let disk = |e: std::io::Error| failure(Cause::Unavailable { retry_after: None }, format!("disk: {}", e.kind()));
+    let file = tempfile::tempfile().map_err(disk)?;
+    let mut writer = tokio::fs::File::from_std(file.try_clone().map_err(disk)?);
+    let mut bytes = 0;
+    loop {
+        let chunk = response.chunk().await.map_err(|error| {
+            failure(if error.is_timeout() { Cause::TimedOut } else { Cause::Cut }, "the download broke off")
+        })?;
+        let Some(chunk) = chunk else { break };
+        bytes += chunk.len() as u64;
+        if bytes > max_bytes {
+            return Err(failure(Cause::TooLong, format!("more than {max_bytes} bytes")));
+        }
+        writer.write_all(&chunk).await.map_err(disk)?;
+    }
+    writer.flush().await.map_err(disk)?;
+    if bytes == 0 {
+        return Err(failure(Cause::Malformed, "an empty answer"));
+    }
+    Ok(Video { file, bytes, mime })
+}
+
+#[cfg(test)]
+mod tests;

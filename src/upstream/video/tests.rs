@@ -1,0 +1,172 @@
+//! The download against a stand-in of a video server, and the reading of origins.
+
+use tokio::io::AsyncReadExt;
+
+use super::*;
+use crate::sandbox::Fault;
+use crate::sandbox::apify::{ApifySandbox, Settings as SandboxSettings};
+use crate::upstream::http_client;
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn origins_are_exact() {
+    let wide: Origin = "https://*.cdninstagram.com".parse().unwrap();
+    let exact: Origin = "http://127.0.0.1:7704".parse().unwrap();
+    for (url, wide_allows, exact_allows) in [
+        ("https://scontent-ams2-1.cdninstagram.com/v.mp4?oe=1", true, false),
+        ("https://SCONTENT.CDNINSTAGRAM.COM/v.mp4", true, false),
+        ("https://a.b.cdninstagram.com:443/v.mp4", true, false),
+        ("https://cdninstagram.com/v.mp4", false, false),
+        ("https://.cdninstagram.com/v.mp4", false, false),
+        ("https://evilcdninstagram.com/v.mp4", false, false),
+        ("https://cdninstagram.com.evil.example/v.mp4", false, false),
+        ("https://evil.example/?x=.cdninstagram.com", false, false),
+        ("https://scontent.cdninstagram.com@evil.example/v.mp4", false, false),
+        ("http://scontent.cdninstagram.com/v.mp4", false, false),
+        ("https://scontent.cdninstagram.com:8443/v.mp4", false, false),
+        ("file:///etc/passwd", false, false),
+        ("http://127.0.0.1:7704/v.mp4", false, true),
+        ("http://127.0.0.1/v.mp4", false, false),
+        ("http://127.0.0.1:7705/v.mp4", false, false),
+        ("https://127.0.0.1:7704/v.mp4", false, false),
+    ] {
+        let allowed = Url::parse(url).map(|url| (wide.allows(&url), exact.allows(&url))).unwrap_or_default();
+        assert_eq!(allowed, (wide_allows, exact_allows), "{url}");
+    }
+}
+
+#[test]
+fn origins_are_read_and_shown_alike() {
+    for good in ["https://*.fbcdn.net", "https://video.example", "http://sandbox:7704", "https://[::1]:8443"] {
+        assert_eq!(good.parse::<Origin>().unwrap().to_string(), good);
+    }
+    for bad in [
+        "",
+        "*.fbcdn.net",
+        "https://*",
+        "https://*.net",
+        "https://*.",
+        "http://*.fbcdn.net",
+        "ftp://a.example",
+        "https://a.example/path",
+        "https://u:p@a.example",
+        "https://u@a.example",
+        "https://a.*.example",
+        "https://*.1.2.3.4",
+        "https://a.example?q",
+        "https://a.example#f",
+    ] {
+        assert_eq!(bad.parse::<Origin>(), Err(BadOrigin), "{bad}");
+    }
+}
+
+async fn sandbox() -> (ApifySandbox, Vec<Origin>) {
+    let sandbox = ApifySandbox::start(SandboxSettings::default()).await.unwrap();
+    let origins = vec![sandbox.served.url().parse().unwrap()];
+    (sandbox, origins)
+}
+
+async fn fetch_from(url: &str, allowed: &[Origin], max_bytes: u64) -> Result<Video, Failure> {
+    Video::download(&http_client().unwrap(), url, allowed, max_bytes, SOON).await
+}
+
+#[tokio::test]
+async fn a_video_is_kept_and_can_be_read_twice() {
+    let (sandbox, origins) = sandbox().await;
+    let url = format!("{}/video/DLlGZiCOBQ0.mp4", sandbox.served.url());
+    let video = fetch_from(&url, &origins, 1_000_000).await.unwrap();
+    assert_eq!(video.mime, "video/mp4");
+    for _ in 0..2 {
+        let mut content = Vec::new();
+        video.open().await.unwrap().read_to_end(&mut content).await.unwrap();
+        assert_eq!((content.len() as u64, &content[4..8]), (video.bytes, b"ftyp".as_slice()));
+    }
+}
+
+#[tokio::test]
+async fn too_many_bytes_are_refused_told_or_counted() {
+    let (sandbox, origins) = sandbox().await;
+    for code in ["DHUGE000000", "DCHNK000000"] {
+        let url = format!("{}/video/{code}.mp4", sandbox.served.url());
+        assert_eq!(fetch_from(&url, &origins, 500_000).await.unwrap_err().cause, Cause::TooLong, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_allowed_is_not_asked() {
+    let (sandbox, _) = sandbox().await;
+    let url = format!("{}/video/DLlGZiCOBQ0.mp4?secret=1", sandbox.served.url());
+    let elsewhere = ["https://*.cdninstagram.com".parse().unwrap()];
+    let failure = fetch_from(&url, &elsewhere, 1_000_000).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::BadRequest);
+    assert!(!failure.to_string().contains("secret"), "{failure}");
+    let plain = fetch_from("http://scontent.cdninstagram.com/v.mp4", &elsewhere, 1).await.unwrap_err();
+    assert_eq!(plain.cause, Cause::BadRequest, "plain http");
+    assert_eq!(fetch_from("no address", &elsewhere, 1).await.unwrap_err().cause, Cause::Malformed);
+    assert_eq!(sandbox.control.asked().len(), 0);
+}
+
+fn answer(status: u16, name: &str, value: &str, body: &str) -> Fault {
+    Fault::Answer { status, headers: vec![(name.into(), value.into())], body: body.into() }
+}
+
+#[tokio::test]
+async fn redirects_stay_within_the_allowed_origins() {
+    let (here, mut origins) = sandbox().await;
+    let (there, more) = sandbox().await;
+    let url = format!("{}/video/DLlGZiCOBQ0.mp4", here.served.url());
+    let away = format!("{}/video/DLlGZiCOBQ0.mp4", there.served.url());
+    here.control.fault("/video/", answer(302, "location", &away, ""));
+    assert_eq!(fetch_from(&url, &origins, 1_000_000).await.unwrap_err().cause, Cause::BadRequest);
+    assert_eq!(there.control.asked().len(), 0, "the other host was not asked");
+    origins.extend(more);
+    here.control.fault("/video/", answer(302, "location", &away, ""));
+    assert!(fetch_from(&url, &origins, 1_000_000).await.is_ok());
+    assert_eq!(there.control.asked().len(), 1);
+    for (hops, arrives) in [(3, true), (4, false)] {
+        for _ in 0..hops {
+            here.control.fault("/video/", answer(307, "location", "/video/DLlGZiCOBQ0.mp4?hop", ""));
+        }
+        assert_eq!(fetch_from(&url, &origins, 1_000_000).await.is_ok(), arrives, "{hops}");
+    }
+    here.control.fault("/video/", answer(302, "location", "https://", ""));
+    assert_eq!(fetch_from(&url, &origins, 1_000_000).await.unwrap_err().cause, Cause::Malformed);
+}
+
+#[tokio::test]
+async fn every_bad_answer_has_its_cause() {
+    let (sandbox, origins) = sandbox().await;
+    let url = format!("{}/video/DLlGZiCOBQ0.mp4", sandbox.served.url());
+    let (kind, mp4) = ("content-type", "video/mp4");
+    for (fault, cause) in [
+        (answer(403, kind, "text/plain", "URL signature expired"), Cause::NotFound),
+        (answer(404, kind, mp4, ""), Cause::NotFound),
+        (answer(410, kind, mp4, ""), Cause::NotFound),
+        (answer(429, kind, mp4, ""), Cause::RateLimited { retry_after: None }),
+        (answer(503, kind, mp4, ""), Cause::Unavailable { retry_after: None }),
+        (answer(400, kind, mp4, ""), Cause::Malformed),
+        (answer(302, kind, mp4, ""), Cause::Malformed),
+        (answer(200, kind, "text/html; charset=utf-8", "<html>login</html>"), Cause::Malformed),
+        (answer(200, kind, mp4, ""), Cause::Malformed),
+    ] {
+        sandbox.control.fault("/video/", fault.clone());
+        assert_eq!(fetch_from(&url, &origins, 100).await.unwrap_err().cause, cause, "{fault:?}");
+    }
+    for told in ["application/octet-stream", "Video/MP4; codecs=avc1"] {
+        sandbox.control.fault("/video/", answer(200, kind, told, "content"));
+        let video = fetch_from(&url, &origins, 7).await.unwrap();
+        assert_eq!((video.mime.as_str(), video.bytes), (mp4, 7), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_and_a_slow_download_end() {
+    let (sandbox, origins) = sandbox().await;
+    let url = format!("{}/video/DLlGZiCOBQ0.mp4", sandbox.served.url());
+    sandbox.control.fault("/video/", Fault::Cut);
+    assert_eq!(fetch_from(&url, &origins, 1_000_000).await.unwrap_err().cause, Cause::Cut);
+    sandbox.control.fault("/video/", Fault::Slow(Duration::from_secs(60)));
+    let hasty = Video::download(&http_client().unwrap(), &url, &origins, 1_000_000, Duration::from_millis(50)).await;
+    assert_eq!(hasty.unwrap_err().cause, Cause::TimedOut);
+}
