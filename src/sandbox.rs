@@ -5,17 +5,23 @@
 pub mod apify;
 pub mod discord;
 pub mod gemini;
+mod hand;
 pub mod n8n;
 pub mod openai;
+pub mod scripts;
 pub mod telegram;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::body::{Body, to_bytes};
+use axum::http::HeaderName;
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt as _;
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// What one request was.
@@ -56,8 +62,12 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     asked: Vec<Asked>,
+    /// When each of them came.
+    at: Vec<Instant>,
     /// A fault, and the part of the path it waits for.
     faults: VecDeque<(String, Fault)>,
+    /// Who hears of each request as it arrives.
+    follower: Option<mpsc::UnboundedSender<(Instant, Asked)>>,
 }
 
 impl Control {
@@ -75,15 +85,62 @@ impl Control {
         let mut state = self.lock();
         let at = state.faults.iter().position(|(path, _)| asked.path.contains(path.as_str()));
         let fault = at.and_then(|at| state.faults.remove(at)).map(|(_, fault)| fault);
-        state.asked.push(asked);
+        match &state.follower {
+            // A load test makes too many to keep.
+            Some(follower) => drop(follower.send((Instant::now(), asked))),
+            None => {
+                state.asked.push(asked);
+                state.at.push(Instant::now());
+            }
+        }
         drop(state);
         self.0.changed.notify_waiters();
         fault
     }
 
+    /// Answers one request of plain HTTP: notes it, and lets `carry_out` answer unless a fault waits for it.
+    pub async fn answer(&self, asked: Asked, carry_out: impl Future<Output = Response>) -> Response {
+        match self.ask(asked) {
+            None => carry_out.await,
+            Some(Fault::Answer { status, headers, body }) => {
+                let mut response = Response::new(Body::from(body));
+                *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap_or_default();
+                for (name, value) in headers {
+                    if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+                        response.headers_mut().insert(name, value);
+                    }
+                }
+                response
+            }
+            Some(Fault::Slow(pause)) => {
+                tokio::time::sleep(pause).await;
+                carry_out.await
+            }
+            Some(Fault::Drop) => unanswered(),
+            Some(Fault::DropAfter) => {
+                carry_out.await;
+                unanswered()
+            }
+            Some(Fault::Cut) => cut(carry_out.await).await,
+        }
+    }
+
+    /// From here on every request goes to the returned end, with the moment of its arrival, instead of into the log.
+    pub fn follow(&self) -> mpsc::UnboundedReceiver<(Instant, Asked)> {
+        let (follower, followed) = mpsc::unbounded_channel();
+        self.lock().follower = Some(follower);
+        followed
+    }
+
     /// Everything asked so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.lock().asked.clone()
+    }
+
+    /// Everything asked so far, with the time it came.
+    pub fn timed(&self) -> Vec<(Instant, Asked)> {
+        let state = self.lock();
+        state.at.iter().copied().zip(state.asked.iter().cloned()).collect()
     }
 
     /// How many requests had this in their path.
@@ -108,6 +165,35 @@ impl Control {
     }
 }
 
+/// Closes the connection without an answer: hyper gives a connection up, its head unsent, when the
+/// first frame of the body fails.
+pub fn unanswered() -> Response {
+    Body::from_stream(futures::stream::once(async { Err::<bytes::Bytes, _>(broken()) })).into_response()
+}
+
+/// The same answer, broken off in the middle of its body.
+pub async fn cut(response: Response) -> Response {
+    let (head, body) = response.into_parts();
+    let whole = to_bytes(body, 64 << 20).await.unwrap_or_default();
+    let half = whole.slice(..whole.len() / 2);
+    let body = futures::stream::unfold(Some(half), |rest| async move {
+        match rest {
+            Some(half) if !half.is_empty() => Some((Ok(half), Some(bytes::Bytes::new()))),
+            Some(_) => {
+                // The pause lets hyper send what it has before the connection breaks.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Some((Err(broken()), None))
+            }
+            None => None,
+        }
+    });
+    Response::from_parts(head, Body::from_stream(body))
+}
+
+fn broken() -> std::io::Error {
+    std::io::Error::other("the stand-in was told to break this connection")
+}
+
 /// One running stand-in: where it listens, and its end when dropped.
 #[derive(Debug)]
 pub struct Served {
@@ -129,6 +215,8 @@ impl Served {
     pub async fn start(port: u16, router: axum::Router) -> std::io::Result<Served> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
         let addr = listener.local_addr()?;
+        // The real services do not hold small writes back for 40 ms either.
+        let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move {
@@ -148,5 +236,116 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// How the whole sandbox is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The first port; each stand-in takes the next one. 0: any free ones.
+    pub port: u16,
+    /// How many times faster than usual everything answers. At 1 a reel takes about 8 s; infinity: at once.
+    pub speed: f64,
+    /// Whether the platforms hold the bot to their published rates.
+    pub enforce_limits: bool,
+}
+
+/// Every stand-in at once.
+pub struct Sandbox {
+    pub openai: openai::OpenAiSandbox,
+    pub apify: apify::ApifySandbox,
+    pub gemini: gemini::GeminiSandbox,
+    pub n8n: n8n::N8nSandbox,
+    pub telegram: Arc<telegram::TelegramSandbox>,
+    pub discord: Arc<discord::DiscordSandbox>,
+    /// Where people speak and look over HTTP.
+    pub hand: Served,
+}
+
+/// Keys that only the sandbox takes.
+const OPENAI_KEY: &str = "sk-sandbox";
+const APIFY_TOKEN: &str = "apify_api_sandbox";
+const GEMINI_KEY: &str = "AIza-sandbox";
+const N8N_SECRET: &str = "n8n-sandbox";
+const TELEGRAM_TOKEN: &str = "1234567890:AAsandboxsandboxsandboxsandboxsandb";
+const DISCORD_TOKEN: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4.sandbo.sandboxsandboxsandboxsandboxsandboxsan";
+
+impl Sandbox {
+    /// Starts all stand-ins.
+    ///
+    /// # Errors
+    /// When a port is taken.
+    pub async fn start(settings: Settings) -> std::io::Result<Sandbox> {
+        let at = |seconds: f64| Duration::try_from_secs_f64(seconds / settings.speed.max(0.001)).unwrap_or_default();
+        let port = |offset: u16| if settings.port == 0 { 0 } else { settings.port.saturating_add(offset) };
+        let telegram = telegram::TelegramSandbox::start(telegram::Settings {
+            port: port(4),
+            token: TELEGRAM_TOKEN.into(),
+            enforce_limits: settings.enforce_limits,
+        });
+        let discord = discord::DiscordSandbox::start(discord::Settings {
+            port: port(5),
+            token: DISCORD_TOKEN.into(),
+            enforce_limits: settings.enforce_limits,
+            ..discord::Settings::default()
+        });
+        let (telegram, discord) = (Arc::new(telegram.await?), Arc::new(discord.await?));
+        let hand = hand::Hand { telegram: telegram.clone(), discord: discord.clone() };
+        Ok(Sandbox {
+            openai: openai::OpenAiSandbox::start(openai::Settings {
+                port: port(0),
+                api_key: OPENAI_KEY.into(),
+                first_token: at(0.6),
+                per_token: at(0.012),
+                ..openai::Settings::default()
+            })
+            .await?,
+            apify: apify::ApifySandbox::start(apify::Settings {
+                port: port(1),
+                token: APIFY_TOKEN.into(),
+                scrape: at(2.5),
+                ..apify::Settings::default()
+            })
+            .await?,
+            gemini: gemini::GeminiSandbox::start(gemini::Settings {
+                port: port(2),
+                api_key: GEMINI_KEY.into(),
+                analysis: at(5.0),
+                activation: at(0.5),
+            })
+            .await?,
+            n8n: n8n::N8nSandbox::start(n8n::Settings { port: port(3), secret: N8N_SECRET.into(), duration: at(8.0) })
+                .await?,
+            telegram,
+            discord,
+            hand: Served::start(port(6), hand::router(hand)).await?,
+        })
+    }
+
+    /// The variables that add an n8n lane.
+    pub fn n8n_environment(&self) -> Vec<(String, String)> {
+        vec![("N8N_WEBHOOK_URLS".into(), self.n8n.webhook_url()), ("N8N_SECRET".into(), N8N_SECRET.into())]
+    }
+
+    /// The variables that point a bot at it, without n8n.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("OPENAI_API_KEY", OPENAI_KEY.to_owned()),
+            ("OPENAI_BASE_URL", self.openai.base_url()),
+            ("APIFY_TOKEN", APIFY_TOKEN.to_owned()),
+            ("APIFY_BASE_URL", self.apify.served.url()),
+            ("MEDIA_ORIGINS", self.apify.served.url()),
+            ("INSTAGRAM_URL", self.apify.served.url()),
+            ("GEMINI_API_KEY", GEMINI_KEY.to_owned()),
+            ("GEMINI_BASE_URL", self.gemini.served.url()),
+            ("TELEGRAM_TOKEN", TELEGRAM_TOKEN.to_owned()),
+            ("TELEGRAM_API_URL", self.telegram.served.url()),
+            ("DISCORD_TOKEN", DISCORD_TOKEN.to_owned()),
+            ("DISCORD_API_URL", self.discord.served.url()),
+            ("DISCORD_MESSAGE_CONTENT", "true".to_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
     }
 }

@@ -1,1 +1,451 @@
-//! To be written.
+//! A stand-in for Apify's Instagram actors and for Instagram's own share links and video servers. Owns
+//! the documented answers of the run, dataset and account endpoints; no page is ever scraped.
+//!
+//! The shortcode decides what a scrape finds, so anyone can try every outcome:
+//! `DGONE…` not found, `DPRIV…` no items, `DREST…` restricted page, `DPHOT…` photo, `DCARO…` carousel
+//! with a video, `DCAPH…` carousel of photos, `DLONG…` 40 minutes, `DBIGV…` 16 MB, `DHUGE…` 300 MB,
+//! `DCHNK…` 300 MB without a length, `DNURL…` video without a link, `DEMPT…` an empty dataset, `DFAIL…`
+//! a failed run, `DTIME…` a timed-out one, `DSLOW…` three times as slow; anything else a good reel.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::scripts::{number_of, script_of};
+use super::{Asked, Control, Fault, Served};
+
+/// What this stand-in is like.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// 0: any free port.
+    pub port: u16,
+    pub token: String,
+    /// How long a run takes.
+    pub scrape: Duration,
+    /// What a run with one item costs; an aborted or failed one costs the start alone.
+    pub price_usd: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { port: 0, token: "apify_api_sandbox".into(), scrape: Duration::from_millis(50), price_usd: 0.0036 }
+    }
+}
+
+/// A run that was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSeen {
+    pub id: String,
+    pub code: String,
+    /// Apify's word: READY, RUNNING, SUCCEEDED, FAILED, TIMED-OUT, ABORTED.
+    pub status: &'static str,
+    /// In millionths of a US dollar.
+    pub charged_micro_usd: i64,
+}
+
+/// The running stand-in.
+#[derive(Debug)]
+pub struct ApifySandbox {
+    pub served: Served,
+    pub control: Control,
+    apify: Arc<Apify>,
+}
+
+impl ApifySandbox {
+    pub async fn start(settings: Settings) -> std::io::Result<Self> {
+        let control = Control::default();
+        let apify = Arc::new(Apify {
+            scrape: Mutex::new(settings.scrape),
+            settings,
+            control: control.clone(),
+            runs: Mutex::default(),
+            aborted: Notify::new(),
+        });
+        let router = Router::new().fallback(serve).with_state(apify.clone());
+        let served = Served::start(apify.settings.port, router).await?;
+        Ok(Self { served, control, apify })
+    }
+
+    /// Every run started so far, in order.
+    pub fn runs(&self) -> Vec<RunSeen> {
+        self.apify.lock().iter().map(|run| run.seen(&self.apify.settings)).collect()
+    }
+
+    /// The most runs that were going on at one time.
+    pub fn most_at_once(&self) -> usize {
+        let runs = self.apify.lock();
+        let going = |at: Instant| runs.iter().filter(|run| run.at <= at && at < run.at + run.takes).count();
+        runs.iter().map(|run| going(run.at)).max().unwrap_or(0)
+    }
+
+    /// How long the runs take that start from now on.
+    pub fn set_scrape(&self, takes: Duration) {
+        *self.apify.scrape.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = takes;
+    }
+
+    /// A refusal in Apify's own shape: (401, "token-not-valid"), (402,
+    /// "not-enough-usage-to-run-paid-actor"), (429, "rate-limit-exceeded") and the like.
+    pub fn refusal(status: u16, kind: &str) -> Fault {
+        let headers = vec![("content-type".to_owned(), "application/json; charset=utf-8".to_owned())];
+        Fault::Answer { status, headers, body: error_body(kind, "Told so by the test.").to_string() }
+    }
+}
+
+#[derive(Debug)]
+struct Apify {
+    settings: Settings,
+    /// How long a run takes that starts now.
+    scrape: Mutex<Duration>,
+    control: Control,
+    runs: Mutex<Vec<Started>>,
+    aborted: Notify,
+}
+
+#[derive(Clone, Debug)]
+struct Started {
+    id: String,
+    actor: String,
+    url: String,
+    code: String,
+    at: Instant,
+    takes: Duration,
+    ends: &'static str,
+    limit_usd: f64,
+    memory: u64,
+    aborted: bool,
+}
+
+/// What starting a run costs, whatever it finds.
+const START_USD: f64 = 0.001;
+
+impl Started {
+    fn status(&self) -> &'static str {
+        let passed = self.at.elapsed();
+        match () {
+            () if self.aborted => "ABORTED",
+            () if passed >= self.takes => self.ends,
+            () if passed * 10 < self.takes => "READY",
+            () => "RUNNING",
+        }
+    }
+
+    fn charged_usd(&self, settings: &Settings) -> f64 {
+        if self.status() == "SUCCEEDED" { settings.price_usd.min(self.limit_usd) } else { START_USD }
+    }
+
+    fn dataset(&self) -> String {
+        format!("ds{}", self.id)
+    }
+
+    fn seen(&self, settings: &Settings) -> RunSeen {
+        RunSeen {
+            id: self.id.clone(),
+            code: self.code.clone(),
+            status: self.status(),
+            charged_micro_usd: (self.charged_usd(settings) * 1e6).round() as i64,
+        }
+    }
+
+    fn wire(&self, settings: &Settings, status: &str) -> Value {
+        let over = !matches!(status, "READY" | "RUNNING" | "ABORTING");
+        json!({"data": {
+            "id": self.id, "actId": self.actor, "status": status, "statusMessage": null,
+            "startedAt": "2026-11-24T10:00:00.000Z",
+            "finishedAt": over.then_some("2026-11-24T10:00:14.000Z"),
+            "exitCode": over.then_some(i32::from(status != "SUCCEEDED")),
+            "options": {"memoryMbytes": self.memory, "maxTotalChargeUsd": self.limit_usd},
+            "defaultDatasetId": self.dataset(), "defaultKeyValueStoreId": format!("kv{}", self.id),
+            "chargedEventCounts": {"actor-start": 1, "result": i32::from(status == "SUCCEEDED")},
+            "usageTotalUsd": self.charged_usd(settings),
+        }})
+    }
+}
+
+impl Apify {
+    fn lock(&self) -> MutexGuard<'_, Vec<Started>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, id: &str) -> Option<Started> {
+        self.lock().iter().find(|run| run.id == id).cloned()
+    }
+
+    async fn run(&self, id: &str, query: &HashMap<String, String>) -> Response {
+        let wait = match query.get("waitForFinish").map(|wait| wait.parse::<u64>()) {
+            None => Duration::ZERO,
+            Some(Ok(seconds @ 0..=60)) => Duration::from_secs(seconds),
+            Some(_) => return error(400, "invalid-value", "Query parameter waitForFinish must be between 0 and 60"),
+        };
+        let deadline = Instant::now() + wait;
+        loop {
+            let aborted = self.aborted.notified();
+            let Some(run) = self.find(id) else { return error(404, "record-not-found", "Actor run was not found") };
+            let status = run.status();
+            if !matches!(status, "READY" | "RUNNING") || Instant::now() >= deadline {
+                return axum::Json(run.wire(&self.settings, status)).into_response();
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline.min(run.at + run.takes)) => {}
+                () = aborted => {}
+            }
+        }
+    }
+
+    fn abort(&self, id: &str) -> Response {
+        let mut runs = self.lock();
+        let Some(run) = runs.iter_mut().find(|run| run.id == id) else {
+            return error(404, "record-not-found", "Actor run was not found");
+        };
+        let before = run.status();
+        let active = matches!(before, "READY" | "RUNNING");
+        run.aborted |= active;
+        let answer = axum::Json(run.wire(&self.settings, if active { "ABORTING" } else { before })).into_response();
+        drop(runs);
+        self.aborted.notify_waiters();
+        answer
+    }
+
+    fn start(&self, actor: &str, query: &HashMap<String, String>, input: &Value) -> Response {
+        let field = match actor {
+            "apify~instagram-scraper" | "shu8hvrXbJbY3Eb9W" | "apify~instagram-api-scraper" => "directUrls",
+            _ => "username",
+        };
+        let url = match input[field].as_array().map(Vec::as_slice) {
+            Some([Value::String(url)]) => url.clone(),
+            _ => return error(400, "invalid-input", &format!("Input is not valid: Field input.{field} is required")),
+        };
+        let path = url.strip_prefix("https://www.instagram.com/").unwrap_or_default();
+        let code = match path.trim_end_matches('/').split('/').collect::<Vec<_>>()[..] {
+            ["reel" | "reels" | "p" | "tv", code] if !code.is_empty() => code.to_owned(),
+            _ => return error(400, "invalid-input", "Input is not valid: not an Instagram post URL"),
+        };
+        let number = |name: &str| query.get(name).map(|text| text.parse::<f64>().unwrap_or(f64::NAN));
+        let (limit_usd, memory) = (number("maxTotalChargeUsd").unwrap_or(1.0), number("memory").unwrap_or(1024.0));
+        let timeout = number("timeout").unwrap_or(300.0);
+        match () {
+            () if limit_usd.is_nan() || limit_usd <= 0.0 => {
+                return error(400, "max-total-charge-usd-must-be-greater-than-zero", "Must be greater than zero");
+            }
+            () if limit_usd < START_USD => {
+                return error(400, "max-total-charge-usd-below-minimum", "Below the minimum of the Actor");
+            }
+            () if memory < 128.0 || memory.fract() != 0.0 || !(memory as u64).is_power_of_two() => {
+                return error(400, "invalid-value", "Memory must be a power of 2 and at least 128");
+            }
+            () if timeout.is_nan() || timeout < 0.0 => return error(400, "invalid-value", "Timeout is not valid"),
+            () => {}
+        }
+        let scrape = *self.scrape.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut takes = scrape * if code.starts_with("DSLOW") { 3 } else { 1 };
+        let mut ends = match code.get(..5) {
+            Some("DFAIL") => "FAILED",
+            Some("DTIME") => "TIMED-OUT",
+            _ => "SUCCEEDED",
+        };
+        if timeout > 0.0 && Duration::from_secs_f64(timeout.min(1e6)) < takes {
+            (takes, ends) = (Duration::from_secs_f64(timeout), "TIMED-OUT");
+        }
+        let mut runs = self.lock();
+        let id = format!("{:017x}", number_of(format!("{code} {}", runs.len()).as_bytes()));
+        let run = Started {
+            id,
+            actor: actor.to_owned(),
+            url,
+            code,
+            at: Instant::now(),
+            takes,
+            ends,
+            limit_usd,
+            memory: memory as u64,
+            aborted: false,
+        };
+        let answer = run.wire(&self.settings, "READY");
+        runs.push(run);
+        (StatusCode::CREATED, axum::Json(answer)).into_response()
+    }
+
+    fn items(&self, dataset: &str, host: &str) -> Response {
+        let Some(run) = self.lock().iter().find(|run| run.dataset() == dataset).cloned() else {
+            return error(404, "record-not-found", "Dataset was not found");
+        };
+        let found = if run.status() != "SUCCEEDED" || run.limit_usd < self.settings.price_usd {
+            json!([])
+        } else {
+            found(&run.code, &run.url, host)
+        };
+        axum::Json(found).into_response()
+    }
+}
+
+const ACTORS: [&str; 6] = [
+    "apify~instagram-reel-scraper",
+    "xMc5Ga1oCONPmWJIa",
+    "apify~instagram-scraper",
+    "shu8hvrXbJbY3Eb9W",
+    "apify~instagram-api-scraper",
+    "apify~instagram-post-scraper",
+];
+
+async fn serve(State(apify): State<Arc<Apify>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let query: HashMap<String, String> =
+        url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let token = query.get("token").map_or(String::new(), |token| format!("token={token}"));
+    let path = head.uri.to_string();
+    let path = if token.is_empty() { path } else { path.replace(&token, "token=***") };
+    let asked = Asked { method: head.method.to_string(), path, body: body.clone() };
+    let control = apify.control.clone();
+    let carry_out = async { route(&apify, &head.method, head.uri.path(), &query, &head.headers, &body).await };
+    control.answer(asked, carry_out).await
+}
+
+async fn route(
+    apify: &Apify,
+    method: &Method,
+    path: &str,
+    query: &HashMap<String, String>,
+    headers: &HeaderMap,
+    body: &Value,
+) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1");
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match (method.as_str(), &segments[..]) {
+        ("GET" | "HEAD", ["video", file]) => return video(file.trim_end_matches(".mp4")),
+        ("GET" | "HEAD", ["share", "reel" | "p", token] | ["share", token]) => return share(token),
+        ("GET" | "HEAD", ["reel" | "p", _] | ["accounts", "login"]) => {
+            return ([(header::CONTENT_TYPE, "text/html")], "<!doctype html><title>Instagram</title>").into_response();
+        }
+        (_, ["v2", ..]) => {}
+        _ => return error(404, "page-not-found", "There is no API endpoint at this URL"),
+    }
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).or(query.get("token").map(String::as_str));
+    match token {
+        None => return error(401, "token-not-provided", "Authentication token was not provided"),
+        Some(token) if token != apify.settings.token => {
+            return error(401, "token-not-valid", "Authentication token is not valid");
+        }
+        Some(_) => {}
+    }
+    match (method.as_str(), &segments[1..]) {
+        ("GET", ["users", "me"]) => {
+            axum::Json(json!({"data": {"id": "sandboxUser", "username": "sandbox"}})).into_response()
+        }
+        (_, ["acts" | "actors", actor, ..]) if !ACTORS.contains(actor) => {
+            error(404, "record-not-found", "Actor was not found")
+        }
+        ("GET", ["acts" | "actors", actor]) => axum::Json(json!({"data": {"id": actor}})).into_response(),
+        ("POST", ["acts" | "actors", actor, "runs"]) => apify.start(actor, query, body),
+        ("GET", ["actor-runs", id]) => apify.run(id, query).await,
+        ("POST", ["actor-runs", id, "abort"]) => apify.abort(id),
+        ("GET", ["datasets", id, "items"]) => apify.items(id, host),
+        _ => error(404, "page-not-found", "There is no API endpoint at this URL"),
+    }
+}
+
+fn error_body(kind: &str, message: &str) -> Value {
+    json!({"error": {"type": kind, "message": message}})
+}
+
+fn error(status: u16, kind: &str, message: &str) -> Response {
+    (StatusCode::from_u16(status).unwrap_or_default(), axum::Json(error_body(kind, message))).into_response()
+}
+
+/// The dataset of a run for one address.
+fn found(code: &str, url: &str, host: &str) -> Value {
+    let script = script_of(code);
+    let number = number_of(code.as_bytes());
+    let video = format!("http://{host}/video/{code}.mp4?efg=sandbox&oe=6A84E974");
+    let mut item = json!({
+        "inputUrl": url, "id": (3_600_000_000_000_000_000 + number % 60_000_000_000_000_000).to_string(),
+        "type": "Video", "shortCode": code, "caption": script.caption, "hashtags": script.hashtags, "mentions": [],
+        "url": format!("https://www.instagram.com/p/{code}/"),
+        "commentsCount": number % 900, "firstComment": "", "latestComments": [],
+        "dimensionsHeight": 1916, "dimensionsWidth": 1080, "displayUrl": "https://instagram.example/d.jpg", "images": [],
+        "videoUrl": video, "likesCount": if number.is_multiple_of(7) { -1 } else { (number % 90_000) as i64 },
+        "videoViewCount": null, "videoPlayCount": 1_000 + number % 2_000_000,
+        "timestamp": "2026-11-20T09:30:00.000Z", "childPosts": [], "ownerUsername": script.owner,
+        "ownerFullName": script.owner, "ownerId": "5583800796", "productType": "clips", "isCommentsDisabled": false,
+        "videoDuration": script.seconds,
+        "musicInfo": {"artist_name": script.owner, "song_name": script.song, "uses_original_audio": true},
+    });
+    let mut without_video = |kind: &str, children: Value| {
+        item["type"] = json!(kind);
+        item["childPosts"] = children;
+        for field in ["videoUrl", "videoDuration", "videoPlayCount", "videoViewCount"] {
+            item.as_object_mut().map(|item| item.remove(field));
+        }
+    };
+    match code.get(..5) {
+        Some("DGONE") => {
+            return json!([{"url": url, "username": "reel", "error": "not_found", "errorDescription": "Post does not exist"}]);
+        }
+        Some("DPRIV") => return json!([{"error": "no_items", "errorDescription": "Empty or private data"}]),
+        Some("DREST") => {
+            return json!([{"url": url, "description": "Someone on August 1, 2026", "user": {"username": script.owner},
+                "error": "restricted_page", "errorDescription": "Restricted access, only partial data available"}]);
+        }
+        Some("DEMPT") => return json!([]),
+        Some("DPHOT") => without_video("Image", json!([])),
+        Some("DCAPH") => without_video("Sidecar", json!([{"type": "Image"}, {"type": "Image"}])),
+        Some("DCARO") => without_video("Sidecar", json!([{"type": "Image"}, {"type": "Video", "videoUrl": video}])),
+        Some("DNURL") => {
+            item.as_object_mut().map(|item| item.remove("videoUrl"));
+        }
+        Some("DLONG") => item["videoDuration"] = json!(2400.0),
+        _ => {}
+    }
+    json!([item])
+}
+
+/// An MP4 file by its first box; the rest is filler that depends on the code.
+fn video(code: &str) -> Response {
+    let number = number_of(code.as_bytes());
+    let (size, told) = match code.get(..5) {
+        Some("DBIGV") => (16 << 20, true),
+        Some("DHUGE") => (300 << 20, true),
+        Some("DCHNK") => (300 << 20, false),
+        _ => (150_000 + number % 200_000, true),
+    };
+    let mut head = b"\0\0\0\x18ftypisom\0\0\x02\0isommp42".to_vec();
+    head.extend_from_slice(&(u32::try_from(size - 24).unwrap_or(0)).to_be_bytes());
+    head.extend_from_slice(b"mdat");
+    let filler: bytes::Bytes = number.to_be_bytes().repeat(8 << 10).into();
+    let body = futures::stream::unfold((Some(head), size), move |(head, left)| {
+        let filler = filler.clone();
+        async move {
+            let chunk = head.map_or(filler, bytes::Bytes::from);
+            let chunk = chunk.slice(..chunk.len().min(left as usize));
+            let left = left - chunk.len() as u64;
+            (!chunk.is_empty()).then_some((Ok::<_, std::io::Error>(chunk), (None, left)))
+        }
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("video/mp4"));
+    if told {
+        response.headers_mut().insert(header::CONTENT_LENGTH, header::HeaderValue::from(size));
+    }
+    response
+}
+
+/// A share link: `LOGIN…` asks for a login as Instagram may; any other token leads to its reel.
+fn share(token: &str) -> Response {
+    let to = if token.starts_with("LOGIN") {
+        "/accounts/login/?next=%2F".to_owned()
+    } else {
+        let code: String = token.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(10).collect();
+        format!("/reel/D{code}/?igsh=sandbox")
+    };
+    (StatusCode::FOUND, [(header::LOCATION, to)]).into_response()
+}
