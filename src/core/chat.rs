@@ -1,8 +1,10 @@
 //! The neutral vocabulary between the platforms and the core. Owns the words; never knows a platform.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -51,6 +53,14 @@ pub enum Addressed {
     /// Said in a place where the bot listens, to somebody else: only a reel link matters there.
     Overheard,
 }
+
+/// The door of the core, as an adapter sees it: `Ok` once the row is committed, or was there already.
+pub type Receive = Arc<dyn Fn(Inbound) -> BoxFuture<'static, Result<(), ReceiveFailed>> + Send + Sync>;
+
+/// The database said no: do not acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not stored")]
+pub struct ReceiveFailed;
 
 /// Something the bot says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,7 +181,10 @@ pub enum SendError {
     /// No answer: it may have been delivered. Repeat with the same nonce.
     #[error("outcome unknown: {0}")]
     Unknown(String),
-    /// Refused for good, or failed in a way that says it was not delivered.
+    /// No connection: surely not delivered, but not refused either. The same again, a little later.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// Refused for good: the same again would fail again.
     #[error("failed: {0}")]
     Failed(String),
 }

@@ -1,0 +1,122 @@
+//! The commands that people give, in their one text form; the platforms' own menus are made from this table.
+
+use std::str::FromStr;
+
+use crate::ids::BoardId;
+
+/// A command as menus and help show it.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: &'static str,
+    /// What follows the name; empty if nothing.
+    pub argument: &'static str,
+    pub meaning: &'static str,
+    pub admin: bool,
+}
+
+/// Every command, in the order of the help.
+pub const COMMANDS: &[Entry] = &[
+    Entry { name: "coach", argument: "text", meaning: "Ask the coach", admin: false },
+    Entry { name: "reel", argument: "url", meaning: "Have a reel read and coached", admin: false },
+    Entry { name: "queue", argument: "", meaning: "Where your reels are in the line", admin: false },
+    Entry { name: "cancel", argument: "", meaning: "Take back the reels you wait for", admin: false },
+    Entry { name: "new", argument: "", meaning: "Begin a new conversation", admin: false },
+    Entry { name: "history", argument: "", meaning: "What the coach remembers of this conversation", admin: false },
+    Entry { name: "help", argument: "", meaning: "What the coach can do", admin: false },
+    Entry { name: "usage", argument: "", meaning: "Usage and cost by model (admins)", admin: true },
+];
+
+/// Whether this is a command's name, whatever its case; `start` is the one with which Telegram begins.
+pub fn is_known(name: &str) -> bool {
+    name.eq_ignore_ascii_case("start") || COMMANDS.iter().any(|entry| entry.name.eq_ignore_ascii_case(name))
+}
+
+/// What a text asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// No command, or `/coach`: something to talk about.
+    Talk(String),
+    /// `/reel`: there should be a link in it.
+    Reel(String),
+    Queue,
+    /// Of one board (its button), or of everything.
+    Cancel(Option<BoardId>),
+    New,
+    History,
+    /// `/help`, and `/start` with which Telegram begins.
+    Help,
+    Usage,
+    Unknown(String),
+}
+
+impl Command {
+    /// Whether it is answered at once, beside the talk: what only looks, and what stops something, does not wait for an
+    /// answer that is being written.
+    pub fn is_aside(&self) -> bool {
+        match self {
+            Command::Queue
+            | Command::Cancel(_)
+            | Command::History
+            | Command::Help
+            | Command::Usage
+            | Command::Unknown(_) => true,
+            Command::Talk(_) | Command::Reel(_) | Command::New => false,
+        }
+    }
+
+    /// Reads a text. Only a first word that begins with `/` and a letter makes a command.
+    pub fn read(text: &str) -> Command {
+        let text = text.trim();
+        let Some(rest) = text.strip_prefix('/').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+        else {
+            return Command::Talk(text.to_owned());
+        };
+        let (name, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let argument = argument.trim();
+        match name.to_ascii_lowercase().as_str() {
+            "coach" => Command::Talk(argument.to_owned()),
+            "reel" => Command::Reel(argument.to_owned()),
+            "queue" => Command::Queue,
+            "cancel" => Command::Cancel(BoardId::from_str(argument).ok()),
+            "new" => Command::New,
+            "history" => Command::History,
+            "help" | "start" => Command::Help,
+            "usage" => Command::Usage,
+            // A path or a fraction is not a command.
+            name if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => Command::Unknown(name.to_owned()),
+            _ => Command::Talk(text.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        let board = BoardId::new();
+        let cases = [
+            ("hi there", Command::Talk("hi there".into())),
+            ("/coach  my hook ", Command::Talk("my hook".into())),
+            ("/REEL https://x", Command::Reel("https://x".into())),
+            ("/cancel", Command::Cancel(None)),
+            (&format!("/cancel {board}"), Command::Cancel(Some(board))),
+            ("/start invite42", Command::Help),
+            ("/dance", Command::Unknown("dance".into())),
+            ("/usr/bin/env is a path", Command::Talk("/usr/bin/env is a path".into())),
+            ("/ hm", Command::Talk("/ hm".into())),
+            ("1/2", Command::Talk("1/2".into())),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(Command::read(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_table_and_the_reader_agree() {
+        for entry in COMMANDS {
+            assert!(!matches!(Command::read(&format!("/{}", entry.name)), Command::Unknown(_)), "{}", entry.name);
+        }
+    }
+}
