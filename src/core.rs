@@ -1,5 +1,15 @@
-//! The shared core: knows no platform, speaks through [`chat`].
+//! The shared core: knows no platform, speaks through [`chat`]. In reading order; a module uses only those above it.
 
 pub mod chat;
-pub mod reels;
+pub mod command;
 pub mod text;
+pub mod money;
+pub mod outbox;
+pub mod reels;
+pub mod wording;
+pub mod board;
+pub mod coach;
+pub mod admin;
+pub mod inbox;
+pub mod reply;
+pub mod worker;

@@ -1,4 +1,203 @@
-//! Reels: from a link to a coached answer.
+//! Reels from a link to a place in the line: finds links, resolves share links, submits. Owns the rules' numbers;
+//! the store holds them.
 
 pub mod link;
+pub mod eta;
 pub mod pipeline;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::ReelConfig;
+use crate::ids::{BoardId, PersonId, Shortcode};
+use crate::store::reels::{QueueLimits, Submitted, Wish};
+use crate::store::{Store, StoreError};
+use crate::telemetry::SUBMITTED;
+use link::{Found, Hosts, Link, ShareTarget, Unsupported};
+use pipeline::{PIPELINE_VERSION, Reel, ReelFailure};
+
+/// Reels taken from one message.
+pub const REELS_PER_MESSAGE: usize = 5;
+
+/// Longest wait for Instagram to say where a share link leads.
+const SHARE_DEADLINE: Duration = Duration::from_secs(8);
+
+/// What a message says about reels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mentioned {
+    /// Distinct, in order, at most [`REELS_PER_MESSAGE`].
+    pub reels: Vec<Shortcode>,
+    /// How many more there were.
+    pub left_out: usize,
+    /// Share links that led nowhere.
+    pub unresolved: usize,
+    /// The first Instagram link of a kind that cannot be read.
+    pub unsupported: Option<Unsupported>,
+    /// The text without the links.
+    pub question: String,
+}
+
+/// The reel side of the core.
+pub struct Reels {
+    store: Arc<Store>,
+    clock: Clock,
+    http: reqwest::Client,
+    hosts: Hosts,
+    instagram: Url,
+    limits: QueueLimits,
+}
+
+impl Reels {
+    pub fn new(store: Arc<Store>, clock: Clock, http: reqwest::Client, config: &ReelConfig) -> Self {
+        Self {
+            store,
+            clock,
+            http,
+            hosts: Hosts::with_mirrors(&config.mirrors),
+            instagram: config.instagram_url.clone(),
+            limits: QueueLimits {
+                interval: config.interval,
+                waiting_per_person: i64::from(config.waiting_per_person),
+                waiting: i64::from(config.waiting),
+                pipeline: PIPELINE_VERSION,
+            },
+        }
+    }
+
+    /// The time between two new reels of one person.
+    pub fn interval(&self) -> Duration {
+        self.limits.interval
+    }
+
+    /// The links in a text, without asking anybody.
+    pub fn find(&self, text: &str, extra: &[String]) -> Found {
+        link::find(text, extra, &self.hosts)
+    }
+
+    /// The reels that a message is about; asks Instagram where share links lead.
+    pub async fn mentioned(&self, text: &str, extra: &[String]) -> Mentioned {
+        let found = self.find(text, extra);
+        let mut mentioned = Mentioned { question: found.rest, ..Mentioned::default() };
+        let mut asked = 0;
+        for link in found.links {
+            let code = match link {
+                Link::Reel(code) => code,
+                // Each takes a call: not more of them than reels.
+                Link::Share { .. } if asked == REELS_PER_MESSAGE => {
+                    mentioned.left_out += 1;
+                    continue;
+                }
+                Link::Share { token, .. } => {
+                    asked += 1;
+                    let Some(code) = self.share(&token).await else {
+                        mentioned.unresolved += 1;
+                        continue;
+                    };
+                    code
+                }
+                Link::Unsupported(kind) => {
+                    mentioned.unsupported.get_or_insert(kind);
+                    continue;
+                }
+            };
+            if mentioned.reels.contains(&code) {
+                continue;
+            }
+            if mentioned.reels.len() == REELS_PER_MESSAGE {
+                mentioned.left_out += 1;
+            } else {
+                mentioned.reels.push(code);
+            }
+        }
+        mentioned
+    }
+
+    /// Submits reels; see [`Store::submit`].
+    pub async fn submit(
+        &self,
+        wish: &Wish<'_>,
+        note: impl Fn(&[Submitted]) -> String + Send + Sync,
+        now: Timestamp,
+    ) -> Result<Vec<Submitted>, StoreError> {
+        let outcomes = self.store.submit(wish, self.limits, note, now).await?;
+        for outcome in &outcomes {
+            let outcome = match outcome {
+                Submitted::Cached => "cached",
+                Submitted::Failed(_) => "failed",
+                Submitted::Joined => "joined",
+                Submitted::Queued { .. } => "queued",
+                Submitted::Denied(_) => "denied",
+            };
+            metrics::counter!(SUBMITTED, "outcome" => outcome).increment(1);
+        }
+        Ok(outcomes)
+    }
+
+    /// Takes a person's wishes back; see [`Store::cancel`].
+    pub async fn cancel(
+        &self,
+        person: PersonId,
+        board: Option<BoardId>,
+        now: Timestamp,
+    ) -> Result<Vec<Shortcode>, StoreError> {
+        self.store.cancel(person, board, self.limits.interval, now).await
+    }
+
+    /// What is known of a reel now; a failure as the JSON of a [`KnownFailure`].
+    pub async fn known(
+        &self,
+        code: &Shortcode,
+        now: Timestamp,
+    ) -> Result<Option<Result<Box<Reel>, String>>, StoreError> {
+        self.store.reel(code, PIPELINE_VERSION, now).await?.map(read_result).transpose()
+    }
+
+    /// Where a share link leads; `None` if Instagram does not say.
+    async fn share(&self, token: &str) -> Option<Shortcode> {
+        let url = link::share_url(&self.instagram, token);
+        // A browser's user agent gets a page without the redirect (cobalt, services/instagram.js).
+        let asked = self.http.get(url).header("User-Agent", "curl/8.0").timeout(SHARE_DEADLINE).send().await;
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!("a share link could not be resolved: {}", error.without_url());
+                return None;
+            }
+        };
+        let location = answer.headers().get(reqwest::header::LOCATION)?.to_str().ok()?;
+        match link::share_target(location) {
+            ShareTarget::Reel(code) => Some(code),
+            ShareTarget::Login | ShareTarget::Elsewhere => None,
+        }
+    }
+
+    /// The clock that all reel times are of.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Why a reel failed, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownFailure {
+    #[serde(flatten)]
+    pub failure: ReelFailure,
+    /// The code under which the operator finds it in the log, where there is something to find.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// A stored result as what it was.
+///
+/// # Errors
+/// When this program cannot have written it.
+pub fn read_result(stored: Result<String, String>) -> Result<Result<Box<Reel>, String>, StoreError> {
+    Ok(match stored {
+        Ok(content) => Ok(serde_json::from_str(&content).map_err(|_| StoreError::Corrupt("reels.content"))?),
+        Err(failure) => Err(failure),
+    })
+}

@@ -1,1 +1,524 @@
-//! To be written.
+//! One reel from its shortcode to its result: scrape, download, analyse. Owns the order of the paid
+//! calls, what is reported of them and how each failure ends; knows the clients, never the database.
+
+mod workflow;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::{JobId, Shortcode};
+use crate::upstream::apify::{Apify, Post, RunId, RunStatus, Scraped};
+use crate::upstream::gemini::{Gemini, Line, Scene};
+use crate::upstream::video::{Origin, Video};
+use crate::upstream::{Cause, Failure, Provider, RetryPolicy, STARTED, Usage, retry};
+
+pub use self::workflow::run_n8n;
+
+/// Stored with every result; a result of another version is made anew.
+pub const PIPELINE_VERSION: i64 = 1;
+
+/// How far a reel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Scraping,
+    Analysing,
+}
+
+/// Which way a result came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Direct,
+    N8n,
+}
+
+/// A finished reel, stored as JSON text. Every text in it was written or said by strangers: untrusted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reel {
+    pub shortcode: Shortcode,
+    pub source: Source,
+    pub caption: String,
+    /// Without `@`; empty where it is not known.
+    pub owner: String,
+    pub duration_s: Option<f64>,
+    pub plays: Option<i64>,
+    pub likes: Option<i64>,
+    pub comments: Option<i64>,
+    /// ISO 8601, UTC.
+    pub posted_at: Option<String>,
+    pub music: Option<String>,
+    pub hashtags: Vec<String>,
+    /// BCP 47; empty where nothing is said.
+    pub language: String,
+    /// Empty where nobody speaks.
+    pub transcript: Vec<Line>,
+    pub on_screen_text: Vec<Line>,
+    pub hook: String,
+    pub scenes: Vec<Scene>,
+    pub summary: String,
+    /// The free text of an n8n workflow, in place of everything from `language` on; empty otherwise.
+    pub notes: String,
+}
+
+/// Why there is no result. What a person is told depends on this alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ReelFailure {
+    /// Deleted, private or restricted. The scrape was bought.
+    #[error("not available")]
+    Unavailable,
+    /// A photo or a carousel of photos. The scrape was bought.
+    #[error("not a video")]
+    NotVideo,
+    /// Longer than the limit; `seconds` is its own length, 0 if that is not known. The scrape was bought.
+    #[error("too long ({seconds} s)")]
+    TooLong { seconds: u32 },
+    /// More bytes than the limit. The scrape was bought.
+    #[error("too large")]
+    TooLarge,
+    /// The analysing model's safety or copyright rules stopped it. Scrape and analysis were bought.
+    #[error("blocked")]
+    Blocked,
+    /// The analysis did not fit into its limit or came to nothing. Scrape and analysis were bought.
+    #[error("unreadable")]
+    Unreadable,
+    /// A service did not answer, after its own retries: the one kind that another attempt may mend (see
+    /// [`Stopped::again`]). Anything may have been bought.
+    #[error("upstream busy")]
+    UpstreamBusy,
+    /// A service's credit is used up: for the operator.
+    #[error("out of credit")]
+    OutOfCredit,
+    /// A key is refused; an actor, a model or a webhook is not there: for the operator.
+    #[error("misconfigured")]
+    Misconfigured,
+    /// Called off by us. Anything may have been bought.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl ReelFailure {
+    /// How long the failure answers for the reel, so that asking again buys nothing. Zero: not at all,
+    /// because it says nothing about the reel.
+    pub fn lifetime(&self) -> Duration {
+        const MINUTE: Duration = Duration::from_secs(60);
+        match self {
+            // Whoever made it private may open it again.
+            ReelFailure::Unavailable => 30 * MINUTE,
+            ReelFailure::NotVideo
+            | ReelFailure::TooLong { .. }
+            | ReelFailure::TooLarge
+            | ReelFailure::Blocked
+            | ReelFailure::Unreadable => 24 * 60 * MINUTE,
+            ReelFailure::UpstreamBusy => MINUTE,
+            ReelFailure::OutOfCredit | ReelFailure::Misconfigured | ReelFailure::Cancelled => Duration::ZERO,
+        }
+    }
+
+    /// The name in the database, the metrics and the logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ReelFailure::Unavailable => "unavailable",
+            ReelFailure::NotVideo => "not_video",
+            ReelFailure::TooLong { .. } => "too_long",
+            ReelFailure::TooLarge => "too_large",
+            ReelFailure::Blocked => "blocked",
+            ReelFailure::Unreadable => "unreadable",
+            ReelFailure::UpstreamBusy => "upstream_busy",
+            ReelFailure::OutOfCredit => "out_of_credit",
+            ReelFailure::Misconfigured => "misconfigured",
+            ReelFailure::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A reel that came to no result.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{why}{}", .cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+pub struct Stopped {
+    pub why: ReelFailure,
+    /// The call that failed, for the operator; `None` where every call went well.
+    pub cause: Option<Failure>,
+    /// Whether the same job may work a little later. Not after a workflow that may still run.
+    pub again: bool,
+    /// Whether anything was or may have been bought, in this attempt.
+    pub bought: bool,
+}
+
+/// One paid call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spent {
+    pub provider: Provider,
+    /// Apify: the actor. Gemini: the model that answered. n8n: `workflow`.
+    pub model: String,
+    /// `scrape`, `analyse` or `workflow`.
+    pub tool: &'static str,
+    /// Estimated where the provider did not say: Apify without `charged_micro_usd`, Gemini with a guess
+    /// from the length of the video.
+    pub usage: Usage,
+    /// Unique to the call. A scrape has the id of its run, also when a later attempt picks the run up
+    /// again: a second record with the same key is the same money, and better if the first was estimated.
+    pub key: String,
+    pub latency_ms: u64,
+    /// `ok`, or the reason in one word.
+    pub outcome: &'static str,
+}
+
+impl Spent {
+    /// A call that is about to be made, at what it may cost.
+    fn begun(provider: Provider, model: &str, tool: &'static str, usage: Usage, key: String) -> Spent {
+        Spent { provider, model: model.to_owned(), tool, usage, key, latency_ms: 0, outcome: STARTED }
+    }
+}
+
+/// Who is told while a reel is being processed. Each call is awaited before the next step.
+#[async_trait]
+pub trait Watch: Send + Sync {
+    /// A run was started and will be paid: its id must be stored when this returns.
+    async fn run_started(&self, run: &str);
+    async fn phase(&self, phase: Phase);
+    /// A call that costs is about to be made; this is what it may cost. [`Watch::spent`] under the same key replaces it.
+    async fn reserve(&self, spent: Spent);
+    /// The call under this key cost nothing, or is told under another key.
+    async fn unreserve(&self, key: &str);
+    async fn spent(&self, spent: Spent);
+}
+
+/// What is accepted, and from where.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Longer videos are refused before the download.
+    pub max_seconds: u32,
+    pub max_bytes: u64,
+    /// Where videos may be downloaded from.
+    pub origins: Vec<Origin>,
+    /// The longest a download may take.
+    pub download: Duration,
+    /// How often a download is tried.
+    pub retry: RetryPolicy,
+}
+
+impl Limits {
+    /// 15 minutes, 200 MB, two minutes for the download.
+    pub fn new(origins: Vec<Origin>) -> Self {
+        Self {
+            max_seconds: 15 * 60,
+            max_bytes: 200_000_000,
+            origins,
+            download: Duration::from_secs(120),
+            retry: RetryPolicy::STANDARD,
+        }
+    }
+}
+
+/// The direct way: Apify, the video server, Gemini.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    apify: Apify,
+    gemini: Gemini,
+    http: reqwest::Client,
+    limits: Limits,
+}
+
+impl Pipeline {
+    /// `http` downloads the videos; it must not follow redirects by itself.
+    pub fn new(apify: Apify, gemini: Gemini, http: reqwest::Client, limits: Limits) -> Self {
+        Self { apify, gemini, http, limits }
+    }
+
+    /// Processes one reel. `resume` is the last run id that an earlier attempt stored: that run is paid,
+    /// so it is picked up, and another one is started only if it came to nothing or its link has expired.
+    ///
+    /// `cancel` aborts a run under way, deletes an uploaded video and reports what was used; the future
+    /// must be driven on until it returns, which takes seconds at most.
+    pub async fn run(
+        &self,
+        job: JobId,
+        code: &Shortcode,
+        resume: Option<String>,
+        watch: &dyn Watch,
+        cancel: &CancellationToken,
+    ) -> Result<Reel, Stopped> {
+        let going = Going { job, code, watch, cancel, bought: AtomicBool::new(false) };
+        let mut resume = resume.and_then(|run| run.parse::<RunId>().ok());
+        watch.phase(Phase::Scraping).await;
+        loop {
+            // At most two rounds: the second one has nothing to resume.
+            let resumed = resume.is_some();
+            let run = match resume.take() {
+                Some(run) => run,
+                None => self.start(&going).await?,
+            };
+            let Some(scraped) = self.scraped(&going, &run, resumed).await? else { continue };
+            let post = self.acceptable(&going, scraped)?;
+            let video = match going.unless_cancelled(self.download(&post)).await? {
+                Ok(video) => video,
+                Err(failure) if failure.cause == Cause::NotFound && resumed => continue,
+                Err(failure) => {
+                    let why = match failure.cause {
+                        Cause::TooLong => ReelFailure::TooLarge,
+                        // A fresh link that has expired is a whim of the video server.
+                        Cause::NotFound => ReelFailure::UpstreamBusy,
+                        _ => said(&failure),
+                    };
+                    return Err(going.stopped(why, Some(failure)));
+                }
+            };
+            watch.phase(Phase::Analysing).await;
+            return self.analysed(&going, *post, &video).await;
+        }
+    }
+
+    /// Starts a run and has its id stored. A call that is under way when it is called off gets a moment
+    /// to tell the id, because a run without a known id cannot be aborted.
+    async fn start(&self, going: &Going<'_>) -> Result<RunId, Stopped> {
+        going.check()?;
+        let began = Instant::now();
+        let too_late = async {
+            going.cancel.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        };
+        let key = going.new_key("scrape");
+        let estimated = Usage { estimated: true, ..Usage::default() };
+        let call = Spent::begun(Provider::Apify, self.apify.actor(), "scrape", estimated, key.clone());
+        going.watch.reserve(call).await;
+        let started = tokio::select! {
+            started = self.apify.start(going.code) => started,
+            () = too_late => Err(Failure {
+                usage: Some(Box::new(Usage { estimated: true, ..Usage::default() })),
+                ..Failure::new(Provider::Apify, Cause::Cancelled, "called off while a run was being started")
+            }),
+        };
+        match started {
+            Ok(run) => {
+                going.bought.store(true, Ordering::Relaxed);
+                going.watch.run_started(run.as_str()).await;
+                going.watch.unreserve(&key).await;
+                Ok(run)
+            }
+            Err(failure) => {
+                match failure.usage.as_deref().copied() {
+                    Some(usage) => self.scrape_spent(going, key, usage, began, failure.cause.name()).await,
+                    None => going.watch.unreserve(&key).await,
+                }
+                Err(going.stopped(said(&failure), Some(failure)))
+            }
+        }
+    }
+
+    /// What a run found; `None` when the run is an earlier attempt's and came to nothing.
+    async fn scraped(&self, going: &Going<'_>, run: &RunId, resumed: bool) -> Result<Option<Scraped>, Stopped> {
+        let began = Instant::now();
+        let waited = tokio::select! {
+            waited = self.apify.wait(run) => waited,
+            () = going.cancel.cancelled() => Err(Failure::new(Provider::Apify, Cause::Cancelled, "called off")),
+        };
+        let over = match waited {
+            Ok(over) => over,
+            Err(failure) if failure.cause == Cause::NotFound && resumed => return Ok(None),
+            Err(failure) => {
+                // The retry picks the run up if it is only Apify's answers that fail; otherwise the run
+                // must end now, because nobody will come back for it.
+                let mut usage = failure.usage.as_deref().copied().unwrap_or_default();
+                usage.estimated = true;
+                if matches!(failure.cause, Cause::Cancelled | Cause::TimedOut) {
+                    match tokio::time::timeout(ABORT, self.apify.abort(run)).await {
+                        Ok(Ok(aborted)) => usage = aborted.usage,
+                        Ok(Err(failure)) => tracing::warn!(run = %run, "a run was not aborted: {failure}"),
+                        Err(_) => tracing::warn!(run = %run, "a run was not aborted in time"),
+                    }
+                }
+                self.scrape_spent(going, run.to_string(), usage, began, failure.cause.name()).await;
+                return Err(going.stopped(said(&failure), Some(failure)));
+            }
+        };
+        let ended = match over.status {
+            RunStatus::Succeeded => None,
+            RunStatus::TimedOut => Some((Cause::TimedOut, "run_timed_out")),
+            RunStatus::Aborted => Some((Cause::Unavailable { retry_after: None }, "run_aborted")),
+            RunStatus::Failed | RunStatus::Active => Some((Cause::Unavailable { retry_after: None }, "run_failed")),
+        };
+        if let Some((cause, outcome)) = ended {
+            self.scrape_spent(going, run.to_string(), over.usage, began, outcome).await;
+            let failure = Failure::new(Provider::Apify, cause, format!("{outcome} {run}"));
+            return if resumed { Ok(None) } else { Err(going.stopped(said(&failure), Some(failure))) };
+        }
+        let items = self.apify.items(&over).await;
+        let outcome = match &items {
+            Ok(Scraped::Video(_)) => "ok",
+            Ok(Scraped::NoVideo { .. }) => "no_video",
+            Ok(Scraped::Unavailable { .. }) => "not_available",
+            Err(failure) => failure.cause.name(),
+        };
+        self.scrape_spent(going, run.to_string(), over.usage, began, outcome).await;
+        match items {
+            Ok(scraped) => Ok(Some(scraped)),
+            Err(failure) if failure.cause == Cause::NotFound && resumed => Ok(None),
+            Err(failure) => Err(going.stopped(said(&failure), Some(failure))),
+        }
+    }
+
+    fn acceptable(&self, going: &Going<'_>, scraped: Scraped) -> Result<Box<Post>, Stopped> {
+        let post = match scraped {
+            Scraped::Video(post) => post,
+            Scraped::NoVideo { .. } => return Err(going.stopped(ReelFailure::NotVideo, None)),
+            Scraped::Unavailable { reason } => {
+                tracing::info!(job = %going.job, code = %going.code, ?reason, "the reel is not available");
+                return Err(going.stopped(ReelFailure::Unavailable, None));
+            }
+        };
+        // Another post in place of the asked one would be remembered under the wrong name.
+        if post.shortcode.as_ref().is_some_and(|found| found != going.code) {
+            tracing::warn!(job = %going.job, code = %going.code, "the scraper found another post");
+            return Err(going.stopped(ReelFailure::Unavailable, None));
+        }
+        match post.duration_s {
+            Some(seconds) if seconds > f64::from(self.limits.max_seconds) => {
+                Err(going.stopped(ReelFailure::TooLong { seconds: seconds as u32 }, None))
+            }
+            _ => Ok(post),
+        }
+    }
+
+    async fn download(&self, post: &Post) -> Result<Video, Failure> {
+        let limits = &self.limits;
+        retry(
+            limits.retry,
+            |f| f.cause.is_transient(),
+            |_| Video::download(&self.http, &post.video_url, &limits.origins, limits.max_bytes, limits.download),
+        )
+        .await
+    }
+
+    async fn analysed(&self, going: &Going<'_>, post: Post, video: &Video) -> Result<Reel, Stopped> {
+        going.check()?;
+        let began = Instant::now();
+        let hint = format!("{}\nby @{}\n{}", going.code.url(), post.owner, post.caption);
+        // About 100 tokens a second of video (Gemini 3), and an answer of the usual length.
+        let seconds = post.duration_s.unwrap_or(60.0).clamp(1.0, 3600.0);
+        let usual = Usage {
+            input_tokens: 1_000 + 100 * seconds as u64,
+            output_tokens: 2_000,
+            estimated: true,
+            ..Usage::default()
+        };
+        let call = Spent::begun(Provider::Gemini, self.gemini.model(), "analyse", usual, going.new_key("analyse"));
+        going.watch.reserve(call.clone()).await;
+        let analysed = self.gemini.analyse(video, &hint, going.cancel).await;
+        let (usage, model, outcome) = match &analysed {
+            Ok(analysed) => (Some(analysed.usage), analysed.model.clone(), "ok"),
+            Err(failure) => (failure.usage.as_deref().copied(), self.gemini.model().to_owned(), failure.cause.name()),
+        };
+        match usage {
+            Some(mut usage) => {
+                if usage.estimated {
+                    usage.input_tokens += usual.input_tokens;
+                    usage.output_tokens += usual.output_tokens;
+                }
+                going.spent(Spent { model, usage, latency_ms: ms(began), outcome, ..call }).await;
+            }
+            None => going.watch.unreserve(&call.key).await,
+        }
+        let analysis = match analysed {
+            Ok(analysed) => analysed.analysis,
+            Err(failure) => {
+                let why = match failure.cause {
+                    Cause::TooLong => ReelFailure::Unreadable,
+                    _ => said(&failure),
+                };
+                return Err(going.stopped(why, Some(failure)));
+            }
+        };
+        Ok(Reel {
+            shortcode: going.code.clone(),
+            source: Source::Direct,
+            caption: post.caption,
+            owner: post.owner,
+            duration_s: post.duration_s,
+            plays: post.plays,
+            likes: post.likes,
+            comments: post.comments,
+            posted_at: post.posted_at,
+            music: post.music,
+            hashtags: post.hashtags,
+            language: analysis.language,
+            transcript: analysis.transcript,
+            on_screen_text: analysis.on_screen_text,
+            hook: analysis.hook,
+            scenes: analysis.scenes,
+            summary: analysis.summary,
+            notes: String::new(),
+        })
+    }
+
+    async fn scrape_spent(&self, going: &Going<'_>, key: String, usage: Usage, began: Instant, outcome: &'static str) {
+        let (provider, model) = (Provider::Apify, self.apify.actor().to_owned());
+        going.spent(Spent { provider, model, tool: "scrape", usage, key, latency_ms: ms(began), outcome }).await;
+    }
+}
+
+/// How long a run that is called off may take to end.
+const ABORT: Duration = Duration::from_secs(10);
+
+/// One reel under way.
+struct Going<'a> {
+    job: JobId,
+    code: &'a Shortcode,
+    watch: &'a dyn Watch,
+    cancel: &'a CancellationToken,
+    bought: AtomicBool,
+}
+
+impl Going<'_> {
+    fn check(&self) -> Result<(), Stopped> {
+        if self.cancel.is_cancelled() { Err(self.stopped(ReelFailure::Cancelled, None)) } else { Ok(()) }
+    }
+
+    async fn unless_cancelled<T>(&self, step: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::select! {
+            done = step => Ok(done),
+            () = self.cancel.cancelled() => Err(self.stopped(ReelFailure::Cancelled, None)),
+        }
+    }
+
+    async fn spent(&self, spent: Spent) {
+        self.bought.store(true, Ordering::Relaxed);
+        self.watch.spent(spent).await;
+    }
+
+    fn new_key(&self, tool: &str) -> String {
+        format!("{}:{tool}:{}", self.job, uuid::Uuid::now_v7().simple())
+    }
+
+    fn stopped(&self, why: ReelFailure, cause: Option<Failure>) -> Stopped {
+        let again = why == ReelFailure::UpstreamBusy;
+        Stopped { why, cause, again, bought: self.bought.load(Ordering::Relaxed) }
+    }
+}
+
+/// What a failed call means for the reel, where no step knows better.
+fn said(failure: &Failure) -> ReelFailure {
+    match failure.cause {
+        Cause::RateLimited { .. } | Cause::Unavailable { .. } | Cause::TimedOut | Cause::Cut | Cause::Malformed => {
+            ReelFailure::UpstreamBusy
+        }
+        Cause::OutOfCredit => ReelFailure::OutOfCredit,
+        Cause::Unauthorized | Cause::NotFound | Cause::BadRequest => ReelFailure::Misconfigured,
+        Cause::Blocked => ReelFailure::Blocked,
+        Cause::TooLong => ReelFailure::Unreadable,
+        Cause::Cancelled => ReelFailure::Cancelled,
+    }
+}
+
+fn ms(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! One coaching turn as a state machine: what to do next, given what happened. Pure: no IO, no clock.
+
+use crate::upstream::openai::{Ask, Effort, Ending, Item, Reply, ToolCall, ToolSpec};
+use crate::upstream::{Cause, Failure, Provider};
+
+/// Rounds of tool calls in one turn; after the last the model has to answer without tools.
+pub const TOOL_ROUNDS: u32 = 6;
+
+/// What stays the same over all calls of a turn.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub model: String,
+    pub effort: Option<Effort>,
+    pub max_output_tokens: u32,
+    pub instructions: String,
+    pub tools: Vec<ToolSpec>,
+    pub cache_key: String,
+    pub safety_id: String,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step {
+    Ask(Box<Ask>),
+    /// All of them, at once.
+    Run(Vec<ToolCall>),
+    Answer(Answer),
+    GiveUp(Failure),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    Replied(Reply),
+    Failed(Failure),
+    /// The outputs, by call id, in any order.
+    Ran(Vec<(String, String)>),
+}
+
+/// An answer that can be shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub text: String,
+    pub ending: AnswerEnding,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerEnding {
+    Whole,
+    /// The output limit was reached.
+    LengthLimit,
+    /// The stream broke after text had been shown; it is not begun again.
+    BrokeOff(Failure),
+}
+
+/// The state of one turn.
+#[derive(Debug)]
+pub struct Turn {
+    frame: Frame,
+    input: Vec<Item>,
+    rounds: u32,
+    /// What was said in rounds that went on to call tools.
+    said: String,
+}
+
+impl Turn {
+    pub fn new(frame: Frame, input: Vec<Item>) -> Self {
+        Self { frame, input, rounds: 0, said: String::new() }
+    }
+
+    /// The first step.
+    pub fn begin(&self) -> Step {
+        self.ask()
+    }
+
+    /// How many tool rounds have been asked for.
+    pub fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// The next step. `visible` is the text of the current call that has been shown already.
+    pub fn next(&mut self, event: Event, visible: &str) -> Step {
+        match event {
+            Event::Replied(reply) => self.replied(reply),
+            Event::Failed(failure) if visible.is_empty() && self.said.is_empty() => Step::GiveUp(failure),
+            Event::Failed(failure) => {
+                let text = self.with_said(visible);
+                Step::Answer(Answer { text, ending: AnswerEnding::BrokeOff(failure) })
+            }
+            Event::Ran(outputs) => {
+                self.input.extend(outputs.into_iter().map(|(call_id, output)| Item::ToolOutput { call_id, output }));
+                self.ask()
+            }
+        }
+    }
+
+    fn replied(&mut self, reply: Reply) -> Step {
+        // Calls of a cut answer may be incomplete: they are not run.
+        if !reply.calls.is_empty() && reply.ending == Ending::Completed && self.rounds < TOOL_ROUNDS {
+            self.rounds += 1;
+            self.said = self.with_said(&reply.text);
+            self.input.extend(reply.items.into_iter().map(Item::Raw));
+            return Step::Run(reply.calls);
+        }
+        let own = match reply.refusal {
+            Some(refusal) if reply.text.is_empty() => refusal,
+            _ => reply.text,
+        };
+        let text = self.with_said(&own);
+        match reply.ending {
+            Ending::Completed if !text.is_empty() => Step::Answer(Answer { text, ending: AnswerEnding::Whole }),
+            Ending::Completed => {
+                Step::GiveUp(Failure::new(Provider::OpenAi, Cause::Malformed, "an answer without text"))
+            }
+            Ending::Incomplete(reason) if reason == "content_filter" => {
+                let failure = Failure::new(Provider::OpenAi, Cause::Blocked, "incomplete: content_filter");
+                if text.is_empty() {
+                    Step::GiveUp(failure)
+                } else {
+                    Step::Answer(Answer { text, ending: AnswerEnding::BrokeOff(failure) })
+                }
+            }
+            Ending::Incomplete(_) if !text.is_empty() => {
+                Step::Answer(Answer { text, ending: AnswerEnding::LengthLimit })
+            }
+            Ending::Incomplete(reason) => {
+                Step::GiveUp(Failure::new(Provider::OpenAi, Cause::TooLong, format!("incomplete: {reason}, no text")))
+            }
+        }
+    }
+
+    fn ask(&self) -> Step {
+        let tools = if self.rounds < TOOL_ROUNDS { self.frame.tools.clone() } else { Vec::new() };
+        Step::Ask(Box::new(Ask {
+            model: self.frame.model.clone(),
+            instructions: self.frame.instructions.clone(),
+            input: self.input.clone(),
+            tools,
+            effort: self.frame.effort,
+            max_output_tokens: self.frame.max_output_tokens,
+            cache_key: self.frame.cache_key.clone(),
+            safety_id: self.frame.safety_id.clone(),
+        }))
+    }
+
+    /// What was said before in this turn, then `text`.
+    fn with_said(&self, text: &str) -> String {
+        match (self.said.trim(), text.trim()) {
+            ("", text) => text.to_owned(),
+            (said, "") => said.to_owned(),
+            (said, text) => format!("{said}\n\n{text}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::upstream::Usage;
+
+    fn turn() -> Turn {
+        let tool = ToolSpec { name: "queue_status", description: "", parameters: json!({}) };
+        Turn::new(
+            Frame {
+                model: "m".into(),
+                effort: None,
+                max_output_tokens: 100,
+                instructions: "i".into(),
+                tools: vec![tool],
+                cache_key: "k".into(),
+                safety_id: "s".into(),
+            },
+            vec![Item::User("hi".into())],
+        )
+    }
+
+    fn reply(text: &str, calls: usize, ending: Ending) -> Event {
+        let calls: Vec<ToolCall> = (0..calls)
+            .map(|at| ToolCall { call_id: format!("call_{at}"), name: "queue_status".into(), arguments: "{}".into() })
+            .collect();
+        let items = calls.iter().map(|call| json!({"type": "function_call", "call_id": call.call_id})).collect();
+        Event::Replied(Reply {
+            text: text.into(),
+            refusal: None,
+            calls,
+            items,
+            usage: Usage::default(),
+            ending,
+            request_id: None,
+            model: "m".into(),
+        })
+    }
+
+    #[test]
+    fn tools_run_and_their_outputs_go_back_behind_the_calls() {
+        let mut turn = turn();
+        let Step::Run(calls) = turn.next(reply("Let me look.", 2, Ending::Completed), "Let me look.") else { panic!() };
+        assert_eq!(calls.len(), 2);
+        let outputs = vec![("call_0".to_owned(), "a".to_owned()), ("call_1".to_owned(), "b".to_owned())];
+        let Step::Ask(ask) = turn.next(Event::Ran(outputs), "") else { panic!() };
+        assert_eq!(ask.input.len(), 1 + 2 + 2);
+        assert!(matches!(&ask.input[4], Item::ToolOutput { call_id, output } if call_id == "call_1" && output == "b"));
+        let Step::Answer(answer) = turn.next(reply("You are first.", 0, Ending::Completed), "") else { panic!() };
+        assert_eq!(answer, Answer { text: "Let me look.\n\nYou are first.".into(), ending: AnswerEnding::Whole });
+    }
+
+    #[test]
+    fn after_the_last_round_there_are_no_tools() {
+        let mut turn = turn();
+        for round in 1..=TOOL_ROUNDS {
+            assert!(matches!(turn.next(reply("", 1, Ending::Completed), ""), Step::Run(_)), "round {round}");
+            let Step::Ask(ask) = turn.next(Event::Ran(vec![("call_0".into(), "x".into())]), "") else { panic!() };
+            assert_eq!(ask.tools.is_empty(), round == TOOL_ROUNDS);
+        }
+        // A model that calls all the same is not obeyed.
+        assert!(matches!(turn.next(reply("", 1, Ending::Completed), ""), Step::GiveUp(_)));
+    }
+
+    #[test]
+    fn endings() {
+        let cut = || Failure::new(Provider::OpenAi, Cause::Cut, "");
+        assert!(matches!(turn().next(Event::Failed(cut()), ""), Step::GiveUp(f) if f.cause == Cause::Cut));
+        let Step::Answer(answer) = turn().next(Event::Failed(cut()), "So far") else { panic!() };
+        assert_eq!(answer, Answer { text: "So far".into(), ending: AnswerEnding::BrokeOff(cut()) });
+        assert!(
+            matches!(turn().next(reply("", 0, Ending::Completed), ""), Step::GiveUp(f) if f.cause == Cause::Malformed)
+        );
+        let limit = || Ending::Incomplete("max_output_tokens".into());
+        assert!(
+            matches!(turn().next(reply("a", 1, limit()), "a"), Step::Answer(a) if a.ending == AnswerEnding::LengthLimit)
+        );
+        assert!(matches!(turn().next(reply("", 0, limit()), ""), Step::GiveUp(f) if f.cause == Cause::TooLong));
+        let filter = Ending::Incomplete("content_filter".into());
+        assert!(matches!(turn().next(reply("", 0, filter), ""), Step::GiveUp(f) if f.cause == Cause::Blocked));
+    }
+
+    #[test]
+    fn a_refusal_is_shown() {
+        let event = match reply("", 0, Ending::Completed) {
+            Event::Replied(reply) => {
+                Event::Replied(Reply { refusal: Some("I cannot help with that.".into()), ..reply })
+            }
+            other => other,
+        };
+        assert!(matches!(turn().next(event, ""), Step::Answer(a) if a.text == "I cannot help with that."));
+    }
+}

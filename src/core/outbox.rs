@@ -1,0 +1,381 @@
+//! The one sender. Owns the order of sends in a chat, pacing, `retry_after`, and the promise that a final answer
+//! is delivered; never decides what is said.
+//!
+//! Priorities: a final waits for its place and for the chat's pause; progress (stream frames, boards) only tries,
+//! and gives way at once when the chat is busy or paused, because a newer state replaces it anyway.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::DefaultDirectRateLimiter;
+use governor::Quota;
+
+use super::chat::{Body, Destination, Messenger, MessengerRules, Piece, SendError};
+use super::text;
+use crate::clock::{Clock, Timestamp};
+use crate::crash;
+use crate::ids::{ChatId, MessageRef, Platform};
+use crate::store::turns::Turn;
+use crate::store::{Store, StoreError};
+use crate::telemetry::SENDS;
+
+/// A final waits in place for a pause of the chat up to this long; a longer one is waited for in the database.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends with an unknown outcome are repeated this often before the turn is put aside for a while.
+const UNKNOWN_TRIES: u32 = 5;
+
+/// The platforms that are connected, and the order in each of their chats.
+pub struct Outbox {
+    links: HashMap<Platform, Link>,
+    gates: Mutex<HashMap<ChatId, Arc<Gate>>>,
+    store: Arc<Store>,
+    clock: Clock,
+}
+
+struct Link {
+    messenger: Arc<dyn Messenger>,
+    /// Paces progress over the whole bot; finals are paced too but never refused.
+    pace: DefaultDirectRateLimiter,
+}
+
+/// One chat's order.
+#[derive(Default)]
+struct Gate {
+    order: tokio::sync::Mutex<()>,
+    /// Epoch ms until which the platform wants silence.
+    paused_until: AtomicI64,
+    /// Epoch ms of the latest progress shown.
+    progress_at: AtomicI64,
+}
+
+/// What became of an attempt to show progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Shown; the message's id.
+    Shown(String),
+    /// Not now: the chat is busy, paused or had its share. Try again with newer words.
+    NotNow,
+    /// The message is gone: a new one is needed.
+    Gone,
+    /// Nothing can be shown there any more.
+    Closed,
+    /// It may or may not be on screen.
+    Unsure,
+    /// The platform refuses it or cannot be reached: not again at once.
+    Refused,
+}
+
+/// What became of a final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    Yes,
+    /// Not before then: keep the answer and come back.
+    Later(Timestamp),
+    /// The chat takes nothing from the bot any more, or refuses this text for good.
+    No,
+    /// Somebody else has the turn.
+    Lost,
+}
+
+impl Outbox {
+    /// An outbox for the given messengers.
+    pub fn new(messengers: Vec<(Platform, Arc<dyn Messenger>)>, store: Arc<Store>, clock: Clock) -> Self {
+        let links = messengers
+            .into_iter()
+            .map(|(platform, messenger)| {
+                let per_second = messenger.rules(&ChatId::new(platform, "")).per_second;
+                let quota = Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN));
+                (platform, Link { messenger, pace: DefaultDirectRateLimiter::direct(quota) })
+            })
+            .collect();
+        Self { links, gates: Mutex::default(), store, clock }
+    }
+
+    /// What the chat's platform shows and allows; `None` while it is not connected here.
+    pub fn rules(&self, chat: &ChatId) -> Option<MessengerRules> {
+        self.links.get(&chat.platform).map(|link| link.messenger.rules(chat))
+    }
+
+    /// The platforms that are connected here.
+    pub fn platforms(&self) -> Vec<Platform> {
+        self.links.keys().copied().collect()
+    }
+
+    /// Shows that the bot is at work; failing is of no account.
+    pub async fn typing(&self, chat: &ChatId) {
+        let Some(link) = self.links.get(&chat.platform) else { return };
+        if self.gate(chat).paused(self.clock.now()) || link.pace.check().is_err() {
+            return;
+        }
+        if let Err(SendError::RateLimited { retry_after }) = link.messenger.typing(chat).await {
+            self.gate(chat).pause(self.clock.now() + retry_after);
+        }
+    }
+
+    /// Tries to show progress: edits `message`, or sends a new one named `nonce`.
+    pub async fn progress(&self, to: &Destination, message: Option<&str>, piece: &Piece, nonce: &str) -> Progress {
+        let Some(link) = self.links.get(&to.chat.platform) else { return Progress::NotNow };
+        let gate = self.gate(&to.chat);
+        let interval = i64::try_from(link.messenger.rules(&to.chat).edit_interval.as_millis()).unwrap_or(0);
+        let now = self.clock.now();
+        let Ok(_order) = gate.order.try_lock() else { return Progress::NotNow };
+        if gate.paused(now)
+            || (message.is_some() && now.0 - gate.progress_at.load(Ordering::Relaxed) < interval)
+            || link.pace.check().is_err()
+        {
+            return Progress::NotNow;
+        }
+        gate.progress_at.store(now.0, Ordering::Relaxed);
+        let mut outcome = attempt(link, to, message, piece, false, nonce).await;
+        if outcome == Err(SendError::Unparsable) {
+            outcome = attempt(link, to, message, piece, true, nonce).await;
+        }
+        count(to.chat.platform, "progress", &outcome);
+        match outcome {
+            Ok(id) => Progress::Shown(id),
+            Err(SendError::NotModified) => Progress::Shown(message.unwrap_or_default().to_owned()),
+            Err(SendError::Gone) => Progress::Gone,
+            Err(SendError::Forbidden) => Progress::Closed,
+            Err(SendError::RateLimited { retry_after }) => {
+                gate.pause(self.clock.now() + retry_after);
+                Progress::NotNow
+            }
+            Err(SendError::Unknown(_)) => Progress::Unsure,
+            Err(SendError::Unparsable | SendError::Unreachable(_) | SendError::Failed(_)) => {
+                tracing::debug!(chat = %to.chat, "progress was refused");
+                Progress::Refused
+            }
+        }
+    }
+
+    /// Delivers the final answer of a turn: the first piece into the message that shows it so far, the others
+    /// behind it. `shown` are the ids on screen and grows; each step is noted in the database. `repeat_mark` is put
+    /// at the end where a repeat could not be ruled out and the platform does not recognise one.
+    pub async fn deliver(
+        &self,
+        turn: &Turn,
+        body: &Body,
+        shown: &mut Vec<String>,
+        repeated: bool,
+        repeat_mark: &str,
+    ) -> Result<Delivered, StoreError> {
+        let Some(link) = self.links.get(&turn.chat.platform) else {
+            // This instance has no such platform (any more); one that has will come for it.
+            return Ok(Delivered::Later(self.clock.now() + Duration::from_secs(30)));
+        };
+        let rules = link.messenger.rules(&turn.chat);
+        let to = Destination { chat: turn.chat.clone(), reply_to: reply_to(turn) };
+        if shown.is_empty()
+            && let Some(placeholder) = &turn.placeholder
+        {
+            shown.push(placeholder.clone());
+        }
+        let mut pieces = render(body, &rules, None);
+        // Whatever has no message yet may have been sent without its id being noted.
+        let mut marked = repeated && shown.len() < pieces.len() && !rules.dedupes_sends;
+        if marked {
+            pieces = render(body, &rules, Some(repeat_mark));
+        }
+        let mut at = 0;
+        while at < pieces.len() {
+            // Later pieces do not repeat the reference to an ordinary message.
+            let reply_to = to.reply_to.clone().filter(|_| at == 0 || turn.placeholder.is_some());
+            let reply = Destination { reply_to, ..to.clone() };
+            match self
+                .piece(link, &reply, shown.get(at).map(String::as_str), &pieces[at], &turn.id.nonce(at), repeated)
+                .await
+            {
+                Piecemeal::Done(id) => {
+                    crash::point("piece sent");
+                    let known = shown.get(at).is_some_and(|before| *before == id);
+                    if at < shown.len() {
+                        shown[at] = id;
+                    } else {
+                        shown.push(id);
+                    }
+                    at += 1;
+                    // The last piece is noted by the turn's end.
+                    if !known && at < pieces.len() && !self.store.show_turn(turn, shown).await? {
+                        return Ok(Delivered::Lost);
+                    }
+                }
+                Piecemeal::Unsure if !rules.dedupes_sends && !marked && at >= shown.len() => {
+                    marked = true;
+                    let again = render(body, &rules, Some(repeat_mark));
+                    if again.len() >= pieces.len() {
+                        pieces = again;
+                    }
+                }
+                Piecemeal::Unsure => return Ok(Delivered::Later(self.clock.now() + Duration::from_secs(15))),
+                Piecemeal::Later(until) => return Ok(Delivered::Later(until)),
+                Piecemeal::Refused => return Ok(Delivered::No),
+            }
+        }
+        Ok(Delivered::Yes)
+    }
+
+    /// One piece, until its fate is known.
+    async fn piece(
+        &self,
+        link: &Link,
+        to: &Destination,
+        shown: Option<&str>,
+        piece: &Piece,
+        nonce: &str,
+        repeated: bool,
+    ) -> Piecemeal {
+        let gate = self.gate(&to.chat);
+        let dedupes = link.messenger.rules(&to.chat).dedupes_sends;
+        let mut shown = shown;
+        let mut plain = false;
+        // A platform that recognises a repeat gives back the first message, which may hold older words.
+        let mut settle = repeated && dedupes;
+        let (mut unknown, mut unreachable, mut failed) = (0, 0, 0);
+        loop {
+            let pause = Timestamp(gate.paused_until.load(Ordering::Relaxed));
+            if pause > self.clock.now() + PATIENCE {
+                return Piecemeal::Later(pause);
+            }
+            self.clock.sleep_until(pause).await;
+            let order = gate.order.lock().await;
+            if gate.paused(self.clock.now()) {
+                continue;
+            }
+            link.pace.until_ready().await;
+            let mut outcome = attempt(link, to, shown, piece, plain, nonce).await;
+            if shown.is_none()
+                && settle
+                && let Ok(id) = &outcome
+            {
+                let id = id.clone();
+                outcome = attempt(link, to, Some(&id), piece, plain, nonce).await.map(|_| id.clone());
+                if outcome == Err(SendError::NotModified) {
+                    outcome = Ok(id);
+                }
+            }
+            drop(order);
+            count(to.chat.platform, "final", &outcome);
+            match outcome {
+                Ok(id) => return Piecemeal::Done(id),
+                Err(SendError::NotModified) => return Piecemeal::Done(shown.unwrap_or_default().to_owned()),
+                Err(SendError::Unparsable) if !plain => plain = true,
+                Err(SendError::Gone) if shown.is_some() => shown = None,
+                Err(SendError::RateLimited { retry_after }) => gate.pause(self.clock.now() + retry_after),
+                Err(SendError::Unknown(what)) => {
+                    unknown += 1;
+                    settle = dedupes;
+                    tracing::warn!(chat = %to.chat, tries = unknown, "a send has an unknown outcome: {what}");
+                    // An edit can be repeated at will; a send only where a repeat is recognised.
+                    if unknown >= UNKNOWN_TRIES || (shown.is_none() && !dedupes) {
+                        tokio::time::sleep(backoff(unknown)).await;
+                        return Piecemeal::Unsure;
+                    }
+                    tokio::time::sleep(backoff(unknown)).await;
+                }
+                Err(SendError::Unreachable(what)) => {
+                    unreachable += 1;
+                    tracing::warn!(chat = %to.chat, tries = unreachable, "the platform cannot be reached: {what}");
+                    if unreachable >= UNKNOWN_TRIES {
+                        return Piecemeal::Later(self.clock.now() + Duration::from_secs(15));
+                    }
+                    tokio::time::sleep(backoff(unreachable)).await;
+                }
+                Err(SendError::Failed(what)) if failed < 2 => {
+                    failed += 1;
+                    plain = true;
+                    tracing::warn!(chat = %to.chat, tries = failed, "a send was refused: {what}");
+                    tokio::time::sleep(backoff(failed)).await;
+                }
+                Err(
+                    error @ (SendError::Gone | SendError::Forbidden | SendError::Unparsable | SendError::Failed(_)),
+                ) => {
+                    tracing::warn!(chat = %to.chat, "an answer cannot be delivered: {error}");
+                    return Piecemeal::Refused;
+                }
+            }
+        }
+    }
+
+    fn gate(&self, chat: &ChatId) -> Arc<Gate> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gate) = gates.get(chat) {
+            return gate.clone();
+        }
+        // A gate that nobody holds and that is not paused remembers nothing worth keeping.
+        if gates.len() >= 4096 {
+            let now = self.clock.now();
+            gates.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.paused(now));
+        }
+        gates.entry(chat.clone()).or_default().clone()
+    }
+}
+
+enum Piecemeal {
+    Done(String),
+    Unsure,
+    Later(Timestamp),
+    Refused,
+}
+
+impl Gate {
+    fn paused(&self, now: Timestamp) -> bool {
+        self.paused_until.load(Ordering::Relaxed) > now.0
+    }
+
+    fn pause(&self, until: Timestamp) {
+        self.paused_until.fetch_max(until.0, Ordering::Relaxed);
+    }
+}
+
+fn render(body: &Body, rules: &MessengerRules, mark: Option<&str>) -> Vec<Piece> {
+    match mark {
+        None => text::render(body, rules),
+        Some(mark) => text::render(&Body { text: format!("{}\n\n{mark}", body.text), ..body.clone() }, rules),
+    }
+}
+
+/// What new messages of a turn answer: what stands on screen for it, because only that knows who may see them, or else
+/// the message that asked.
+pub fn reply_to(turn: &Turn) -> Option<MessageRef> {
+    turn.placeholder.as_ref().or(turn.reply_to.as_ref()).map(|id| MessageRef::new(turn.chat.clone(), id))
+}
+
+async fn attempt(
+    link: &Link,
+    to: &Destination,
+    shown: Option<&str>,
+    piece: &Piece,
+    plain: bool,
+    nonce: &str,
+) -> Result<String, SendError> {
+    match shown {
+        Some(id) => {
+            let message = MessageRef::new(to.chat.clone(), id);
+            link.messenger.edit(&message, piece, plain).await.map(|()| id.to_owned())
+        }
+        None => link.messenger.send(to, piece, plain, nonce).await.map(|message| message.id),
+    }
+}
+
+fn backoff(tries: u32) -> Duration {
+    Duration::from_millis(250 << tries.min(5))
+}
+
+fn count(platform: Platform, kind: &'static str, outcome: &Result<String, SendError>) {
+    let outcome = match outcome {
+        Ok(_) => "ok",
+        Err(SendError::NotModified) => "not_modified",
+        Err(SendError::Gone) => "gone",
+        Err(SendError::Forbidden) => "forbidden",
+        Err(SendError::RateLimited { .. }) => "rate_limited",
+        Err(SendError::Unparsable) => "unparsable",
+        Err(SendError::Unknown(_)) => "unknown",
+        Err(SendError::Unreachable(_)) => "unreachable",
+        Err(SendError::Failed(_)) => "failed",
+    };
+    metrics::counter!(SENDS, "platform" => platform.name(), "kind" => kind, "outcome" => outcome).increment(1);
+}

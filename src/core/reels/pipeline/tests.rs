@@ -1,0 +1,409 @@
+//! Whole reels against the stand-ins: how each one ends, and what was bought for it.
+
+use std::sync::Mutex;
+
+use secrecy::SecretString;
+use tokio::sync::watch as state;
+
+use super::*;
+use crate::clock::Clock;
+use crate::sandbox::apify::{ApifySandbox, Settings as ApifySettings};
+use crate::sandbox::gemini::{GeminiSandbox, Settings as GeminiSettings};
+use crate::sandbox::n8n::{N8nSandbox, Settings as N8nSettings};
+use crate::sandbox::{Control, Fault};
+use crate::upstream::n8n::N8n;
+use crate::upstream::{apify, gemini, n8n, patient_http_client};
+
+const QUICK: RetryPolicy =
+    RetryPolicy { attempts: 2, first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(50) };
+
+/// What a worker would write down.
+#[derive(Debug)]
+struct Notes {
+    apify: Option<Control>,
+    runs: Mutex<Vec<String>>,
+    phases: state::Sender<Vec<Phase>>,
+    spent: Mutex<Vec<Spent>>,
+    /// The number of runs stored so far.
+    stored: state::Sender<usize>,
+}
+
+impl Notes {
+    fn new(apify: Option<Control>) -> Self {
+        Self {
+            apify,
+            runs: Mutex::default(),
+            phases: state::Sender::new(vec![]),
+            spent: Mutex::default(),
+            stored: state::Sender::new(0),
+        }
+    }
+
+    fn outcomes(&self) -> Vec<(&'static str, &'static str)> {
+        self.spent.lock().unwrap().iter().map(|spent| (spent.tool, spent.outcome)).collect()
+    }
+
+    fn runs(&self) -> Vec<String> {
+        self.runs.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Watch for Notes {
+    async fn run_started(&self, run: &str) {
+        if let Some(apify) = &self.apify {
+            assert_eq!(apify.count(&format!("actor-runs/{run}")), 0, "the id is stored before the run is waited for");
+        }
+        self.runs.lock().unwrap().push(run.to_owned());
+        self.stored.send_modify(|stored| *stored += 1);
+    }
+
+    async fn phase(&self, phase: Phase) {
+        self.phases.send_modify(|phases| phases.push(phase));
+    }
+
+    async fn reserve(&self, spent: Spent) {
+        assert!(
+            self.spent.lock().unwrap().iter().all(|other| other.key != spent.key),
+            "reserved behind its end: {spent:?}"
+        );
+    }
+
+    async fn unreserve(&self, _: &str) {}
+
+    async fn spent(&self, spent: Spent) {
+        let mut all = self.spent.lock().unwrap();
+        assert!(all.iter().all(|other| other.key != spent.key), "told twice: {spent:?}");
+        all.push(spent);
+    }
+}
+
+struct World {
+    apify: ApifySandbox,
+    gemini: GeminiSandbox,
+    pipeline: Pipeline,
+    notes: Notes,
+    cancel: CancellationToken,
+}
+
+impl World {
+    async fn new(scrape: Duration) -> Self {
+        let apify = ApifySandbox::start(ApifySettings { scrape, ..ApifySettings::default() }).await.unwrap();
+        let quick = Duration::from_millis(5);
+        let gemini =
+            GeminiSandbox::start(GeminiSettings { analysis: quick, activation: quick, ..GeminiSettings::default() })
+                .await
+                .unwrap();
+        let http = patient_http_client().unwrap();
+        let token = SecretString::from("apify_api_sandbox");
+        let apify_settings = apify::Settings { retry: QUICK, ..apify::Settings::new(apify.served.url(), token) };
+        let key = SecretString::from("AIza-sandbox");
+        let gemini_settings =
+            gemini::Settings { retry: QUICK, poll: quick, ..gemini::Settings::new(gemini.served.url(), key) };
+        let limits =
+            Limits { retry: QUICK, max_bytes: 20_000_000, ..Limits::new(vec![apify.served.url().parse().unwrap()]) };
+        let pipeline = Pipeline::new(
+            Apify::new(http.clone(), Clock::System, apify_settings),
+            Gemini::new(http.clone(), Clock::System, gemini_settings),
+            http,
+            limits,
+        );
+        let notes = Notes::new(Some(apify.control.clone()));
+        Self { apify, gemini, pipeline, notes, cancel: CancellationToken::new() }
+    }
+
+    async fn run(&self, code: &str, resume: Option<String>) -> Result<Reel, Stopped> {
+        let code = code.parse().unwrap();
+        self.pipeline.run(JobId::new(), &code, resume, &self.notes, &self.cancel).await
+    }
+}
+
+#[tokio::test]
+async fn a_good_reel_is_told_whole_and_each_call_once() {
+    let world = World::new(Duration::from_millis(20)).await;
+    let reel = world.run("DLlGZiCOBQ0", None).await.unwrap();
+    assert!(reel.transcript.len() >= 7 && !reel.caption.is_empty() && !reel.owner.is_empty());
+    assert_eq!((reel.source, reel.notes.as_str()), (Source::Direct, ""));
+    let stored = serde_json::to_string(&reel).unwrap();
+    assert_eq!(serde_json::from_str::<Reel>(&stored).unwrap(), reel);
+    assert_eq!(*world.notes.phases.borrow(), [Phase::Scraping, Phase::Analysing]);
+    assert_eq!(world.notes.outcomes(), [("scrape", "ok"), ("analyse", "ok")]);
+    let spent = world.notes.spent.lock().unwrap().clone();
+    assert_eq!((&spent[0].key, spent[0].usage.charged_micro_usd), (&world.notes.runs()[0], Some(3600)));
+    assert_eq!(spent[1].usage.input_tokens, world.gemini.charged()[0].input_tokens);
+    let hint = world.gemini.control.asked()[0].body.to_string();
+    assert!(hint.contains("instagram.com/reel/DLlGZiCOBQ0/") && hint.contains(&reel.owner));
+}
+
+#[tokio::test]
+async fn every_kind_of_reel_ends_as_it_should() {
+    let world = World::new(Duration::ZERO).await;
+    for (code, why, tool_outcome, again) in [
+        ("DGONE000000", ReelFailure::Unavailable, "not_available", false),
+        ("DPRIV000000", ReelFailure::Unavailable, "not_available", false),
+        ("DREST000000", ReelFailure::Unavailable, "not_available", false),
+        ("DEMPT000000", ReelFailure::Unavailable, "not_available", false),
+        ("DNURL000000", ReelFailure::Unavailable, "not_available", false),
+        ("DPHOT000000", ReelFailure::NotVideo, "no_video", false),
+        ("DCAPH000000", ReelFailure::NotVideo, "no_video", false),
+        ("DLONG000000", ReelFailure::TooLong { seconds: 2400 }, "ok", false),
+        ("DHUGE000000", ReelFailure::TooLarge, "ok", false),
+        ("DFAIL000000", ReelFailure::UpstreamBusy, "run_failed", true),
+        ("DTIME000000", ReelFailure::UpstreamBusy, "run_timed_out", true),
+    ] {
+        let before = world.notes.outcomes().len();
+        let stopped = world.run(code, None).await.unwrap_err();
+        assert_eq!((stopped.why, stopped.again, stopped.bought), (why, again, true), "{code}");
+        assert_eq!(world.notes.outcomes()[before..], [("scrape", tool_outcome)], "{code}");
+    }
+    assert_eq!(world.gemini.control.asked().len(), 0);
+    assert_eq!(world.apify.control.count("/video/DLONG"), 0, "too long is known before the download");
+    for (code, why, outcome) in
+        [("DSAFE000000", ReelFailure::Blocked, "blocked"), ("DCUTJ000000", ReelFailure::Unreadable, "too_long")]
+    {
+        let before = world.notes.outcomes().len();
+        let stopped = world.run(code, None).await.unwrap_err();
+        assert_eq!((stopped.why, stopped.again), (why, false), "{code}");
+        assert_eq!(world.notes.outcomes()[before..], [("scrape", "ok"), ("analyse", outcome)], "{code}");
+    }
+    assert!(world.run("DCARO000000", None).await.is_ok());
+    assert!(world.run("DMUTE000000", None).await.unwrap().transcript.is_empty());
+    let charged: i64 = world.apify.runs().iter().map(|run| run.charged_micro_usd).sum();
+    let spent: i64 = world.notes.spent.lock().unwrap().iter().filter_map(|spent| spent.usage.charged_micro_usd).sum();
+    assert_eq!(spent, charged, "every run is told once");
+}
+
+#[tokio::test]
+async fn a_large_video_goes_through_the_files_api_and_is_deleted() {
+    let world = World::new(Duration::ZERO).await;
+    assert!(world.run("DBIGV000000", None).await.is_ok());
+    assert_eq!((world.gemini.control.count("upload/"), world.gemini.files()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_refusal_before_anything_was_bought_buys_nothing() {
+    let world = World::new(Duration::ZERO).await;
+    for (status, kind, why) in [
+        (401, "token-not-valid", ReelFailure::Misconfigured),
+        (404, "record-not-found", ReelFailure::Misconfigured),
+        (402, "not-enough-usage-to-run-paid-actor", ReelFailure::OutOfCredit),
+    ] {
+        world.apify.control.fault("/runs", ApifySandbox::refusal(status, kind));
+        let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+        assert_eq!((&stopped.why, stopped.again, stopped.bought), (&why, false, false));
+        assert_eq!(why.lifetime(), Duration::ZERO, "it says nothing about the reel");
+    }
+    assert_eq!(world.notes.outcomes(), []);
+}
+
+#[tokio::test]
+async fn a_start_of_unknown_outcome_is_told_as_an_estimate() {
+    let world = World::new(Duration::ZERO).await;
+    world.apify.control.fault("/runs", Fault::DropAfter);
+    let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+    assert_eq!((stopped.why, stopped.again, stopped.bought), (ReelFailure::UpstreamBusy, true, true));
+    assert_eq!((world.notes.outcomes(), world.notes.runs().len()), (vec![("scrape", "cut")], 0));
+    assert!(world.notes.spent.lock().unwrap()[0].usage.estimated);
+}
+
+#[tokio::test]
+async fn a_paid_run_is_picked_up_and_not_bought_again() {
+    let world = World::new(Duration::from_millis(100)).await;
+    let mut stored = world.notes.stored.subscribe();
+    // The process dies while it waits: the future is dropped, the run goes on.
+    tokio::select! {
+        ended = world.run("DLlGZiCOBQ0", None) => panic!("{ended:?}"),
+        _ = stored.wait_for(|stored| *stored == 1) => {}
+    }
+    assert_eq!(world.notes.outcomes(), []);
+    let run = world.notes.runs()[0].clone();
+    let reel = world.run("DLlGZiCOBQ0", Some(run.clone())).await.unwrap();
+    assert_eq!(reel.shortcode.as_str(), "DLlGZiCOBQ0");
+    assert_eq!((world.apify.runs().len(), world.notes.spent.lock().unwrap()[0].key.clone()), (1, run));
+}
+
+#[tokio::test]
+async fn a_run_that_came_to_nothing_is_replaced() {
+    let world = World::new(Duration::from_millis(5)).await;
+    let failed = world.run("DFAIL000000", None).await.unwrap_err();
+    assert!(failed.again);
+    for (resume, runs) in [(world.notes.runs()[0].as_str(), 2), ("0123456789abcdefg", 3), ("../users", 4)] {
+        // The key of a run that is looked at again is told again, by another process.
+        let fresh = Notes::new(None);
+        let code = "DLlGZiCOBQ0".parse().unwrap();
+        let resumed = world.pipeline.run(JobId::new(), &code, Some(resume.into()), &fresh, &world.cancel);
+        assert!(resumed.await.is_ok(), "{resume}");
+        assert_eq!((world.apify.runs().len(), fresh.runs().len()), (runs, 1), "{resume}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_link_of_a_resumed_run_means_a_new_scrape() {
+    let world = World::new(Duration::from_millis(5)).await;
+    let expired = || Fault::Answer { status: 403, headers: vec![], body: "URL signature expired".into() };
+    world.apify.control.fault("/video/", expired());
+    let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+    assert_eq!((stopped.why, stopped.again), (ReelFailure::UpstreamBusy, true), "a fresh link");
+    let run = world.notes.runs()[0].clone();
+    world.apify.control.fault("/video/", expired());
+    let next = Notes::new(None);
+    let code = "DLlGZiCOBQ0".parse().unwrap();
+    assert!(world.pipeline.run(JobId::new(), &code, Some(run.clone()), &next, &world.cancel).await.is_ok());
+    assert_eq!((world.apify.runs().len(), next.runs().len()), (2, 1));
+    let keys: Vec<String> = next.spent.lock().unwrap().iter().map(|spent| spent.key.clone()).collect();
+    assert_eq!((keys.len(), &keys[0], &keys[1]), (3, &run, &next.runs()[0]));
+}
+
+#[tokio::test]
+async fn a_hiccup_of_the_video_server_passes() {
+    let world = World::new(Duration::ZERO).await;
+    world.apify.control.fault("/video/", Fault::Cut);
+    assert!(world.run("DLlGZiCOBQ0", None).await.is_ok());
+    assert_eq!(world.apify.runs().len(), 1);
+}
+
+#[tokio::test]
+async fn calling_off_aborts_the_run() {
+    let world = World::new(Duration::from_secs(3600)).await;
+    let mut stored = world.notes.stored.subscribe();
+    let call_off = async {
+        stored.wait_for(|stored| *stored == 1).await.unwrap();
+        world.cancel.cancel();
+        Instant::now()
+    };
+    let (ended, at) = tokio::join!(world.run("DLlGZiCOBQ0", None), call_off);
+    assert_eq!(ended.unwrap_err().why, ReelFailure::Cancelled);
+    assert!(at.elapsed() < Duration::from_secs(2));
+    assert_eq!(world.apify.runs()[0].status, "ABORTED");
+    assert_eq!(world.notes.outcomes(), [("scrape", "cancelled")]);
+    assert_eq!(world.notes.spent.lock().unwrap()[0].usage.charged_micro_usd, Some(1000));
+}
+
+#[tokio::test]
+async fn calling_off_while_the_run_is_being_started_aborts_it_too() {
+    let world = World::new(Duration::from_secs(3600)).await;
+    world.apify.control.fault("/runs", Fault::Slow(Duration::from_millis(100)));
+    let call_off = async {
+        world.apify.control.until(|asked| !asked.is_empty()).await;
+        world.cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(world.run("DLlGZiCOBQ0", None), call_off);
+    assert_eq!(ended.unwrap_err().why, ReelFailure::Cancelled);
+    assert_eq!((world.apify.runs()[0].status, world.notes.runs().len()), ("ABORTED", 1));
+    let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+    assert_eq!((stopped.why, world.apify.runs().len()), (ReelFailure::Cancelled, 1), "called off before it began");
+}
+
+#[tokio::test]
+async fn calling_off_the_analysis_tells_what_it_may_have_used() {
+    let world = World::new(Duration::ZERO).await;
+    world.gemini.control.fault(":generateContent", Fault::Slow(Duration::from_secs(3600)));
+    let call_off = async {
+        world.gemini.control.until(|asked| !asked.is_empty()).await;
+        world.cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(world.run("DLlGZiCOBQ0", None), call_off);
+    assert_eq!(ended.unwrap_err().why, ReelFailure::Cancelled);
+    assert_eq!(world.notes.outcomes(), [("scrape", "ok"), ("analyse", "cancelled")]);
+    let usage = world.notes.spent.lock().unwrap()[1].usage;
+    assert!(usage.estimated && usage.input_tokens > 3_000 && usage.output_tokens > 0, "{usage:?}");
+}
+
+#[tokio::test]
+async fn a_run_beyond_the_deadline_is_aborted_and_told() {
+    let mut world = World::new(Duration::from_secs(3600)).await;
+    let token = SecretString::from("apify_api_sandbox");
+    let hasty = apify::Settings {
+        retry: QUICK,
+        deadline: Duration::from_millis(50),
+        ..apify::Settings::new(world.apify.served.url(), token)
+    };
+    world.pipeline.apify = Apify::new(patient_http_client().unwrap(), Clock::System, hasty);
+    let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+    assert_eq!((stopped.why, stopped.again), (ReelFailure::UpstreamBusy, true));
+    assert_eq!(world.apify.runs()[0].status, "ABORTED");
+    assert_eq!(world.notes.outcomes(), [("scrape", "timed_out")]);
+}
+
+#[tokio::test]
+async fn gemini_refusing_us_is_not_the_reels_fault() {
+    let world = World::new(Duration::ZERO).await;
+    let quota = serde_json::json!({"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel"}]});
+    for (code, status, detail, why) in [
+        (429, "RESOURCE_EXHAUSTED", quota, ReelFailure::OutOfCredit),
+        (403, "PERMISSION_DENIED", serde_json::Value::Null, ReelFailure::Misconfigured),
+        (404, "NOT_FOUND", serde_json::Value::Null, ReelFailure::Misconfigured),
+    ] {
+        world.gemini.control.fault("", GeminiSandbox::refusal(code, status, "no", detail));
+        let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+        assert_eq!((stopped.why, stopped.bought), (why, true));
+    }
+    for _ in 0..2 {
+        world.gemini.control.fault("", GeminiSandbox::refusal(503, "UNAVAILABLE", "no", serde_json::Value::Null));
+    }
+    let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+    assert_eq!((stopped.why, stopped.again), (ReelFailure::UpstreamBusy, true));
+    assert!(world.notes.outcomes().iter().all(|(tool, _)| *tool == "scrape"), "a refusal costs nothing");
+}
+
+#[tokio::test]
+async fn another_post_is_not_taken_for_the_asked_one() {
+    let world = World::new(Duration::ZERO).await;
+    let items = serde_json::json!([{"shortCode": "DOTHER00000", "videoUrl": "https://x.cdninstagram.com/v.mp4"}]);
+    world.apify.control.fault("/items", Fault::Answer { status: 200, headers: vec![], body: items.to_string() });
+    assert_eq!(world.run("DLlGZiCOBQ0", None).await.unwrap_err().why, ReelFailure::Unavailable);
+    let items = serde_json::json!([{"shortCode": "DLlGZiCOBQ0", "videoUrl": "https://evil.example/v.mp4"}]);
+    world.apify.control.fault("/items", Fault::Answer { status: 200, headers: vec![], body: items.to_string() });
+    assert_eq!(world.run("DLlGZiCOBQ0", None).await.unwrap_err().why, ReelFailure::Misconfigured);
+}
+
+#[tokio::test]
+async fn a_workflow_serves_a_reel_or_says_why_not() {
+    let sandbox = N8nSandbox::start(N8nSettings { duration: Duration::ZERO, ..N8nSettings::default() }).await.unwrap();
+    let settings = n8n::Settings {
+        url: sandbox.webhook_url(),
+        secret: SecretString::from("n8n-sandbox-secret"),
+        timeout: Duration::from_secs(20),
+        retry: QUICK,
+    };
+    let n8n = N8n::new(patient_http_client().unwrap(), Clock::System, settings);
+    let cancel = CancellationToken::new();
+    for (code, why, again, outcome) in [
+        ("DLlGZiCOBQ0", None, false, "ok"),
+        ("DPRIV000000", Some(ReelFailure::Unavailable), false, "refused"),
+        ("DSAFE000000", Some(ReelFailure::Blocked), false, "refused"),
+        ("DSTAR000000", Some(ReelFailure::Misconfigured), false, "malformed"),
+        ("DERR5000000", Some(ReelFailure::UpstreamBusy), false, "cut"),
+        ("D524X000000", Some(ReelFailure::UpstreamBusy), false, "timed_out"),
+    ] {
+        let notes = Notes::new(None);
+        let ended = run_n8n(&n8n, JobId::new(), &code.parse().unwrap(), &notes, &cancel).await;
+        match (ended, why) {
+            (Ok(reel), None) => assert!(reel.source == Source::N8n && reel.notes.contains("Transcript")),
+            (Err(stopped), Some(why)) => assert_eq!((stopped.why, stopped.again), (why, again), "{code}"),
+            (ended, _) => panic!("{code}: {ended:?}"),
+        }
+        assert_eq!(notes.outcomes(), [("workflow", outcome)], "{code}");
+    }
+    // A refused secret ran nothing; a workflow that is called off may run on.
+    sandbox.control.fault("/webhook", Fault::Answer { status: 403, headers: vec![], body: "Authorization".into() });
+    sandbox.control.fault("/webhook", Fault::Slow(Duration::from_secs(3600)));
+    let (notes, code) = (Notes::new(None), "DLlGZiCOBQ0".parse().unwrap());
+    let refused = run_n8n(&n8n, JobId::new(), &code, &notes, &cancel).await.unwrap_err();
+    assert_eq!((refused.why, refused.bought), (ReelFailure::Misconfigured, false));
+    let asked = sandbox.control.asked().len();
+    let call_off = async {
+        sandbox.control.until(|all| all.len() > asked).await;
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(run_n8n(&n8n, JobId::new(), &code, &notes, &cancel), call_off);
+    assert_eq!(ended.unwrap_err().why, ReelFailure::Cancelled);
+    assert_eq!(notes.outcomes(), [("workflow", "cancelled")]);
+}
+
+#[test]
+fn failures_are_stored_as_plain_json() {
+    let stored = serde_json::to_value(ReelFailure::TooLong { seconds: 2400 }).unwrap();
+    assert_eq!(stored, serde_json::json!({"kind": "too_long", "seconds": 2400}));
+    assert_eq!(serde_json::from_value::<ReelFailure>(stored).unwrap(), ReelFailure::TooLong { seconds: 2400 });
+}

@@ -1,0 +1,96 @@
+//! The other way of a reel: a workflow of n8n does everything. Owns what its answers mean.
+
+use std::sync::atomic::AtomicBool;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Going, Phase, Reel, ReelFailure, Source, Spent, Stopped, Watch, ms, said};
+use crate::ids::{JobId, Shortcode};
+use crate::upstream::n8n::{N8n, N8nResult};
+use crate::upstream::{Cause, Failure, Provider, STARTED, Usage};
+
+/// Has a workflow process one reel. It cannot be picked up or aborted; `cancel` only stops waiting for it.
+pub async fn run_n8n(
+    n8n: &N8n,
+    job: JobId,
+    code: &Shortcode,
+    watch: &dyn Watch,
+    cancel: &CancellationToken,
+) -> Result<Reel, Stopped> {
+    let going = Going { job, code, watch, cancel, bought: AtomicBool::new(false) };
+    going.check()?;
+    watch.phase(Phase::Scraping).await;
+    let began = Instant::now();
+    let call = Spent {
+        provider: Provider::N8n,
+        model: "workflow".to_owned(),
+        tool: "workflow",
+        usage: Usage { estimated: true, ..Usage::default() },
+        key: going.new_key("workflow"),
+        latency_ms: 0,
+        outcome: STARTED,
+    };
+    watch.reserve(call.clone()).await;
+    let answered = tokio::select! {
+        answered = n8n.run(&job, code) => answered,
+        () = cancel.cancelled() => Err(Failure::new(Provider::N8n, Cause::Cancelled, "called off")),
+    };
+    // What a workflow pays is not told. One that ended or may have run counts; one never started does not.
+    let (ran, outcome) = match &answered {
+        Ok(N8nResult::Done { .. }) => (true, "ok"),
+        Ok(N8nResult::Refused { .. }) => (true, "refused"),
+        Err(Failure { cause, .. }) => {
+            let ran = matches!(cause, Cause::TimedOut | Cause::Cut | Cause::Malformed | Cause::Cancelled);
+            (ran, cause.name())
+        }
+    };
+    if ran {
+        going.spent(Spent { latency_ms: ms(began), outcome, ..call }).await;
+    } else {
+        watch.unreserve(&call.key).await;
+    }
+    match answered {
+        Ok(N8nResult::Done { caption, owner, analysis }) => Ok(Reel {
+            shortcode: code.clone(),
+            source: Source::N8n,
+            caption,
+            owner,
+            duration_s: None,
+            plays: None,
+            likes: None,
+            comments: None,
+            posted_at: None,
+            music: None,
+            hashtags: Vec::new(),
+            language: String::new(),
+            transcript: Vec::new(),
+            on_screen_text: Vec::new(),
+            hook: String::new(),
+            scenes: Vec::new(),
+            summary: String::new(),
+            notes: analysis,
+        }),
+        Ok(N8nResult::Refused { kind, .. }) => Err(Stopped { again: false, ..going.stopped(refused(&kind), None) }),
+        Err(failure) => {
+            let why = if failure.cause == Cause::Malformed { ReelFailure::Misconfigured } else { said(&failure) };
+            Err(Stopped { again: !ran && why == ReelFailure::UpstreamBusy, ..going.stopped(why, Some(failure)) })
+        }
+    }
+}
+
+/// What a workflow's own refusal means. A kind that is not in the contract says that the reel came to
+/// nothing, and asking again would pay again.
+fn refused(kind: &str) -> ReelFailure {
+    match kind {
+        "private" | "not_found" | "unavailable" | "deleted" | "restricted" => ReelFailure::Unavailable,
+        "not_video" | "no_video" => ReelFailure::NotVideo,
+        "too_long" => ReelFailure::TooLong { seconds: 0 },
+        "too_large" => ReelFailure::TooLarge,
+        "blocked" | "safety" => ReelFailure::Blocked,
+        "busy" | "rate_limited" | "timeout" => ReelFailure::UpstreamBusy,
+        "out_of_credit" => ReelFailure::OutOfCredit,
+        "misconfigured" | "unauthorized" => ReelFailure::Misconfigured,
+        _ => ReelFailure::Unreadable,
+    }
+}

@@ -1,0 +1,450 @@
+//! One owed reply, from a claimed turn to its last sent piece: reads what was said, decides what it asks for, lets
+//! the coach answer while the text is shown, and delivers the final. A turn that is taken up by another worker goes on
+//! from what the rows say.
+
+mod plan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use self::plan::Plan;
+use super::admin::Admin;
+use super::board::Boards;
+use super::chat::{Body, Destination};
+use super::coach::turn::{Answer, AnswerEnding};
+use super::coach::{Coach, Live, Question};
+use super::outbox::{self, Delivered, Outbox, Progress};
+use super::reels::Reels;
+use super::{text, wording};
+use crate::clock::{Clock, Timestamp};
+use crate::crash;
+use crate::ids::InstanceId;
+use crate::store::boards::TakenBoard;
+use crate::store::chats::Role;
+use crate::store::reels::Subscription;
+use crate::store::turns::{NewMessage, Outcome, Sealed, Turn, TurnKind};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
+
+/// How long a turn is held without renewal.
+pub const LEASE: Duration = Duration::from_secs(20);
+
+/// A turn that failed so often is answered with an apology instead of being tried for ever.
+const ATTEMPTS: i64 = 6;
+
+/// A first sign of life where the model takes longer than this.
+const TYPING_AFTER: Duration = Duration::from_millis(300);
+
+/// Telegram shows "typing" for 5 s, Discord for 10 s.
+const TYPING_AGAIN: Duration = Duration::from_secs(4);
+
+/// Between two attempts to show progress where the first was not possible.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Answers turns.
+pub struct Replies {
+    pub store: Arc<Store>,
+    pub outbox: Arc<Outbox>,
+    pub reels: Arc<Reels>,
+    pub boards: Arc<Boards>,
+    pub coach: Arc<Coach>,
+    pub admin: Arc<Admin>,
+    pub clock: Clock,
+    pub instance: InstanceId,
+}
+
+/// How the work on a turn ended.
+enum Done {
+    /// Nothing is left to do here.
+    Closed,
+    /// The memory has grown too long.
+    Talked,
+}
+
+/// Why the showing of an answer in the making ended.
+enum ShowEnd {
+    /// The answer is there: the final takes over.
+    Answered,
+    /// More messages have joined the turn.
+    Grown,
+    Lost,
+}
+
+/// What is on screen of a turn's answer.
+struct Screen {
+    shown: Vec<String>,
+    /// A send of which nobody knows whether it arrived.
+    unsure: bool,
+    sealed: bool,
+    inputs: i64,
+    merge_until: Timestamp,
+}
+
+impl Replies {
+    /// Takes up to `limit` due turns.
+    pub async fn claim(&self, limit: u32) -> Result<Vec<Turn>, StoreError> {
+        let turns =
+            self.store.claim_turns(self.instance, &self.outbox.platforms(), self.clock.now(), LEASE, limit).await?;
+        if !turns.is_empty() {
+            crash::point("turn claimed");
+        }
+        Ok(turns)
+    }
+
+    /// Answers a turn to its end, or leaves it to whoever comes next.
+    pub async fn answer(&self, turn: Turn) {
+        let work = self.work(&turn);
+        let result = tokio::select! {
+            result = work => result,
+            () = self.keep(&turn) => {
+                tracing::warn!(turn = %turn.id, "the turn was taken over by another instance");
+                return;
+            }
+        };
+        let error = match result {
+            Ok(Done::Closed) => return,
+            // The lease is given back: what follows is no part of the answer.
+            Ok(Done::Talked) => return self.remember(&turn).await,
+            Err(error) => error,
+        };
+        let reference = Reference::new();
+        tracing::error!(turn = %turn.id, attempt = turn.attempt, %reference, "a turn failed: {error}");
+        let pause = Duration::from_secs(1 << turn.attempt.clamp(0, 5));
+        if let Err(error) = self.store.release_turn(&turn, self.clock.now() + pause).await {
+            // The lease runs out by itself.
+            tracing::warn!(turn = %turn.id, "a turn could not be given back: {error}");
+        }
+    }
+
+    /// Keeps the memory of a conversation short.
+    async fn remember(&self, turn: &Turn) {
+        if let Err(error) = self.coach.summarise(turn).await {
+            tracing::warn!(turn = %turn.id, "a summary could not be made: {error}");
+        }
+    }
+
+    /// Renews the lease until it is lost.
+    async fn keep(&self, turn: &Turn) {
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            match self.store.renew_turn(turn, self.clock.now() + LEASE).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => tracing::warn!(turn = %turn.id, "a lease could not be renewed: {error}"),
+            }
+        }
+    }
+
+    async fn work(&self, turn: &Turn) -> Result<Done, StoreError> {
+        if turn.kind != TurnKind::Talk && !turn.sealed && turn.answer.is_none() && self.store.park_turn(turn).await? {
+            return Ok(Done::Closed);
+        }
+        let mut screen = Screen {
+            shown: turn.shown.clone(),
+            unsure: turn.sealed && turn.shown.is_empty() && turn.placeholder.is_none(),
+            sealed: turn.sealed,
+            inputs: turn.inputs,
+            merge_until: turn.merge_until,
+        };
+        if let Some(answer) = &turn.answer {
+            let body: Body = serde_json::from_str(answer).map_err(|_| StoreError::Corrupt("turns.answer"))?;
+            self.deliver(turn, &body, &mut screen).await?;
+            return Ok(Done::Closed);
+        }
+        let wish = match turn.kind {
+            TurnKind::Talk => None,
+            TurnKind::Reel(subscription) => {
+                let wish = self.store.subscription(subscription).await?;
+                self.take_board(turn, &wish, &mut screen).await?;
+                Some(wish)
+            }
+        };
+        if turn.attempt > ATTEMPTS {
+            let reference = Reference::new();
+            tracing::error!(turn = %turn.id, %reference, "a turn is given up after {ATTEMPTS} attempts");
+            self.finish(turn, Body::text(wording::internal_failure(&reference)), Vec::new(), &mut screen).await?;
+            return Ok(Done::Closed);
+        }
+        let mut run = 0;
+        loop {
+            let plan = match &wish {
+                None => self.plan_talk(turn, &mut screen).await?,
+                Some(wish) => self.plan_reel(turn, wish.clone()).await?,
+            };
+            crash::point("turn planned");
+            match plan {
+                Plan::Nothing => {
+                    self.close(turn, Outcome::Silent).await?;
+                    return Ok(Done::Closed);
+                }
+                Plan::Again => {}
+                Plan::Lost => return Ok(Done::Closed),
+                Plan::Say(body, lines) => {
+                    self.finish(turn, body, lines, &mut screen).await?;
+                    return Ok(Done::Closed);
+                }
+                Plan::Coach(question) => {
+                    if let Some(done) = self.converse(turn, run, question, &mut screen).await? {
+                        return Ok(done);
+                    }
+                    run += 1;
+                }
+            }
+        }
+    }
+
+    /// Lets the coach answer while the text is shown. `None` if more messages have joined and everything begins
+    /// anew.
+    async fn converse(
+        &self,
+        turn: &Turn,
+        run: u32,
+        question: Question,
+        screen: &mut Screen,
+    ) -> Result<Option<Done>, StoreError> {
+        let memory = self.store.memory(turn.person, &turn.chat, self.clock.now()).await?;
+        let transcript = question.reel.as_ref().map(|reel| wording::transcript(reel)).unwrap_or_default();
+        let live = Live::beginning_with(transcript.clone());
+        let answered = CancellationToken::new();
+        let answer = {
+            let mut showing = std::pin::pin!(self.show(turn, &live, screen, &answered));
+            let answer = async {
+                let answer = self.coach.answer(turn, run, &question, &memory, &live).await;
+                answered.cancel();
+                answer
+            };
+            tokio::select! {
+                answer = answer => {
+                    // A send that is under way must come to its end: dropped, it might be on screen all the same.
+                    match showing.await? {
+                        ShowEnd::Answered => Some(answer?),
+                        ShowEnd::Grown => None,
+                        ShowEnd::Lost => return Ok(Some(Done::Closed)),
+                    }
+                }
+                end = &mut showing => match end? {
+                    ShowEnd::Answered | ShowEnd::Grown => None,
+                    ShowEnd::Lost => return Ok(Some(Done::Closed)),
+                },
+            }
+        };
+        let Some(answer) = answer else {
+            self.coach.settle_abandoned(turn, &live).await?;
+            return Ok(None);
+        };
+        crash::point("turn answered by the model");
+        match self.seal(turn, screen).await? {
+            None | Some(ShowEnd::Answered) => {}
+            Some(ShowEnd::Grown) => return Ok(None),
+            Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
+        }
+        let (text, remembered) = match answer {
+            Ok(Answer { text, ending: AnswerEnding::Whole }) => (text.clone(), text),
+            Ok(Answer { text, ending: AnswerEnding::LengthLimit }) => {
+                (format!("{text}\n\n{}", wording::length_limit()), text)
+            }
+            Ok(Answer { text, ending: AnswerEnding::BrokeOff(failure) }) => {
+                let reference = Reference::new();
+                tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
+                (format!("{text}\n\n{}", wording::broke_off(&reference)), text)
+            }
+            Err(failure) => {
+                let reference = Reference::new();
+                tracing::error!(turn = %turn.id, %reference, "a turn could not be answered: {failure}");
+                let sentence = wording::failure(&failure.cause, &reference);
+                let text = if transcript.is_empty() { sentence } else { format!("{transcript}\n\n{sentence}") };
+                self.finish(turn, Body::text(text), Vec::new(), screen).await?;
+                return Ok(Some(Done::Closed));
+            }
+        };
+        let mut lines = question.lines();
+        lines.push(NewMessage { role: Role::Coach, content: remembered });
+        let is_long = self.coach.is_long(&memory, &lines);
+        let text = if transcript.is_empty() { text } else { format!("{transcript}\n\n{text}") };
+        self.finish(turn, Body::text(text), lines, screen).await?;
+        Ok(Some(if is_long { Done::Talked } else { Done::Closed }))
+    }
+
+    /// Shows the answer as it grows, until it is `answered` or not ours to speak in (any more). Must not be dropped: a
+    /// send that is under way would be of unknown outcome.
+    async fn show(
+        &self,
+        turn: &Turn,
+        live: &Live,
+        screen: &mut Screen,
+        answered: &CancellationToken,
+    ) -> Result<ShowEnd, StoreError> {
+        let mut pause = TYPING_AFTER;
+        loop {
+            tokio::select! {
+                biased;
+                () = answered.cancelled() => return Ok(ShowEnd::Answered),
+                () = live.more_than(0) => break,
+                () = tokio::time::sleep(pause) => {
+                    // A placeholder says it already.
+                    if turn.placeholder.is_none() && screen.shown.is_empty() {
+                        self.outbox.typing(&turn.chat).await;
+                    }
+                    pause = TYPING_AGAIN;
+                }
+            }
+        }
+        if let Some(end) = self.seal(turn, screen).await? {
+            return Ok(end);
+        }
+        let to = Destination { chat: turn.chat.clone(), reply_to: outbox::reply_to(turn) };
+        let (mut seen, mut refused) = (0, 0);
+        while let Some(rules) = self.outbox.rules(&turn.chat) {
+            tokio::select! {
+                biased;
+                () = answered.cancelled() => return Ok(ShowEnd::Answered),
+                () = live.more_than(seen) => {}
+            }
+            let text = live.text();
+            let piece = text::frame(&text, &rules);
+            let message = screen.shown.first().or(turn.placeholder.as_ref()).map(String::as_str);
+            let pause = match self.outbox.progress(&to, message, &piece, &turn.id.nonce(0)).await {
+                Progress::Shown(id) => {
+                    if seen == 0 {
+                        metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
+                    }
+                    seen = text.len();
+                    if screen.shown.first() != Some(&id) {
+                        crash::point("first text sent");
+                        screen.shown = vec![id];
+                        if !self.store.show_turn(turn, &screen.shown).await? {
+                            return Ok(ShowEnd::Lost);
+                        }
+                        crash::point("first text noted");
+                    }
+                    rules.edit_interval
+                }
+                Progress::NotNow => LOOK_AGAIN,
+                Progress::Refused if refused == 1 => break,
+                Progress::Refused => {
+                    refused += 1;
+                    rules.edit_interval
+                }
+                Progress::Gone if screen.shown.is_empty() => break,
+                Progress::Gone => {
+                    screen.shown.clear();
+                    LOOK_AGAIN
+                }
+                Progress::Unsure => {
+                    // The final will settle it: under the same nonce, or marked.
+                    screen.unsure |= screen.shown.is_empty();
+                    break;
+                }
+                Progress::Closed => break,
+            };
+            tokio::select! {
+                () = answered.cancelled() => return Ok(ShowEnd::Answered),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        answered.cancelled().await;
+        Ok(ShowEnd::Answered)
+    }
+
+    /// Waits until no more messages can join, then takes the right to speak.
+    async fn seal(&self, turn: &Turn, screen: &mut Screen) -> Result<Option<ShowEnd>, StoreError> {
+        if screen.sealed {
+            return Ok(None);
+        }
+        self.clock.sleep_until(screen.merge_until).await;
+        match self.store.seal_turn(turn, screen.inputs).await? {
+            Sealed::Yes => {
+                screen.sealed = true;
+                crash::point("turn sealed");
+                Ok(None)
+            }
+            Sealed::Grown { inputs, merge_until } => {
+                screen.inputs = inputs;
+                screen.merge_until = merge_until;
+                Ok(Some(ShowEnd::Grown))
+            }
+            Sealed::Lost => Ok(Some(ShowEnd::Lost)),
+        }
+    }
+
+    /// Stores the answer, then delivers it.
+    async fn finish(
+        &self,
+        turn: &Turn,
+        body: Body,
+        lines: Vec<NewMessage>,
+        screen: &mut Screen,
+    ) -> Result<(), StoreError> {
+        let memory = if lines.is_empty() {
+            None
+        } else {
+            Some(self.store.memory(turn.person, &turn.chat, self.clock.now()).await?.conversation)
+        };
+        let answer = serde_json::to_string(&body).unwrap_or_default();
+        let memory = memory.map(|conversation| (conversation, lines.as_slice()));
+        if !self.store.answer_turn(turn, &answer, memory, self.clock.now()).await? {
+            return Ok(());
+        }
+        crash::point("answer stored");
+        self.deliver(turn, &body, screen).await
+    }
+
+    async fn deliver(&self, turn: &Turn, body: &Body, screen: &mut Screen) -> Result<(), StoreError> {
+        let repeated = screen.unsure || turn.answer.is_some();
+        match self.outbox.deliver(turn, body, &mut screen.shown, repeated, &wording::maybe_repeated()).await? {
+            Delivered::Yes => {
+                crash::point("answer sent");
+                self.close(turn, Outcome::Answered).await
+            }
+            Delivered::No => self.close(turn, Outcome::Undeliverable).await,
+            Delivered::Later(at) => {
+                self.store.show_turn(turn, &screen.shown).await?;
+                self.store.release_turn(turn, at).await.map(|_| ())
+            }
+            Delivered::Lost => Ok(()),
+        }
+    }
+
+    async fn close(&self, turn: &Turn, outcome: Outcome) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if self.store.close_turn(turn, outcome, now).await? {
+            crash::point("turn closed");
+            let (kind, outcome) = match (turn.kind, outcome) {
+                (TurnKind::Talk, Outcome::Answered) => ("talk", "answered"),
+                (TurnKind::Talk, Outcome::Silent) => ("talk", "silent"),
+                (TurnKind::Talk, Outcome::Undeliverable) => ("talk", "undeliverable"),
+                (TurnKind::Reel(_), Outcome::Answered) => ("reel", "answered"),
+                (TurnKind::Reel(_), Outcome::Silent) => ("reel", "silent"),
+                (TurnKind::Reel(_), Outcome::Undeliverable) => ("reel", "undeliverable"),
+            };
+            let took_ms = u64::try_from(now.since(turn.created_at).as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(turn = %turn.id, chat = %turn.chat, kind, outcome, took_ms, "a turn is closed");
+            metrics::counter!(TURNS, "kind" => kind, "outcome" => outcome).increment(1);
+            metrics::histogram!(TURN_SECONDS, "kind" => kind).record(now.since(turn.created_at));
+        }
+        Ok(())
+    }
+
+    /// A board of one reel becomes the answer; one of several stays, and the answer is a message of its own.
+    async fn take_board(&self, turn: &Turn, wish: &Subscription, screen: &mut Screen) -> Result<(), StoreError> {
+        if wish.on_board != 1 || !screen.shown.is_empty() {
+            return Ok(());
+        }
+        loop {
+            match self.store.take_board(wish.board, self.clock.now()).await? {
+                TakenBoard::Taken { message, placeholder } => {
+                    crash::point("board taken");
+                    screen.shown.extend(message.or(placeholder));
+                    // Whoever goes on with this turn when its answer is stored does not come by here again.
+                    if !screen.shown.is_empty() {
+                        self.store.show_turn(turn, &screen.shown).await?;
+                    }
+                    return Ok(());
+                }
+                TakenBoard::BeingPosted => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+}

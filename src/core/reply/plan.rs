@@ -1,0 +1,208 @@
+//! What a turn comes to: reads what was said, and decides between a sentence, the line, and the coach. What has an
+//! effect waits until no more messages can join the turn.
+
+use std::collections::HashSet;
+
+use super::{Replies, Screen, ShowEnd};
+use crate::core::chat::{Addressed, Body, Inbound};
+use crate::core::coach::{Question, tools};
+use crate::core::command::Command;
+use crate::core::reels::{Mentioned, read_result};
+use crate::core::wording;
+use crate::crash;
+use crate::store::StoreError;
+use crate::store::chats::Role;
+use crate::store::reels::{Submitted, Subscription, Wish};
+use crate::store::turns::{NewMessage, Turn};
+
+/// What a turn comes to.
+pub(super) enum Plan {
+    /// A sentence, and what enters the memory with it.
+    Say(Body, Vec<NewMessage>),
+    /// The answer stands elsewhere: a board, or nothing is owed.
+    Nothing,
+    Coach(Question),
+    /// More messages have joined meanwhile: plan anew.
+    Again,
+    /// Somebody else has the turn.
+    Lost,
+}
+
+impl Plan {
+    fn say(text: String) -> Plan {
+        Plan::Say(Body::text(text), Vec::new())
+    }
+
+    /// For the asker's eyes, where the platform can do that.
+    fn say_privately(text: String) -> Plan {
+        Plan::Say(Body { private: true, ..Body::text(text) }, Vec::new())
+    }
+}
+
+/// What the person said in one turn.
+struct Said {
+    inbounds: Vec<Inbound>,
+    text: String,
+    links: Vec<String>,
+}
+
+impl Replies {
+    pub(super) async fn plan_talk(&self, turn: &Turn, screen: &mut Screen) -> Result<Plan, StoreError> {
+        let said = self.said(turn).await?;
+        let Some(first) = said.inbounds.first() else { return Ok(Plan::Nothing) };
+        let command = Command::read(&said.text);
+        let must_have_link = matches!(command, Command::Reel(_));
+        let wanted = match command {
+            Command::Talk(text) | Command::Reel(text) => text,
+            command => {
+                return match self.seal(turn, screen).await? {
+                    None | Some(ShowEnd::Answered) => self.plan_command(turn, first, command).await,
+                    Some(ShowEnd::Grown) => Ok(Plan::Again),
+                    Some(ShowEnd::Lost) => Ok(Plan::Lost),
+                };
+            }
+        };
+        let mentioned = self.reels.mentioned(&wanted, &said.links).await;
+        let overheard = said.inbounds.iter().all(|inbound| inbound.addressed == Addressed::Overheard);
+        let question =
+            Question { text: wanted.trim().to_owned(), name: first.author.name.clone(), note: None, reel: None };
+        // A talk may begin to think before it is known whether more follows; everything else has an effect that could not
+        // be taken back, and waits.
+        let note = mentioned
+            .unsupported
+            .map(wording::unsupported)
+            .or((mentioned.unresolved > 0).then(wording::share_unresolved));
+        let is_talk = mentioned.reels.is_empty() && !mentioned.question.is_empty() && !overheard && !must_have_link;
+        if is_talk {
+            return Ok(Plan::Coach(Question { note, ..question }));
+        }
+        match self.seal(turn, screen).await? {
+            None | Some(ShowEnd::Answered) => {}
+            Some(ShowEnd::Grown) => return Ok(Plan::Again),
+            Some(ShowEnd::Lost) => return Ok(Plan::Lost),
+        }
+        if !mentioned.reels.is_empty() {
+            return self.plan_submission(turn, question, mentioned).await;
+        }
+        Ok(match note {
+            _ if overheard => Plan::Nothing,
+            Some(sentence) => Plan::say(sentence),
+            None if must_have_link => Plan::say(wording::no_link()),
+            None if said.inbounds.iter().any(|inbound| inbound.attachments > 0) => {
+                Plan::say(wording::only_attachments())
+            }
+            None => Plan::say(wording::nothing_said()),
+        })
+    }
+
+    async fn plan_command(&self, turn: &Turn, inbound: &Inbound, command: Command) -> Result<Plan, StoreError> {
+        let is_admin = self.admin.is_admin(turn.chat.platform, &inbound.author.account);
+        let now = self.clock.now();
+        Ok(match command {
+            Command::Talk(_) | Command::Reel(_) => Plan::Nothing,
+            Command::Help => Plan::say_privately(wording::help(is_admin, self.reels.interval())),
+            Command::Unknown(name) => Plan::say_privately(wording::unknown_command(&name)),
+            Command::New => {
+                Plan::say_privately(wording::new_conversation(self.store.forget(turn.person, &turn.chat, now).await?))
+            }
+            Command::History => {
+                let memory = self.store.memory(turn.person, &turn.chat, now).await?;
+                Plan::say_privately(wording::history(&memory.summary, memory.lines.len(), memory.started_at))
+            }
+            Command::Queue => {
+                let view = self.boards.view().await?;
+                let own = tools::own_reels(&self.store, &view, turn).await?;
+                Plan::say_privately(wording::queue(view.waiting, view.working, view.typical, &own))
+            }
+            Command::Cancel(board) => {
+                let codes = self.reels.cancel(turn.person, board, now).await?;
+                match board {
+                    // The board that the button stands under says it already.
+                    Some(_) if !codes.is_empty() => Plan::Nothing,
+                    _ => Plan::say_privately(wording::cancelled(&codes)),
+                }
+            }
+            Command::Usage if !is_admin => Plan::say_privately(wording::not_an_admin()),
+            // Among people there is no answer for one person's eyes, unless the command brought one.
+            Command::Usage if inbound.addressed != Addressed::Direct => Plan::say_privately(wording::ask_in_private()),
+            Command::Usage => Plan::Say(self.admin.usage(now).await?, Vec::new()),
+        })
+    }
+
+    /// Reel links: into the line; a single one that is known already is answered at once.
+    async fn plan_submission(&self, turn: &Turn, question: Question, mentioned: Mentioned) -> Result<Plan, StoreError> {
+        let now = self.clock.now();
+        let Mentioned { reels, left_out, unresolved, unsupported, question: asked } = mentioned;
+        let mut also: Vec<String> = unsupported.map(wording::unsupported).into_iter().collect();
+        also.extend((unresolved > 0).then(wording::share_unresolved));
+        also.extend((left_out > 0).then(|| wording::left_out(left_out)));
+        let wish = Wish {
+            turn: turn.id,
+            person: turn.person,
+            chat: &turn.chat,
+            reply_to: turn.reply_to.as_deref(),
+            placeholder: turn.placeholder.as_deref(),
+            question: &asked,
+            reels: &reels,
+        };
+        let interval = self.reels.interval().as_secs();
+        let note = |outcomes: &[Submitted]| wording::submission_note(&reels, outcomes, &also, interval, now);
+        let outcomes = self.reels.submit(&wish, note, now).await?;
+        crash::point("reel submitted");
+        let on_board = outcomes.iter().any(|o| matches!(o, Submitted::Joined | Submitted::Queued { .. }))
+            || outcomes.len() > 1 && outcomes.contains(&Submitted::Cached);
+        if on_board {
+            return Ok(Plan::Nothing);
+        }
+        let sentence = match (&outcomes[..], &reels[..]) {
+            ([Submitted::Cached], [code]) => match self.reels.known(code, now).await? {
+                Some(Ok(reel)) => return Ok(Plan::Coach(Question { reel: Some(reel), ..question })),
+                Some(Err(failure)) => wording::known_failure(&failure),
+                // It grew too old this very moment: the next look submits it anew.
+                None => return Err(StoreError::Corrupt("a reel that was known")),
+            },
+            ([Submitted::Failed(content)], _) => wording::known_failure(content),
+            _ => note(&outcomes),
+        };
+        // Remembered with its links, so that the coach may take them up when the person asks again.
+        let mut lines = question.lines();
+        lines.push(NewMessage { role: Role::Coach, content: sentence.clone() });
+        Ok(Plan::Say(Body::text(sentence), lines))
+    }
+
+    /// A reel whose result is known now.
+    pub(super) async fn plan_reel(&self, turn: &Turn, wish: Subscription) -> Result<Plan, StoreError> {
+        let name = self.store.names(turn.person).await?.into_iter().next().unwrap_or_default();
+        let text = format!("{} {}", wish.shortcode.url(), wish.question).trim().to_owned();
+        let question = Question { text, name, note: None, reel: None };
+        Ok(match read_result(wish.result)? {
+            Ok(reel) => Plan::Coach(Question { reel: Some(reel), ..question }),
+            Err(failure) => {
+                let sentence = wording::known_failure(&failure);
+                let mut lines = question.lines();
+                lines.push(NewMessage { role: Role::Coach, content: sentence.clone() });
+                Plan::Say(Body::text(sentence), lines)
+            }
+        })
+    }
+
+    async fn said(&self, turn: &Turn) -> Result<Said, StoreError> {
+        let inbounds = self
+            .store
+            .turn_inputs(turn.id)
+            .await?
+            .iter()
+            .map(|payload| serde_json::from_str::<Inbound>(payload).map_err(|_| StoreError::Corrupt("inbox.payload")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let texts: Vec<&str> =
+            inbounds.iter().map(|inbound| inbound.text.trim()).filter(|text| !text.is_empty()).collect();
+        let mut seen = HashSet::new();
+        let links = inbounds
+            .iter()
+            .flat_map(|inbound| &inbound.links)
+            .filter(|link| seen.insert(link.as_str()))
+            .cloned()
+            .collect();
+        Ok(Said { text: texts.join("\n"), links, inbounds })
+    }
+}

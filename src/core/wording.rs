@@ -1,0 +1,545 @@
+//! Every sentence a person sees, from typed outcomes. Pure; matches without `_`, so that a new outcome does not
+//! compile until it has its sentence. The coach's own words are the model's.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::chat::{Body, Button};
+use super::command::COMMANDS;
+use super::money::dollars;
+use super::reels::KnownFailure;
+use super::reels::link::Unsupported;
+use super::reels::pipeline::{Reel, ReelFailure};
+use crate::clock::Timestamp;
+use crate::ids::{BoardId, Shortcode};
+use crate::store::ledger::ModelUse;
+use crate::store::reels::{Denied, Submitted};
+use crate::telemetry::Reference;
+use crate::upstream::Cause;
+
+/// The state of one reel on a board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReelState {
+    /// In the line. `place` counts from the next one to start; `left` is the time until its coaching begins.
+    Queued {
+        place: usize,
+        left: Duration,
+        spaced: bool,
+    },
+    Scraping {
+        left: Duration,
+    },
+    Analysing {
+        left: Duration,
+    },
+    Coaching,
+    Answered,
+    Cancelled,
+}
+
+/// The words of a board and its buttons.
+pub fn board(id: BoardId, note: &str, reels: &[(Shortcode, ReelState)]) -> Body {
+    let mut text = String::new();
+    if !note.is_empty() {
+        text.push_str(note);
+        text.push_str("\n\n");
+    }
+    match reels {
+        [(code, state)] => {
+            let _ = write!(text, "{}", reel_state(code, state));
+        }
+        many => {
+            for (at, (code, state)) in many.iter().enumerate() {
+                let _ = writeln!(text, "{}. {}", at + 1, reel_state(code, state));
+            }
+        }
+    }
+    let waiting = reels.iter().any(|(_, state)| match state {
+        ReelState::Queued { .. } | ReelState::Scraping { .. } | ReelState::Analysing { .. } => true,
+        ReelState::Coaching | ReelState::Answered | ReelState::Cancelled => false,
+    });
+    let buttons =
+        if waiting { vec![Button { label: "Cancel".into(), command: format!("/cancel {id}") }] } else { Vec::new() };
+    Body { text: text.trim_end().to_owned(), buttons, private: false }
+}
+
+fn reel_state(code: &Shortcode, state: &ReelState) -> String {
+    match state {
+        ReelState::Queued { place, left, spaced: false } => {
+            format!("⏳ Reel `{code}` is number {place} in line, {} to go.", about(*left))
+        }
+        ReelState::Queued { left, spaced: true, .. } => {
+            format!("⏳ Reel `{code}` waits for your turn, {} to go.", about(*left))
+        }
+        ReelState::Scraping { left } => {
+            format!("🔎 Processing reel `{code}`: fetching it from Instagram, {} to go.", about(*left))
+        }
+        ReelState::Analysing { left } => {
+            format!("🎬 Processing reel `{code}`: watching the video, {} to go.", about(*left))
+        }
+        // Whether it went well or not: the answer says it.
+        ReelState::Coaching => format!("✍️ Reel `{code}` is done. Writing to you…"),
+        ReelState::Answered => format!("✅ Reel `{code}`: answered."),
+        ReelState::Cancelled => format!("Reel `{code}` is cancelled."),
+    }
+}
+
+/// A board's standing words about those reels of a message that do not wait. Nothing for one that waits alone.
+pub fn submission_note(
+    reels: &[Shortcode],
+    outcomes: &[Submitted],
+    also: &[String],
+    limit_seconds: u64,
+    now: Timestamp,
+) -> String {
+    let mut lines = Vec::new();
+    let queued = outcomes.iter().filter(|o| matches!(o, Submitted::Queued { .. })).count();
+    if queued > 1 {
+        lines.push(format!("{queued} new reels; they start {limit_seconds} s apart, so that everybody gets a turn."));
+    }
+    for (code, outcome) in reels.iter().zip(outcomes) {
+        match outcome {
+            Submitted::Cached | Submitted::Joined | Submitted::Queued { .. } => {}
+            Submitted::Failed(content) => lines.push(format!("Reel `{code}`: {}", known_failure(content))),
+            Submitted::Denied(denied) => lines.push(format!("Reel `{code}`: {}", self::denied(*denied, now))),
+        }
+    }
+    lines.extend(also.iter().cloned());
+    lines.join("\n")
+}
+
+/// More reels than one message may bring.
+pub fn left_out(count: usize) -> String {
+    format!("I take 5 reels from one message; {count} more were left out. Send them again later.")
+}
+
+/// The sentence for a failure that is remembered as JSON, with its reference if it has one.
+pub fn known_failure(content: &str) -> String {
+    let Ok(KnownFailure { failure, reference }) = serde_json::from_str(content) else {
+        // Written by a newer program: still a clear sentence.
+        return "I could not read this reel. Please try again later.".to_owned();
+    };
+    match reference {
+        Some(reference) => format!("{} (reference {reference})", reel_failure(&failure)),
+        None => reel_failure(&failure),
+    }
+}
+
+pub fn reel_failure(failure: &ReelFailure) -> String {
+    match failure {
+        ReelFailure::Unavailable => {
+            "I cannot see this reel: it is deleted, private or restricted. If it is yours, make the account public or paste its text here.".into()
+        }
+        ReelFailure::NotVideo => "This post has no video in it, so there is nothing to transcribe. Paste a reel link instead.".into(),
+        ReelFailure::TooLong { seconds: 0 } => "This video is longer than I watch. Try a shorter one.".into(),
+        ReelFailure::TooLong { seconds } => {
+            let length = clock_time(Duration::from_secs(u64::from(*seconds)));
+            format!("This video is {length} long, which is more than I watch. Try a shorter one.")
+        }
+        ReelFailure::TooLarge => "This video's file is larger than I can take. Try a shorter one.".into(),
+        ReelFailure::Blocked => "The video service refuses to describe this video, so I cannot coach on it.".into(),
+        ReelFailure::Unreadable => "The video service could not make sense of this video. Try another one.".into(),
+        ReelFailure::UpstreamBusy => "The reel services are overloaded or down right now. Please send the link again in a few minutes.".into(),
+        ReelFailure::OutOfCredit => "I cannot read reels right now: the credit with the reel service is used up. Only the operator can mend that.".into(),
+        ReelFailure::Misconfigured => "I cannot read reels right now: the reel service is not set up correctly. Only the operator can mend that.".into(),
+        ReelFailure::Cancelled => "This reel was cancelled.".into(),
+    }
+}
+
+pub fn denied(denied: Denied, now: Timestamp) -> String {
+    match denied {
+        Denied::TooManyWaiting { limit, again_at } => {
+            format!(
+                "you have {limit} reels waiting already, which is the most. Try again in {} s.",
+                seconds_up(again_at.since(now))
+            )
+        }
+        Denied::LineFull { limit, again_at } => {
+            format!("the line is full ({limit} reels). Try again in {} s.", seconds_up(again_at.since(now)))
+        }
+    }
+}
+
+pub fn unsupported(kind: Unsupported) -> String {
+    let what = match kind {
+        Unsupported::Story => "Stories vanish and need a login, so I cannot read them.",
+        Unsupported::Highlight => "Highlights need a login, so I cannot read them.",
+        Unsupported::Profile => "That is a profile, not a reel.",
+        Unsupported::Audio => "That is an audio page, not a reel.",
+        Unsupported::Explore => "That is a search page, not a reel.",
+        Unsupported::Other => "I cannot read that Instagram page.",
+    };
+    format!("{what} Open the reel itself, tap Share → Copy link, and paste it here (instagram.com/reel/…).")
+}
+
+/// Why a share link led nowhere.
+pub fn share_unresolved() -> String {
+    "Instagram does not tell me where this share link leads. Please open it and copy the address of the reel itself (instagram.com/reel/…).".into()
+}
+
+pub fn no_link() -> String {
+    "I see no reel link in that. Paste one like https://www.instagram.com/reel/DLlGZiCOBQ0/".into()
+}
+
+pub fn only_attachments() -> String {
+    "I cannot open files yet. Paste an Instagram reel link, or tell me in words what you are working on.".into()
+}
+
+pub fn nothing_said() -> String {
+    "I am here. Ask me about your content, or paste a reel link.".into()
+}
+
+/// What the bot can do. `interval` is the time between two new reels of one person.
+pub fn help(is_admin: bool, interval: Duration) -> String {
+    let mut text = String::from(
+        "I coach creators. Talk to me about your hooks, scripts and ideas, or paste an Instagram reel link: I watch it, transcribe it and coach you on hook, structure, pacing, call to action and caption.\n\n",
+    );
+    for entry in COMMANDS.iter().filter(|entry| is_admin || !entry.admin) {
+        let argument = if entry.argument.is_empty() { String::new() } else { format!(" <{}>", entry.argument) };
+        let _ = writeln!(text, "`/{}{argument}`: {}", entry.name, entry.meaning);
+    }
+    let _ = write!(
+        text,
+        "\nOne new reel per person every {} s. Reels that somebody had me read before are free and come at once.",
+        interval.as_secs()
+    );
+    text
+}
+
+/// A command that could not be taken in.
+pub fn not_stored() -> &'static str {
+    "I could not take this in just now, so nothing was started. Please try again in a minute."
+}
+
+/// A command in a form that is not known (an old menu).
+pub fn outdated_command() -> &'static str {
+    "This command has changed. Please restart Discord and try again."
+}
+
+pub fn unknown_command(name: &str) -> String {
+    format!("I do not know `/{name}`. `/help` lists what I can do.")
+}
+
+pub fn new_conversation(had_one: bool) -> String {
+    if had_one {
+        "A fresh start: I have put our conversation aside. What are you working on?".into()
+    } else {
+        "We have a fresh start already. What are you working on?".into()
+    }
+}
+
+pub fn history(summary: &str, lines: usize, since: Timestamp) -> String {
+    if summary.is_empty() && lines == 0 {
+        return "I remember nothing yet: this conversation is new.".into();
+    }
+    let since = since.utc().map(|at| at.format("%-d %B %Y, %H:%M UTC").to_string()).unwrap_or_default();
+    let mut text = format!("This conversation began on {since}. I remember its last {lines} messages word for word");
+    if summary.is_empty() {
+        text.push_str(".\n");
+    } else {
+        let _ = write!(text, ", and of what came before:\n\n> {}\n", summary.replace('\n', "\n> "));
+    }
+    text.push_str("\n`/new` begins afresh.");
+    text
+}
+
+pub fn cancelled(codes: &[Shortcode]) -> String {
+    match codes {
+        [] => "You have no reel waiting.".into(),
+        [code] => format!("Reel `{code}` is cancelled."),
+        many => format!("{} reels are cancelled.", many.len()),
+    }
+}
+
+/// The line as a whole, and the asker's own reels.
+pub fn queue(waiting: usize, working: usize, typical: Duration, own: &[(Shortcode, ReelState)]) -> String {
+    let mut text = match (working, waiting) {
+        (0, 0) => format!("The line is empty. A reel takes {}.", about(typical)),
+        (working, waiting) => format!("{working} at work, {waiting} waiting. A reel takes {}.", about(typical)),
+    };
+    if own.is_empty() {
+        text.push_str("\nYou have no reel waiting.");
+    }
+    for (code, state) in own {
+        let _ = write!(text, "\n{}", reel_state(code, state));
+    }
+    text
+}
+
+pub fn not_an_admin() -> String {
+    "Only the bot's admins can see that.".into()
+}
+
+/// Figures that are not for everybody in the chat.
+pub fn ask_in_private() -> String {
+    "Ask me that in a direct message: here everybody would see it.".into()
+}
+
+/// What is said in a reel, before the coaching: its lines with their times, shortened if it is long.
+pub fn transcript(reel: &Reel) -> String {
+    if reel.transcript.is_empty() && !reel.notes.is_empty() {
+        // A workflow's free text is for the coach.
+        return String::new();
+    }
+    let mut text = format!("**Transcript** of `{}`", reel.shortcode);
+    if !reel.owner.is_empty() {
+        let _ = write!(text, " by {}", reel.owner);
+    }
+    if reel.transcript.is_empty() {
+        text.push_str("\n> (nobody speaks)");
+        return text;
+    }
+    let mut shown = 0;
+    for line in &reel.transcript {
+        let at = clock_time(Duration::try_from_secs_f64(line.at_s.max(0.0)).unwrap_or_default());
+        shown += line.text.chars().count() + 8;
+        if shown > TRANSCRIPT_SHOWN {
+            text.push_str("\n> …");
+            break;
+        }
+        let _ = write!(text, "\n> {at} {}", line.text.replace('\n', " ").trim());
+    }
+    text
+}
+
+/// Characters of a transcript that are shown, so that it fits into one message with the coaching's beginning.
+const TRANSCRIPT_SHOWN: usize = 700;
+
+/// Usage by model over some periods.
+pub fn usage(periods: &[(&str, Vec<ModelUse>)]) -> String {
+    let mut text = String::new();
+    for (title, models) in periods {
+        let total: i64 = models.iter().map(|m| m.micro_usd).sum();
+        let calls: i64 = models.iter().map(|m| m.calls).sum();
+        let _ = writeln!(text, "**{title}**: {} in {calls} calls", dollars(total));
+        if models.is_empty() {
+            continue;
+        }
+        text.push_str("```\n");
+        let _ = writeln!(
+            text,
+            "{:<24} {:>6} {:>9} {:>6} {:>8} {:>9}",
+            "model", "calls", "input", "cached", "output", "cost"
+        );
+        for model in models {
+            let cached = if model.input_tokens > 0 { model.cached_tokens * 100 / model.input_tokens } else { 0 };
+            let _ = writeln!(
+                text,
+                "{:<24} {:>6} {:>9} {:>5}% {:>8} {:>9}",
+                model.model.chars().take(24).collect::<String>(),
+                model.calls,
+                thousands(model.input_tokens),
+                cached,
+                thousands(model.output_tokens),
+                dollars(model.micro_usd)
+            );
+        }
+        text.push_str("```\n");
+    }
+    text.trim_end().to_owned()
+}
+
+/// A turn that could not be answered.
+pub fn failure(cause: &Cause, reference: &Reference) -> String {
+    let what = match cause {
+        Cause::RateLimited { .. } | Cause::Unavailable { .. } => {
+            "The model service is overloaded right now. Please try again in a minute."
+        }
+        Cause::TimedOut | Cause::Cut => "The model service did not finish its answer. Please try again.",
+        Cause::Malformed => "The model service sent something unreadable. Please try again.",
+        Cause::OutOfCredit => {
+            "I cannot answer right now: the credit with the model service is used up. Only the operator can mend that."
+        }
+        Cause::Unauthorized | Cause::NotFound | Cause::BadRequest => {
+            "I cannot answer right now: the model service is not set up correctly. Only the operator can mend that."
+        }
+        Cause::Blocked => "The model service refuses to answer that. Try to put it differently.",
+        Cause::TooLong => "That needed a longer answer than I may give. Ask for a part of it.",
+        Cause::Cancelled => "This was called off.",
+    };
+    format!("{what} (reference {reference})")
+}
+
+/// A failure of our own.
+pub fn internal_failure(reference: &Reference) -> String {
+    format!(
+        "Something went wrong on my side. Please try again; if it stays, tell the operator the reference {reference}."
+    )
+}
+
+/// Behind an answer that broke off.
+pub fn broke_off(reference: &Reference) -> String {
+    format!("*My answer broke off here (reference {reference}). Ask me to go on.*")
+}
+
+/// Behind an answer that reached the output limit.
+pub fn length_limit() -> String {
+    "*I stopped here because the answer grew too long. Ask me to go on.*".into()
+}
+
+/// Behind an answer that may be on screen twice.
+pub fn maybe_repeated() -> String {
+    "*(If you see this twice: I was interrupted while sending.)*".into()
+}
+
+/// About so long, coarse enough not to change at every look.
+pub fn about(span: Duration) -> String {
+    let seconds = super::reels::eta::rounded(span).as_secs();
+    match seconds {
+        0..=5 => "a few seconds".into(),
+        6..60 => format!("about {seconds} s"),
+        _ if seconds.is_multiple_of(60) => format!("about {} min", seconds / 60),
+        _ if seconds < 600 => format!("about {} min {} s", seconds / 60, seconds % 60),
+        _ => format!("about {} min", seconds.div_ceil(60)),
+    }
+}
+
+/// `1:05`, `1:02:05`.
+pub fn clock_time(span: Duration) -> String {
+    let seconds = span.as_secs();
+    if seconds >= 3600 {
+        format!("{}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60)
+    } else {
+        format!("{}:{:02}", seconds / 60, seconds % 60)
+    }
+}
+
+fn seconds_up(span: Duration) -> u64 {
+    span.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
+
+fn thousands(count: i64) -> String {
+    match count {
+        0..10_000 => count.to_string(),
+        10_000..10_000_000 => format!("{}k", count / 1000),
+        _ => format!("{}M", count / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_795_500_000_000);
+
+    fn code(text: &str) -> Shortcode {
+        text.parse().unwrap()
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn sentences() {
+        let board_id: BoardId = "0192f5e2b3c47d5e8f901234567890ab".parse().unwrap();
+        let reference = Reference::fixed("7K3QXZ");
+        let one = [code("DLlGZiCOBQ0")];
+        let two = [code("DLlGZiCOBQ0"), code("DAAAAAAAAAA")];
+        let states = [
+            ReelState::Queued { place: 3, left: seconds(80), spaced: false },
+            ReelState::Queued { place: 1, left: seconds(25), spaced: true },
+            ReelState::Scraping { left: seconds(26) },
+            ReelState::Analysing { left: seconds(18) },
+            ReelState::Coaching,
+            ReelState::Answered,
+            ReelState::Cancelled,
+        ];
+        let mut said: Vec<String> =
+            states.iter().map(|state| board(board_id, "", &[(one[0].clone(), state.clone())]).text).collect();
+        let waiting = ReelState::Queued { place: 2, left: seconds(65), spaced: false };
+        said.push(board(board_id, "A note.", &[(two[0].clone(), ReelState::Answered), (two[1].clone(), waiting)]).text);
+        let failure = KnownFailure { failure: ReelFailure::UpstreamBusy, reference: Some("7K3QXZ".into()) };
+        let failure = serde_json::to_string(&failure).unwrap();
+        let outcomes = [Submitted::Queued { ready_at: NOW }, Submitted::Failed(failure)];
+        said.push(submission_note(&two, &outcomes, &[left_out(2)], 30, NOW));
+        said.push(submission_note(
+            &two,
+            &[Submitted::Queued { ready_at: NOW }, Submitted::Queued { ready_at: NOW }],
+            &[],
+            30,
+            NOW,
+        ));
+        said.push(denied(Denied::TooManyWaiting { limit: 5, again_at: NOW + seconds(31) }, NOW));
+        said.push(denied(Denied::LineFull { limit: 500, again_at: NOW + Duration::from_millis(29_001) }, NOW));
+        let failures = [
+            ReelFailure::Unavailable,
+            ReelFailure::NotVideo,
+            ReelFailure::TooLong { seconds: 2400 },
+            ReelFailure::TooLong { seconds: 0 },
+            ReelFailure::TooLarge,
+            ReelFailure::Blocked,
+            ReelFailure::Unreadable,
+            ReelFailure::UpstreamBusy,
+            ReelFailure::OutOfCredit,
+            ReelFailure::Misconfigured,
+            ReelFailure::Cancelled,
+        ];
+        said.extend(failures.iter().map(reel_failure));
+        let kinds = [
+            Unsupported::Story,
+            Unsupported::Highlight,
+            Unsupported::Profile,
+            Unsupported::Audio,
+            Unsupported::Explore,
+            Unsupported::Other,
+        ];
+        said.extend(kinds.map(unsupported));
+        let causes = [
+            Cause::RateLimited { retry_after: None },
+            Cause::Unavailable { retry_after: None },
+            Cause::TimedOut,
+            Cause::Cut,
+            Cause::Malformed,
+            Cause::OutOfCredit,
+            Cause::Unauthorized,
+            Cause::NotFound,
+            Cause::BadRequest,
+            Cause::Blocked,
+            Cause::TooLong,
+            Cause::Cancelled,
+        ];
+        said.extend(causes.iter().map(|cause| super::failure(cause, &reference)));
+        said.extend([share_unresolved(), no_link(), only_attachments(), nothing_said(), unknown_command("dance")]);
+        said.extend([
+            new_conversation(true),
+            new_conversation(false),
+            not_an_admin(),
+            broke_off(&reference),
+            length_limit(),
+        ]);
+        said.extend([maybe_repeated(), internal_failure(&reference), cancelled(&[]), cancelled(&one), cancelled(&two)]);
+        said.extend([history("", 0, NOW), history("", 4, NOW), history("Ana bakes.\nShe wants reach.", 12, NOW)]);
+        said.push(queue(0, 0, seconds(27), &[]));
+        said.push(queue(7, 2, seconds(27), &[(one[0].clone(), ReelState::Analysing { left: seconds(9) })]));
+        said.push(help(true, seconds(30)));
+        insta::assert_snapshot!(said.join("\n---\n"));
+    }
+
+    #[test]
+    fn usage_is_a_table() {
+        let model = ModelUse {
+            provider: "openai".into(),
+            model: "gpt-6.1-sol".into(),
+            calls: 12,
+            input_tokens: 123_456,
+            cached_tokens: 61_728,
+            output_tokens: 4_321,
+            micro_usd: 1_234_567,
+        };
+        insta::assert_snapshot!(usage(&[("Today", vec![model]), ("Last 7 days", Vec::new())]), @r"
+        **Today**: $1.23 in 12 calls
+        ```
+        model                     calls     input cached   output      cost
+        gpt-6.1-sol                  12      123k    50%     4321     $1.23
+        ```
+        **Last 7 days**: $0.00 in 0 calls
+        ");
+    }
+
+    #[test]
+    fn spans_are_coarse() {
+        let said: Vec<String> = [0, 4, 7, 42, 60, 80, 185, 610, 3600].map(|s| about(seconds(s))).into();
+        insta::assert_debug_snapshot!(said);
+    }
+}

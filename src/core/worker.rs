@@ -1,0 +1,342 @@
+//! Door 2: everything the queue owes. Claims a job for a free lane, runs the pipeline under a lease that is renewed,
+//! writes down what was paid, and ends the job; the answers it owes are turns from then on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::money::Prices;
+use super::reels::KnownFailure;
+use super::reels::pipeline::{PIPELINE_VERSION, Phase, Pipeline, Reel, ReelFailure, Spent, Stopped, Watch, run_n8n};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::crash;
+use crate::ids::InstanceId;
+use crate::store::ledger::Entry;
+use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase, Lane, LaneKind};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{COST, REEL_SECONDS, REELS, Reference, UPSTREAM_CALLS};
+use crate::upstream::Provider;
+use crate::upstream::n8n::N8n;
+
+/// How long a job is held without renewal.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// How often a lease is renewed and a cancellation looked for.
+const RENEWAL: Duration = Duration::from_secs(1);
+
+/// Runs of one job, the first among them.
+const ATTEMPTS: i64 = 3;
+
+/// A job that was taken up so often without an end has ended its workers: it is given up.
+const TAKEN_UP: i64 = 8;
+
+/// The pause before another run; doubles.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Runs reel jobs.
+pub struct Worker {
+    store: Arc<Store>,
+    pipeline: Pipeline,
+    /// One lane each, in the order of their lanes.
+    n8n: Vec<N8n>,
+    lanes: Vec<Lane>,
+    prices: Arc<Prices>,
+    clock: Clock,
+    instance: InstanceId,
+    cache: Duration,
+    interval: Duration,
+    estimates: Estimates,
+    /// The configured model that watches videos.
+    video_model: String,
+}
+
+/// What is counted for a run that does not tell what it charged, in micro-USD.
+#[derive(Clone, Copy, Debug)]
+struct Estimates {
+    apify: i64,
+    n8n: i64,
+}
+
+/// The lanes that a configuration has: direct ones first.
+pub fn lanes(config: &Config) -> Vec<Lane> {
+    let direct = (0..config.reels.lanes).map(|at| Lane { name: format!("direct:{at}"), kind: LaneKind::Direct });
+    let n8n = (0..config.n8n.webhooks.len()).map(|at| Lane { name: format!("n8n:{at}"), kind: LaneKind::N8n });
+    direct.chain(n8n).collect()
+}
+
+impl Worker {
+    pub fn new(
+        store: Arc<Store>,
+        pipeline: Pipeline,
+        n8n: Vec<N8n>,
+        prices: Arc<Prices>,
+        clock: Clock,
+        instance: InstanceId,
+        config: &Config,
+    ) -> Self {
+        Self {
+            store,
+            pipeline,
+            n8n,
+            lanes: lanes(config),
+            prices,
+            clock,
+            instance,
+            cache: config.reels.cache,
+            interval: config.reels.interval,
+            estimates: Estimates { apify: config.apify.estimate_micro_usd, n8n: config.n8n.estimate_micro_usd },
+            video_model: config.gemini.model.clone(),
+        }
+    }
+
+    /// Takes the next job, if one is ready and a lane is free.
+    pub async fn claim(&self) -> Result<Option<Claimed>, StoreError> {
+        let claimed = self.store.claim_job(self.instance, &self.lanes, self.clock.now(), LEASE).await?;
+        if claimed.is_some() {
+            crash::point("job claimed");
+        }
+        Ok(claimed)
+    }
+
+    /// When a job becomes ready that is not yet.
+    pub async fn next_ready(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.store.next_ready().await
+    }
+
+    /// Runs a job to its end, or leaves it to whoever takes it next.
+    pub async fn run(&self, job: Claimed) {
+        if let Err(error) = self.work(&job).await {
+            // The lease runs out by itself, and the job is taken up where it stands.
+            tracing::error!(job = %job.job, attempt = job.attempt, "a job could not be written down: {error}");
+        }
+    }
+
+    async fn work(&self, job: &Claimed) -> Result<(), StoreError> {
+        let began = self.clock.now();
+        if job.attempt > TAKEN_UP {
+            let reference = Reference::new();
+            tracing::error!(job = %job.job, reel = %job.shortcode, %reference, "a job is given up after {TAKEN_UP} attempts without an end");
+            let stopped = Stopped { why: ReelFailure::UpstreamBusy, cause: None, again: false, bought: true };
+            return self
+                .store
+                .finish_job(job, &self.failed(job, &stopped, &reference, began), self.interval, began)
+                .await
+                .map(|_| ());
+        }
+        let cancel = CancellationToken::new();
+        let watch = JobWatch { worker: self, job };
+        // Beside each other, never one inside the other: the pipeline may hold or wait for the database connection that
+        // the renewal needs.
+        let result = tokio::select! {
+            result = self.pipeline(job, &watch, &cancel) => result,
+            () = self.keep(job, &cancel) => {
+                tracing::warn!(job = %job.job, "the job was taken over by another instance");
+                return Ok(());
+            }
+        };
+        let now = self.clock.now();
+        let outcome = match &result {
+            Ok(_) => "done",
+            Err(stopped) if stopped.why == ReelFailure::Cancelled => "cancelled",
+            Err(_) => "failed",
+        };
+        let end = match result {
+            Ok(reel) => self.done(&reel, now),
+            Err(stopped) if stopped.why == ReelFailure::Cancelled => {
+                JobEnd::Cancelled { refund: !bought(job, &stopped) }
+            }
+            Err(stopped) => {
+                let reference = Reference::new();
+                let (job_id, reel, attempt) = (job.job, &job.shortcode, job.attempt);
+                if stopped.again && attempt < ATTEMPTS {
+                    let pause = PAUSE * 2u32.pow(u32::try_from(attempt - 1).unwrap_or(0).min(6));
+                    tracing::warn!(job = %job_id, %reel, attempt, %reference, "a reel is tried again: {stopped}");
+                    self.store.requeue_job(job, now + pause).await?;
+                    return Ok(());
+                }
+                match stopped.why {
+                    // For the operator to mend.
+                    ReelFailure::OutOfCredit | ReelFailure::Misconfigured | ReelFailure::UpstreamBusy => {
+                        tracing::error!(job = %job_id, %reel, attempt, %reference, "a reel failed: {stopped}");
+                    }
+                    _ => tracing::info!(job = %job_id, %reel, attempt, %reference, "a reel failed: {stopped}"),
+                }
+                self.failed(job, &stopped, &reference, now)
+            }
+        };
+        crash::point("job ran");
+        if self.store.finish_job(job, &end, self.interval, now).await? {
+            crash::point("job finished");
+            let took_ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(job = %job.job, reel = %job.shortcode, lane = %job.lane.name, outcome, took_ms, "a reel is through");
+            metrics::counter!(REELS, "lane" => job.lane.kind.name(), "outcome" => outcome).increment(1);
+            metrics::histogram!(REEL_SECONDS, "lane" => job.lane.kind.name()).record(now.since(began));
+        }
+        Ok(())
+    }
+
+    /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more.
+    async fn keep(&self, job: &Claimed, cancel: &CancellationToken) {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            match self.store.renew_job(job, self.clock.now() + LEASE).await {
+                Ok(JobLease::Held) => {}
+                Ok(JobLease::CancelWanted) => cancel.cancel(),
+                Ok(JobLease::Lost) => return,
+                Err(error) => tracing::warn!(job = %job.job, "a lease could not be renewed: {error}"),
+            }
+        }
+    }
+
+    async fn pipeline(&self, job: &Claimed, watch: &JobWatch<'_>, cancel: &CancellationToken) -> Result<Reel, Stopped> {
+        let n8n =
+            job.lane.name.strip_prefix("n8n:").and_then(|at| at.parse::<usize>().ok()).and_then(|at| self.n8n.get(at));
+        match n8n {
+            Some(n8n) => run_n8n(n8n, job.job, &job.shortcode, watch, cancel).await,
+            None => self.pipeline.run(job.job, &job.shortcode, job.run_id.clone(), watch, cancel).await,
+        }
+    }
+
+    fn done(&self, reel: &Reel, now: Timestamp) -> JobEnd {
+        JobEnd::Done {
+            content: serde_json::to_string(reel).unwrap_or_default(),
+            pipeline: PIPELINE_VERSION,
+            until: now + self.cache,
+        }
+    }
+
+    fn failed(&self, job: &Claimed, stopped: &Stopped, reference: &Reference, now: Timestamp) -> JobEnd {
+        let known = KnownFailure {
+            // Of what is the reel's own doing, the sentence says all that the log does.
+            reference: (stopped.cause.is_some() || stopped.why == ReelFailure::UpstreamBusy)
+                .then(|| reference.to_string()),
+            failure: stopped.why.clone(),
+        };
+        JobEnd::Failed {
+            content: serde_json::to_string(&known).unwrap_or_default(),
+            pipeline: PIPELINE_VERSION,
+            until: now + stopped.why.lifetime(),
+            refund: !bought(job, stopped),
+        }
+    }
+}
+
+/// Whether the job has or may have cost anything, earlier attempts among them.
+fn bought(job: &Claimed, stopped: &Stopped) -> bool {
+    stopped.bought || job.run_id.is_some() || job.attempt > 1
+}
+
+/// What the pipeline tells while it runs, written down.
+struct JobWatch<'a> {
+    worker: &'a Worker,
+    job: &'a Claimed,
+}
+
+#[async_trait]
+impl Watch for JobWatch<'_> {
+    async fn run_started(&self, run: &str) {
+        match self.worker.store.note_run(self.job, Some(run)).await {
+            Ok(_) => crash::point("scrape started"),
+            Err(error) => tracing::error!(job = %self.job.job, run, "a paid run could not be noted: {error}"),
+        }
+    }
+
+    async fn phase(&self, phase: Phase) {
+        let phase = match phase {
+            Phase::Scraping => JobPhase::Scraping,
+            Phase::Analysing => {
+                crash::point("scrape done");
+                JobPhase::Analysing
+            }
+        };
+        if let Err(error) = self.worker.store.note_phase(self.job, phase).await {
+            tracing::warn!(job = %self.job.job, "a phase could not be noted: {error}");
+        }
+    }
+
+    async fn reserve(&self, spent: Spent) {
+        let provider = spent.provider;
+        if self.write(&spent).await.is_some() {
+            match provider {
+                Provider::Apify => crash::point("scrape reserved"),
+                Provider::Gemini => crash::point("analysis reserved"),
+                Provider::OpenAi | Provider::N8n => {}
+            }
+        }
+    }
+
+    async fn unreserve(&self, key: &str) {
+        if let Err(error) = self.worker.store.unreserve(key).await {
+            // It is counted although it cost nothing: the safe side.
+            tracing::warn!(job = %self.job.job, key, "a reserved cost could not be taken back: {error}");
+        }
+    }
+
+    async fn spent(&self, spent: Spent) {
+        match spent.provider {
+            Provider::Apify => crash::point("scrape paid"),
+            Provider::Gemini => crash::point("analysis paid"),
+            Provider::OpenAi | Provider::N8n => {}
+        }
+        metrics::counter!(UPSTREAM_CALLS, "provider" => spent.provider.name(), "outcome" => spent.outcome).increment(1);
+        if let Some(micro_usd) = self.write(&spent).await {
+            metrics::counter!(COST, "provider" => spent.provider.name()).increment(micro_usd.unsigned_abs());
+            crash::point("cost written");
+        }
+    }
+}
+
+impl JobWatch<'_> {
+    /// Writes a call into the ledger; its cost in micro-USD if that is new there.
+    async fn write(&self, spent: &Spent) -> Option<i64> {
+        let now = self.worker.clock.now();
+        let mut usage = spent.usage;
+        let estimate = match spent.provider {
+            Provider::Apify => Some(self.worker.estimates.apify),
+            Provider::N8n => Some(self.worker.estimates.n8n),
+            Provider::OpenAi | Provider::Gemini => None,
+        };
+        if usage.charged_micro_usd.is_none()
+            && let Some(estimate) = estimate
+        {
+            usage.charged_micro_usd = Some(estimate);
+            usage.estimated = true;
+        }
+        let prices = &self.worker.prices;
+        // A model that answers under another name than it was called by costs what was called.
+        let cost =
+            prices.cost(&spent.model, &usage, now).or_else(|_| prices.cost(&self.worker.video_model, &usage, now));
+        let micro_usd = match cost {
+            Ok(cost) => cost,
+            Err(unknown) => {
+                // The start refuses such a model, so this is a fault of the program.
+                tracing::error!(job = %self.job.job, "an unpriced call was made: {unknown}");
+                return None;
+            }
+        };
+        let entry = Entry {
+            key: &spent.key,
+            at: now,
+            person: self.job.asked_by,
+            chat: &self.job.chat,
+            provider: spent.provider,
+            model: &spent.model,
+            tool: spent.tool,
+            usage,
+            micro_usd,
+            price_version: &self.worker.prices.version,
+            latency_ms: i64::try_from(spent.latency_ms).unwrap_or(i64::MAX),
+            outcome: spent.outcome,
+        };
+        match self.worker.store.record(entry).await {
+            Ok(new) => new.then_some(micro_usd),
+            Err(error) => {
+                tracing::error!(job = %self.job.job, key = %spent.key, micro_usd, "a cost could not be written down: {error}");
+                None
+            }
+        }
+    }
+}
