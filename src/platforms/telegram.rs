@@ -1,1 +1,303 @@
-//! To be written.
+//! The Telegram adapter: translates between the Bot API and the core's vocabulary. Owns the bot's
+//! identity, polling, webhooks and sending; never decides what is answered, and never waits for its turn
+//! to speak (the outbox does).
+//!
+//! Updates come in through [`Telegram::poll`] or, in webhook mode, through [`Telegram::decode`]; both end
+//! in the core's door. teloxide makes the calls; updates and answers are read here, narrowly, because
+//! Telegram adds fields and entities faster than teloxide learns them.
+
+mod api;
+mod inbound;
+mod polling;
+mod send;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use teloxide::Bot;
+use teloxide::payloads::{
+    AnswerCallbackQuery, DeleteWebhook, GetMe, GetWebhookInfo, SetMyCommands, SetMyCommandsSetters as _, SetWebhook,
+    SetWebhookSetters as _,
+};
+use teloxide::types::{BotCommand, BotCommandScope, CallbackQueryId};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use self::api::{Fault, WANTED};
+use self::polling::{grown, millis};
+use crate::clock::Clock;
+use crate::core::chat::{Inbound, Receive};
+use crate::core::command::COMMANDS;
+
+pub use self::inbound::Undecodable;
+pub use self::polling::PollEnded;
+
+/// Deliveries that Telegram may make to the webhook at one time (1 to 100, Bot API, setWebhook).
+const WEBHOOK_CONNECTIONS: u8 = 40;
+/// How long `getUpdates` may be held open by Telegram (tdlib/telegram-bot-api, Client.h).
+const LONGEST_POLL: Duration = Duration::from_secs(50);
+/// How long a call may take. Telegram answers within a second; the rest is for a slow line.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the reading of updates waits for a press to be answered.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How the bot reaches Telegram.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub token: SecretString,
+    /// Another server that speaks the Bot API (http or https); `None` for api.telegram.org.
+    pub api_url: Option<Url>,
+    /// How long one `getUpdates` waits for something to happen: 1 to 50 s.
+    pub poll_timeout: Duration,
+    /// Sends and edits that the whole bot makes in a second.
+    pub per_second: u32,
+}
+
+/// Who the bot is, as Telegram tells it (`getMe`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Me {
+    pub id: i64,
+    /// Without `@`.
+    pub username: String,
+    /// Whether privacy mode is off, so that the bot hears everything in groups.
+    #[serde(default)]
+    pub can_read_all_group_messages: bool,
+}
+
+/// Why the bot could not find out who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentifyError {
+    /// The token is wrong. Only the operator can mend it.
+    #[error("Telegram refuses the bot's token")]
+    BadToken,
+    /// The process was told to stop before Telegram answered.
+    #[error("stopped before Telegram answered")]
+    Stopped,
+}
+
+/// A call for the operator that did not work. Holds Telegram's words, never the token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Telegram: {0}")]
+pub struct CallFailed(String);
+
+/// The state of the webhook (`getWebhookInfo`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct WebhookInfo {
+    /// Empty if none is set.
+    pub url: String,
+    pub pending_update_count: u64,
+    /// Epoch seconds.
+    pub last_error_date: Option<i64>,
+    pub last_error_message: Option<String>,
+    pub max_connections: Option<u32>,
+    pub allowed_updates: Vec<String>,
+}
+
+/// The bot on Telegram. Cheap to clone.
+#[derive(Clone)]
+pub struct Telegram(Arc<Inner>);
+
+struct Inner {
+    bot: Bot,
+    /// The same bot with a client that waits longer than `getUpdates` does.
+    poller: Bot,
+    poll_timeout: Duration,
+    per_second: u32,
+    clock: Clock,
+}
+
+impl fmt::Debug for Telegram {
+    // teloxide's own `Debug` prints the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telegram").finish_non_exhaustive()
+    }
+}
+
+impl Telegram {
+    /// `clock` dates what comes in and times the pauses after errors. An `api_url` that can not be a base
+    /// address (`mailto:…`) is logged and not used.
+    pub fn new(settings: Settings, clock: Clock) -> Self {
+        let poll_timeout = settings.poll_timeout.clamp(Duration::from_secs(1), LONGEST_POLL);
+        let bot = |timeout| bot(&settings, timeout);
+        let poller = bot(poll_timeout + Duration::from_secs(15));
+        let per_second = settings.per_second;
+        Telegram(Arc::new(Inner { bot: bot(CALL_TIMEOUT), poller, poll_timeout, per_second, clock }))
+    }
+
+    /// Asks Telegram who the bot is, again and again with growing pauses until it answers, and then sets
+    /// the menu of commands. A menu that can not be set is only logged.
+    ///
+    /// # Errors
+    /// When the token is refused, or `stop` comes first.
+    pub async fn identify(&self, stop: &CancellationToken) -> Result<Me, IdentifyError> {
+        let mut failures = 0;
+        let me: Me = loop {
+            let answer = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(IdentifyError::Stopped),
+                answer = api::call(self.bot(), GetMe::new()) => answer,
+            };
+            let fault = match answer {
+                Ok(me) => break me,
+                Err(fault) if fault.is_bad_token() => return Err(IdentifyError::BadToken),
+                Err(fault) => fault,
+            };
+            let pause = match fault {
+                Fault::RateLimited(asked) => asked.max(Duration::from_secs(1)),
+                _ => grown(Duration::from_secs(1), failures),
+            };
+            failures += 1;
+            tracing::warn!(failures, pause_ms = millis(pause), "telegram: getMe failed: {}", fault.words());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(IdentifyError::Stopped),
+                () = self.clock().sleep_until(self.clock().now() + pause) => {}
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.set_menu() => {}
+        }
+        Ok(me)
+    }
+
+    /// Reads updates by long polling until `stop`. An update is acknowledged only after `receive` said
+    /// `Ok`; if it did not, that update and all after it are asked for again after a pause. Updates that
+    /// can not be read are logged and passed over. Errors make growing pauses.
+    ///
+    /// Does not remove a webhook by itself, because another instance may live on it: the log says what to do.
+    ///
+    /// At the end the last updates may be unacknowledged; Telegram serves them again, and the core knows them.
+    ///
+    /// # Errors
+    /// When the token is refused.
+    pub async fn poll(&self, me: &Me, receive: Receive, stop: &CancellationToken) -> Result<(), PollEnded> {
+        polling::poll(self, me, &receive, stop).await
+    }
+
+    /// Reads the body of one webhook delivery; `None` if it is not for the bot. Whoever calls this hands
+    /// the result to the core's door, then calls [`Telegram::acknowledge`], then answers 200, and answers
+    /// 500 if the door said no: Telegram repeats what was not answered with 2xx.
+    ///
+    /// # Errors
+    /// [`Undecodable::NotAnUpdate`]: answer 400. [`Undecodable::UnknownShape`]: log it and answer 200,
+    /// because a repeat would be no better and would hold up everything after it.
+    pub fn decode(&self, me: &Me, body: &[u8]) -> Result<Option<Inbound>, Undecodable> {
+        let update: Value = serde_json::from_slice(body).map_err(|_| Undecodable::NotAnUpdate)?;
+        inbound::translate(update, me, self.clock().now())
+    }
+
+    /// Ends the waiting sign on a button that was pressed; does nothing for other things. Polling does
+    /// this itself. A failure is only logged: the sign ends by itself.
+    pub async fn acknowledge(&self, inbound: &Inbound) {
+        let Some(id) = inbound.message.id.strip_prefix(inbound::PRESS) else { return };
+        let answer = AnswerCallbackQuery::new(CallbackQueryId(id.to_owned()));
+        let answered = tokio::time::timeout(ACKNOWLEDGE_TIMEOUT, api::call::<_, IgnoredAny>(self.bot(), answer)).await;
+        match answered {
+            Ok(Ok(_)) => {}
+            Ok(Err(fault)) => tracing::debug!("telegram: answerCallbackQuery failed: {}", fault.words()),
+            Err(_) => tracing::debug!("telegram: answerCallbackQuery timed out"),
+        }
+    }
+
+    /// Tells Telegram to deliver updates to `url`, with `secret` in the header
+    /// `X-Telegram-Bot-Api-Secret-Token` (1 to 256 characters of `A-Za-z0-9_-`). Polling ends with that.
+    ///
+    /// # Errors
+    /// When Telegram refuses or can not be reached.
+    pub async fn set_webhook(&self, url: &Url, secret: &SecretString) -> Result<(), CallFailed> {
+        let set = SetWebhook::new(url.clone())
+            .secret_token(secret.expose_secret())
+            .allowed_updates(WANTED)
+            .max_connections(WEBHOOK_CONNECTIONS);
+        let _: IgnoredAny = api::upload(self.bot(), set).await?;
+        Ok(())
+    }
+
+    /// Removes the webhook; waiting updates are kept.
+    ///
+    /// # Errors
+    /// When Telegram refuses or can not be reached.
+    pub async fn delete_webhook(&self) -> Result<(), CallFailed> {
+        let _: IgnoredAny = api::call(self.bot(), DeleteWebhook::new()).await?;
+        Ok(())
+    }
+
+    /// The state of the webhook, for the operator.
+    ///
+    /// # Errors
+    /// When Telegram refuses or can not be reached.
+    pub async fn webhook_info(&self) -> Result<WebhookInfo, CallFailed> {
+        Ok(api::call(self.bot(), GetWebhookInfo::new()).await?)
+    }
+
+    async fn set_menu(&self) {
+        // The menu only shows them; rights are checked by the core.
+        let commands = || COMMANDS.iter().map(|entry| BotCommand::new(entry.name, entry.meaning)).collect::<Vec<_>>();
+        for scope in [BotCommandScope::Default, BotCommandScope::AllPrivateChats, BotCommandScope::AllGroupChats] {
+            let set = SetMyCommands::new(commands()).scope(scope);
+            if let Err(fault) = api::call::<_, IgnoredAny>(self.bot(), set).await {
+                tracing::warn!("telegram: setMyCommands failed: {}", fault.words());
+            }
+        }
+    }
+
+    fn bot(&self) -> &Bot {
+        &self.0.bot
+    }
+
+    fn poller(&self) -> &Bot {
+        &self.0.poller
+    }
+
+    fn poll_timeout(&self) -> Duration {
+        self.0.poll_timeout
+    }
+
+    fn per_second(&self) -> u32 {
+        self.0.per_second
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+}
+
+impl From<Fault> for CallFailed {
+    fn from(fault: Fault) -> Self {
+        CallFailed(fault.words())
+    }
+}
+
+fn bot(settings: &Settings, timeout: Duration) -> Bot {
+    let client = reqwest012::Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(timeout)
+        // Shorter than servers keep an idle connection, so that a send does not meet a closed one.
+        .pool_idle_timeout(Duration::from_secs(30))
+        .tcp_nodelay(true)
+        .redirect(reqwest012::redirect::Policy::none())
+        .build()
+        .expect("a client with built-in roots and only timeouts set can be built");
+    let bot = Bot::with_client(settings.token.expose_secret(), client);
+    match &settings.api_url {
+        Some(url) if url.cannot_be_a_base() => {
+            tracing::error!("telegram: the API address can not be used, api.telegram.org is used instead");
+            bot
+        }
+        Some(url) => {
+            // teloxide appends path segments: one trailing slash would become two.
+            let mut url = url.clone();
+            let path = url.path().trim_end_matches('/').to_owned();
+            url.set_path(&path);
+            bot.set_api_url(url)
+        }
+        None => bot,
+    }
+}

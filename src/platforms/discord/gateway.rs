@@ -1,0 +1,234 @@
+//! One connection to Discord's gateway, on a thread of its own. Owns serenity's client; translates nothing
+//! but what must be answered within 3 s.
+//!
+//! Why a thread: serenity starts a task for every event and lets no one wait for the tasks behind a
+//! connection. On a runtime with a single thread the tasks begin in the order of the events, and when the
+//! runtime is dropped none of them lives on (a lost lease must not leave a second listener behind).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serenity::all::{
+    ComponentInteraction, Context, CreateAllowedMentions, CreateInteractionResponse, CreateInteractionResponseFollowup,
+    EventHandler, GatewayIntents, Interaction, Message, Ready, ShardStageUpdateEvent, UserId,
+};
+use serenity::client::ClientBuilder;
+use serenity::gateway::{ConnectionStage, GatewayError};
+use serenity::http::Http;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::commands::{self, Desk, code};
+use super::inbound::{self, Place};
+use crate::core::wording;
+
+/// What the gateway told.
+pub(super) enum Heard {
+    /// A new session: what happened before it was not delivered.
+    NewSession { bot: UserId },
+    /// A message of a person. `place` is `None` where only Discord can say.
+    Message { message: Box<Message>, place: Option<Place> },
+}
+
+/// Where a connection hands its events.
+#[derive(Clone)]
+pub(super) struct Ears {
+    pub heard: mpsc::Sender<Heard>,
+    pub desk: Desk,
+    /// Set when a message found no room and has to be read again over REST.
+    pub missed: Arc<AtomicBool>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Close code 4004.
+    TokenRefused,
+    /// Close code 4013.
+    IntentsInvalid,
+    /// Close code 4014.
+    IntentsDisallowed,
+    /// New session after new session: going on would use up the day's thousand, after which Discord
+    /// resets the token.
+    TooManySessions,
+    /// Anything else.
+    Lost,
+}
+
+/// What a connection needs to begin.
+pub(super) struct Start {
+    pub http: Http,
+    /// The gateway's address, as `GET /gateway/bot` told it.
+    pub url: String,
+    pub shards: u32,
+    pub intents: GatewayIntents,
+}
+
+/// A running connection. Dropping it stops it.
+pub(super) struct Connection {
+    stop: CancellationToken,
+    ended: oneshot::Receiver<Ended>,
+    _stop_when_dropped: DropGuard,
+}
+
+impl Connection {
+    /// Connects, on a new thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(start: Start, ears: Ears) -> std::io::Result<Self> {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let (tell, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("discord-gateway".to_owned()).spawn(move || {
+            let how = runtime.block_on(connect(start, ears, stopped));
+            // Ends every task of the connection, and with them the senders they hold.
+            runtime.shutdown_background();
+            // The other side may have stopped waiting.
+            let _ = tell.send(how);
+        })?;
+        Ok(Self { _stop_when_dropped: stop.clone().drop_guard(), stop, ended })
+    }
+
+    /// Waits for the end of the connection.
+    pub(super) async fn ended(&mut self) -> Ended {
+        (&mut self.ended).await.unwrap_or(Ended::Lost)
+    }
+
+    /// Says good-bye to Discord and waits for the end, at most `patience`.
+    pub(super) async fn close(mut self, patience: Duration) {
+        self.stop.cancel();
+        if tokio::time::timeout(patience, self.ended()).await.is_err() {
+            tracing::warn!("the connection to Discord took too long to close and is left alone");
+        }
+    }
+}
+
+async fn connect(start: Start, ears: Ears, stop: CancellationToken) -> Ended {
+    let too_many = Arc::new(Notify::new());
+    let listener = Listener {
+        ears: ears.clone(),
+        sessions: Mutex::new(VecDeque::new()),
+        allowed: SESSIONS_ALLOWED * start.shards.max(1) as usize,
+        too_many: too_many.clone(),
+    };
+    let mut settings = serenity::cache::Settings::default();
+    settings.max_messages = 0;
+    settings.cache_users = false;
+    let client = ClientBuilder::new_with_http(start.http, start.intents)
+        .cache_settings(settings)
+        .event_handler(listener)
+        .framework(commands::framework(ears.desk));
+    let built = tokio::select! {
+        built = client => built,
+        () = stop.cancelled() => return Ended::Stopped,
+    };
+    let Ok(mut client) = built else { return Ended::Lost };
+    // serenity asked for the address again and falls back to a fixed one when that fails.
+    *client.ws_url.lock().await = start.url;
+    let shards = client.shard_manager.clone();
+    let how = tokio::select! {
+        ended = client.start_shards(start.shards.max(1)) => return match ended {
+            Err(serenity::Error::Gateway(GatewayError::InvalidAuthentication)) => Ended::TokenRefused,
+            Err(serenity::Error::Gateway(GatewayError::InvalidGatewayIntents)) => Ended::IntentsInvalid,
+            Err(serenity::Error::Gateway(GatewayError::DisallowedGatewayIntents)) => Ended::IntentsDisallowed,
+            Ok(()) | Err(_) => Ended::Lost,
+        },
+        () = stop.cancelled() => Ended::Stopped,
+        () = too_many.notified() => Ended::TooManySessions,
+    };
+    // A clean close (1000) tells Discord that the session is over. The runtime ends what does not hear it.
+    if tokio::time::timeout(Duration::from_secs(1), shards.shutdown_all()).await.is_err() {
+        tracing::debug!("Discord did not answer the good-bye");
+    }
+    how
+}
+
+/// New sessions within [`SESSIONS_WITHIN`] after which a connection is given up for a while, per shard.
+const SESSIONS_ALLOWED: usize = 6;
+const SESSIONS_WITHIN: Duration = Duration::from_secs(600);
+
+struct Listener {
+    ears: Ears,
+    sessions: Mutex<VecDeque<Instant>>,
+    allowed: usize,
+    too_many: Arc<Notify>,
+}
+
+#[serenity::async_trait]
+impl EventHandler for Listener {
+    async fn shard_stage_update(&self, _: Context, event: ShardStageUpdateEvent) {
+        if event.new != ConnectionStage::Identifying {
+            return;
+        }
+        let now = Instant::now();
+        let mut sessions = self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sessions.retain(|began| now.duration_since(*began) < SESSIONS_WITHIN);
+        sessions.push_back(now);
+        if sessions.len() > self.allowed {
+            self.too_many.notify_one();
+        }
+    }
+
+    async fn ready(&self, _: Context, ready: Ready) {
+        tracing::info!(guilds = ready.guilds.len(), "connected to Discord");
+        // This one must not be lost, and it is rare: it may wait for room.
+        if self.ears.heard.send(Heard::NewSession { bot: ready.user.id }).await.is_err() {
+            tracing::debug!("nobody listens to Discord any more");
+        }
+    }
+
+    async fn message(&self, ctx: Context, message: Message) {
+        let bot = ctx.cache.current_user().id;
+        if !inbound::is_from_a_person(&message, bot) {
+            return;
+        }
+        let place = place(&ctx, &message);
+        if self.ears.heard.try_send(Heard::Message { message: Box::new(message), place }).is_err() {
+            self.ears.missed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    async fn interaction_create(&self, ctx: Context, interaction: Interaction) {
+        // Commands are poise's.
+        if let Interaction::Component(press) = interaction {
+            self.pressed(&ctx, &press).await;
+        }
+    }
+}
+
+impl Listener {
+    async fn pressed(&self, ctx: &Context, press: &ComponentInteraction) {
+        if let Err(error) = press.create_response(ctx, CreateInteractionResponse::Acknowledge).await {
+            // What was pressed counts all the same.
+            tracing::warn!(interaction = %press.id, code = code(&error), "a button could not be acknowledged");
+        }
+        if self.ears.desk.give(inbound::press(press)).await {
+            return;
+        }
+        let sentence = CreateInteractionResponseFollowup::new()
+            .content(wording::not_stored())
+            .ephemeral(true)
+            .allowed_mentions(CreateAllowedMentions::new());
+        if let Err(error) = press.create_followup(ctx, sentence).await {
+            tracing::warn!(interaction = %press.id, code = code(&error), "a button could not be answered");
+        }
+    }
+}
+
+/// What the cache knows of the channel of a message.
+fn place(ctx: &Context, message: &Message) -> Option<Place> {
+    let Some(guild) = message.guild_id else { return Some(Place::Direct) };
+    let guild = ctx.cache.guild(guild)?;
+    if guild.channels.contains_key(&message.channel_id) {
+        return Some(Place::Channel);
+    }
+    guild.threads.iter().any(|thread| thread.id == message.channel_id).then_some(Place::Thread)
+}

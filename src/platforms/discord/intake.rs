@@ -1,0 +1,206 @@
+//! What the gateway heard, on its way to the core. Owns the order of messages, the wait when the core cannot
+//! store one, and the reading of what a gap left out; translates nothing itself.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use serde_json::Value;
+use serenity::all::{ChannelId, Message, UserId};
+use serenity::http::{LightMethod, Route};
+use tokio::sync::mpsc;
+
+use super::commands::Given;
+use super::gateway::Heard;
+use super::inbound::{self, Place};
+use super::interaction::{snowflake_at, snowflake_in};
+use super::rest::{Refused, Rest};
+use super::{ActiveChat, Door};
+use crate::clock::Clock;
+use crate::core::chat::{Addressed, Inbound};
+
+/// How far back a gap is read, and how many messages of a chat.
+const GAP: Duration = Duration::from_secs(24 * 3600);
+const GAP_MESSAGES: usize = 100;
+
+/// Pages of a chat that are read at most: the bot's own messages count in a page too.
+const GAP_PAGES: usize = 5;
+
+/// Chats that are read at the same time.
+const GAP_CHATS: usize = 8;
+
+/// Tries for one page of a chat.
+const GAP_TRIES: u32 = 3;
+
+/// The longest pause between two tries to store one message.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The kinds of threads (Discord API reference, Channel Types).
+const THREADS: [u64; 3] = [10, 11, 12];
+
+pub(super) struct Intake<'a> {
+    pub door: &'a Door,
+    pub rest: &'a Rest,
+    pub clock: &'a Clock,
+    /// A message found no room in the queue.
+    pub missed: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// What REST told of channels that the gateway's cache did not know.
+    pub places: Mutex<HashMap<u64, Place>>,
+}
+
+impl Intake<'_> {
+    /// Hands over everything that comes, until both senders are gone and all is handed over.
+    pub(super) async fn run(&self, heard: mpsc::Receiver<Heard>, given: mpsc::UnboundedReceiver<Given>) {
+        tokio::join!(self.messages(heard), self.commands(given));
+    }
+
+    /// One after the other, so that the core meets them in the order they were written.
+    async fn messages(&self, mut heard: mpsc::Receiver<Heard>) {
+        let mut bot = None;
+        while let Some(event) = heard.recv().await {
+            match event {
+                Heard::NewSession { bot: id } => {
+                    bot = Some(id);
+                    self.catch_up(id).await;
+                }
+                Heard::Message { message, place } => {
+                    if let Some(bot) = bot {
+                        self.take(&message, bot, place).await;
+                    }
+                }
+            }
+            if self.missed.swap(false, Ordering::SeqCst)
+                && let Some(bot) = bot
+            {
+                self.catch_up(bot).await;
+            }
+        }
+    }
+
+    /// Each at once: a person waits, and each is complete in itself.
+    async fn commands(&self, given: mpsc::UnboundedReceiver<Given>) {
+        let given = stream::unfold(given, |mut given| async move { given.recv().await.map(|one| (one, given)) });
+        given
+            .for_each_concurrent(None, async |Given { inbound, stored }| {
+                // Who asked may be gone with its connection; the row is there all the same.
+                let _ = stored.send((self.door.receive)(inbound).await.is_ok());
+            })
+            .await;
+    }
+
+    async fn take(&self, message: &Message, bot: UserId, place: Option<Place>) {
+        let place = match place {
+            Some(place) => place,
+            None => self.place_of(message.channel_id).await,
+        };
+        let Some(mut inbound) = inbound::message(message, bot, place) else { return };
+        if place == Place::Thread
+            && inbound.addressed == Addressed::Overheard
+            && (self.door.takes_part)(inbound.message.chat.clone()).await
+        {
+            inbound.addressed = Addressed::Mentioned;
+        }
+        self.store(inbound).await;
+    }
+
+    /// There is no "not acknowledged" on the gateway: what is not stored now would be lost, so it is tried
+    /// until it is stored. What comes meanwhile waits behind it.
+    async fn store(&self, inbound: Inbound) {
+        let mut pause = Duration::from_millis(250);
+        while (self.door.receive)(inbound.clone()).await.is_err() {
+            tracing::warn!(id = inbound.message.id, "a message waits until it can be stored");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Reads what was written while no session was there.
+    async fn catch_up(&self, bot: UserId) {
+        let chats = (self.door.active)().await;
+        let mut gaps = stream::iter(chats).map(|chat| self.gap(chat, bot)).buffer_unordered(GAP_CHATS);
+        let mut found = 0_usize;
+        while let Some((place, messages)) = gaps.next().await {
+            found += messages.len();
+            for message in messages {
+                self.take(&message, bot, Some(place)).await;
+            }
+        }
+        if found > 0 {
+            tracing::info!(messages = found, "read what was written while Discord was not connected");
+        }
+    }
+
+    /// The messages of people in one chat since the last stored one, oldest first.
+    async fn gap(&self, active: ActiveChat, bot: UserId) -> (Place, Vec<Message>) {
+        let mut found = Vec::new();
+        let Some(channel) = active.chat.key.parse().ok().filter(|id| *id != 0).map(ChannelId::new) else {
+            return (Place::Channel, found);
+        };
+        let earliest = snowflake_at(self.clock.now() - GAP);
+        let mut after = active.last_message.as_deref().and_then(snowflake_in).unwrap_or(0).max(earliest);
+        for _ in 0..GAP_PAGES {
+            let Some(mut page) = self.page(channel, after).await else { break };
+            page.sort_by_key(|message| message.id);
+            let Some(last) = page.last() else { break };
+            after = last.id.get();
+            found.extend(page.into_iter().filter(|message| inbound::is_from_a_person(message, bot)));
+            if found.len() >= GAP_MESSAGES {
+                break;
+            }
+        }
+        found.truncate(GAP_MESSAGES);
+        let place = if found.is_empty() { Place::Channel } else { self.place_of(channel).await };
+        (place, found)
+    }
+
+    async fn page(&self, channel: ChannelId, after: u64) -> Option<Vec<Message>> {
+        let route = Route::ChannelMessages { channel_id: channel };
+        let params = vec![("limit", GAP_MESSAGES.to_string()), ("after", after.to_string())];
+        let page = self.ask(route, Some(params)).await?;
+        let messages = page.as_array()?.iter();
+        // One message that cannot be read must not hide the others.
+        Some(messages.filter_map(|message| serde_json::from_value(message.clone()).ok()).collect())
+    }
+
+    /// Asks Discord what a channel is; what it does not tell is taken for a plain channel, where only a
+    /// mention counts.
+    async fn place_of(&self, channel: ChannelId) -> Place {
+        let known = |places: &Mutex<HashMap<u64, Place>>| {
+            places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&channel.get()).copied()
+        };
+        if let Some(place) = known(&self.places) {
+            return place;
+        }
+        let Some(told) = self.ask(Route::Channel { channel_id: channel }, None).await else { return Place::Channel };
+        let place = match told["type"].as_u64() {
+            Some(1) => Place::Direct,
+            Some(kind) if THREADS.contains(&kind) => Place::Thread,
+            _ => Place::Channel,
+        };
+        self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(channel.get(), place);
+        place
+    }
+
+    /// A GET, a few times where it may work again.
+    async fn ask(&self, route: Route<'_>, params: Option<Vec<(&'static str, String)>>) -> Option<Value> {
+        for tried in 1..=GAP_TRIES {
+            let refused = match self.rest.call(LightMethod::Get, route, None, None, params.clone()).await {
+                Ok(answer) => return Some(answer),
+                Err(refused) => refused,
+            };
+            let pause = match &refused {
+                Refused::Answered { status: 429, retry_after, .. } => retry_after.unwrap_or(Duration::from_secs(5)),
+                Refused::Answered { .. } => return None,
+                Refused::Unreachable | Refused::Silent(_) => Duration::from_secs(1) * tried,
+            };
+            if tried < GAP_TRIES {
+                tokio::time::sleep(pause.min(Duration::from_secs(30))).await;
+            }
+        }
+        tracing::warn!("Discord did not tell what was written while it was not connected");
+        None
+    }
+}

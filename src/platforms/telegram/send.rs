@@ -1,0 +1,231 @@
+//! Says what the core wants said. Owns how a [`Piece`] becomes a call of the Bot API; never waits,
+//! repeats or splits: the outbox does that.
+
+use async_trait::async_trait;
+use serde::de::IgnoredAny;
+use teloxide::payloads::{EditMessageText, SendChatAction, SendDocument, SendMessage};
+use teloxide::payloads::{
+    EditMessageTextSetters as _, SendChatActionSetters as _, SendDocumentSetters as _, SendMessageSetters as _,
+};
+use teloxide::types::{
+    ChatAction, ChatId as TelegramChat, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, LinkPreviewOptions,
+    MessageId, ParseMode, ReplyParameters, ThreadId,
+};
+
+use super::Telegram;
+use super::api::{self, Fault, Sent};
+use crate::core::chat::{Button, Destination, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError};
+use crate::ids::{ChatId, MessageRef, Platform};
+
+/// The longest caption of a file, in UTF-16 units (Bot API, sendDocument).
+const CAPTION: usize = 1024;
+/// The longest `callback_data`, in bytes (Bot API, InlineKeyboardButton).
+const BUTTON_DATA: usize = 64;
+
+#[async_trait]
+impl Messenger for Telegram {
+    /// 4096 UTF-16 units (Bot API, sendMessage). The pace of edits is not documented: about one message a
+    /// second in a chat and twenty a minute in a group is what Telegram's FAQ says of messages. The
+    /// 48 hours after which a message can not be edited are those of business messages only.
+    fn rules(&self, chat: &ChatId) -> MessengerRules {
+        let private = Place::read(chat).is_some_and(|place| place.chat > 0);
+        MessengerRules {
+            unit: LengthUnit::Utf16,
+            limit: 4096,
+            markup: Markup::Html,
+            edit_interval: std::time::Duration::from_millis(if private { 1500 } else { 3000 }),
+            editable_for: None,
+            dedupes_sends: false,
+            per_second: self.per_second(),
+        }
+    }
+
+    /// `nonce` goes unused: the Bot API knows no key for a repeated send. If the topic is gone, the
+    /// message goes to the chat itself. If the group has become a supergroup, the message goes there, and
+    /// the returned reference names the new chat.
+    ///
+    /// A file goes out as a document with the text as its caption; a text too long for a caption goes
+    /// out after it as a message of its own, and that one is returned.
+    async fn send(&self, to: &Destination, piece: &Piece, plain: bool, _nonce: &str) -> Result<MessageRef, SendError> {
+        let mut place = Place::read(&to.chat).ok_or_else(not_a_chat)?;
+        let mut reply_to = to.reply_to.as_ref().filter(|message| message.chat == to.chat).and_then(message_id);
+        let outgoing = Outgoing::new(piece, plain)?;
+        let mut sent = self.put(place, reply_to, &outgoing).await;
+        if sent.as_ref().is_err_and(is_thread_gone) && place.topic.is_some() {
+            tracing::info!(chat = %to.chat, "telegram: the topic is gone, the message goes to the chat");
+            place.topic = None;
+            sent = self.put(place, reply_to, &outgoing).await;
+        }
+        let mut chat = to.chat.clone();
+        if let Err(Fault::Migrated(supergroup)) = sent {
+            tracing::info!(chat = %to.chat, supergroup, "telegram: the group is a supergroup now, the message goes there");
+            // Messages have other ids there, so the one to answer can not be named.
+            (place, reply_to) = (Place { chat: supergroup, topic: None }, None);
+            chat = ChatId::new(Platform::Telegram, supergroup.to_string());
+            sent = self.put(place, reply_to, &outgoing).await;
+        }
+        let id = sent.map_err(SendError::from)?;
+        Ok(MessageRef::new(chat, id.to_string()))
+    }
+
+    /// A file can not be put into a message by an edit: such a piece is [`SendError::Gone`], which makes
+    /// the core send it anew. So is a button press, which is no message.
+    async fn edit(&self, message: &MessageRef, piece: &Piece, plain: bool) -> Result<(), SendError> {
+        let place = Place::read(&message.chat).ok_or_else(not_a_chat)?;
+        let id = message_id(message).ok_or(SendError::Gone)?;
+        if piece.file.is_some() {
+            return Err(SendError::Gone);
+        }
+        let outgoing = Outgoing::new(piece, plain)?;
+        let mut edit =
+            EditMessageText::new(TelegramChat(place.chat), id, outgoing.text).link_preview_options(no_preview());
+        edit.parse_mode = outgoing.parse_mode;
+        edit.reply_markup = outgoing.keyboard.clone();
+        let _: IgnoredAny = api::call(self.bot(), edit).await?;
+        Ok(())
+    }
+
+    async fn typing(&self, chat: &ChatId) -> Result<(), SendError> {
+        let place = Place::read(chat).ok_or_else(not_a_chat)?;
+        let mut action = SendChatAction::new(TelegramChat(place.chat), ChatAction::Typing);
+        if let Some(topic) = place.topic {
+            action = action.message_thread_id(topic);
+        }
+        let _: IgnoredAny = api::call(self.bot(), action).await?;
+        Ok(())
+    }
+}
+
+impl Telegram {
+    /// Sends once, and returns the id of the message that can be edited later.
+    async fn put(&self, place: Place, reply_to: Option<MessageId>, outgoing: &Outgoing<'_>) -> Result<i64, Fault> {
+        let mut keyboard = outgoing.keyboard.clone();
+        if let Some((name, content)) = outgoing.file {
+            let file = InputFile::memory(content.clone()).file_name(name.clone());
+            let mut document = SendDocument::new(TelegramChat(place.chat), file);
+            document.message_thread_id = place.topic;
+            document.reply_parameters = reply_to.map(may_be_gone);
+            if outgoing.fits_caption {
+                document = document.caption(outgoing.text);
+                document.parse_mode = outgoing.parse_mode;
+                document.reply_markup = keyboard.take().map(Into::into);
+            }
+            let sent: Sent = api::upload(self.bot(), document).await?;
+            if outgoing.fits_caption {
+                return Ok(sent.message_id);
+            }
+        }
+        let mut message = SendMessage::new(TelegramChat(place.chat), outgoing.text).link_preview_options(no_preview());
+        message.message_thread_id = place.topic;
+        message.reply_parameters = reply_to.map(may_be_gone);
+        message.parse_mode = outgoing.parse_mode;
+        message.reply_markup = keyboard.map(Into::into);
+        let sent: Sent = api::call(self.bot(), message).await?;
+        Ok(sent.message_id)
+    }
+}
+
+/// A chat's key, read: `chat` or `chat/topic`.
+#[derive(Clone, Copy)]
+struct Place {
+    chat: i64,
+    topic: Option<ThreadId>,
+}
+
+impl Place {
+    fn read(chat: &ChatId) -> Option<Self> {
+        if chat.platform != Platform::Telegram {
+            return None;
+        }
+        let (chat, topic) = match chat.key.split_once('/') {
+            Some((chat, topic)) => (chat, Some(ThreadId(MessageId(topic.parse().ok()?)))),
+            None => (chat.key.as_str(), None),
+        };
+        Some(Place { chat: chat.parse().ok()?, topic })
+    }
+}
+
+fn not_a_chat() -> SendError {
+    SendError::Failed("not a chat on Telegram".to_owned())
+}
+
+/// The message's number; `None` for a button press.
+fn message_id(message: &MessageRef) -> Option<MessageId> {
+    message.id.parse().ok().map(MessageId)
+}
+
+/// What one piece comes to on the wire.
+struct Outgoing<'p> {
+    text: &'p str,
+    parse_mode: Option<ParseMode>,
+    keyboard: Option<InlineKeyboardMarkup>,
+    file: Option<&'p (String, String)>,
+    fits_caption: bool,
+}
+
+impl<'p> Outgoing<'p> {
+    fn new(piece: &'p Piece, plain: bool) -> Result<Self, SendError> {
+        // Telegram counts what is left once the markup is parsed, which is what `plain` says.
+        let fits_caption = piece.plain.encode_utf16().count() <= CAPTION;
+        Ok(Outgoing {
+            text: if plain { &piece.plain } else { &piece.markup },
+            parse_mode: (!plain).then_some(ParseMode::Html),
+            keyboard: keyboard(&piece.buttons)?,
+            file: piece.file.as_ref(),
+            fits_caption,
+        })
+    }
+}
+
+fn keyboard(buttons: &[Button]) -> Result<Option<InlineKeyboardMarkup>, SendError> {
+    if buttons.iter().any(|button| button.command.is_empty() || button.command.len() > BUTTON_DATA) {
+        return Err(SendError::Failed(format!("a button's command must be 1 to {BUTTON_DATA} bytes long")));
+    }
+    let row = buttons.iter().map(|button| InlineKeyboardButton::callback(&button.label, &button.command));
+    Ok((!buttons.is_empty()).then(|| InlineKeyboardMarkup::new([row])))
+}
+
+fn may_be_gone(message: MessageId) -> ReplyParameters {
+    ReplyParameters::new(message).allow_sending_without_reply()
+}
+
+fn no_preview() -> LinkPreviewOptions {
+    LinkPreviewOptions {
+        is_disabled: true,
+        url: None,
+        prefer_small_media: false,
+        prefer_large_media: false,
+        show_above_text: false,
+    }
+}
+
+fn is_thread_gone(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused(words) if words.contains("message thread not found"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_chat_and_perhaps_a_topic() {
+        let read = |text: &str| {
+            Place::read(&text.parse().unwrap()).map(|place| (place.chat, place.topic.map(|topic| topic.0.0)))
+        };
+        assert_eq!(read("telegram:42"), Some((42, None)));
+        assert_eq!(read("telegram:-1001234567890/7"), Some((-1_001_234_567_890, Some(7))));
+        for bad in ["discord:42", "telegram:x", "telegram:1/", "telegram:1/x", "telegram:"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_button_is_refused_before_telegram_would_refuse_it() {
+        let button = |command: &str| Button { label: "x".to_owned(), command: command.to_owned() };
+        assert!(keyboard(&[button(&"x".repeat(64))]).unwrap().is_some());
+        assert!(keyboard(&[]).unwrap().is_none());
+        for bad in [String::new(), "x".repeat(65), "ä".repeat(33)] {
+            assert!(matches!(keyboard(&[button(&bad)]), Err(SendError::Failed(_))), "{bad}");
+        }
+    }
+}
