@@ -1,0 +1,564 @@
+//! Puts the parts together and runs them. The only place that knows every part, and the only one that starts tasks.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::core::admin::Admin;
+use crate::core::board::Boards;
+use crate::core::chat::{Messenger, Receive, ReceiveFailed};
+use crate::core::coach::{Coach, CoachSettings};
+use crate::core::inbox::Inbox;
+use crate::core::money::Prices;
+use crate::core::outbox::Outbox;
+use crate::core::reels::Reels;
+use crate::core::reply::Replies;
+use crate::core::worker::{self, Worker};
+use crate::ids::{InstanceId, Platform};
+use crate::platforms::Platforms;
+use crate::platforms::telegram::Telegram;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Reference;
+use crate::web::{self, Web, Webhook};
+
+mod check;
+mod upstreams;
+
+pub use check::faults;
+pub use upstreams::{Upstreams, upstreams};
+
+/// How often due work is looked for where no hint comes.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How often open boards are brought up to date.
+const BOARD_TICK: Duration = Duration::from_secs(1);
+
+/// How often old rows are looked for, and the pause between two batches of them.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+const SWEEP_PAUSE: Duration = Duration::from_millis(200);
+
+/// Turns claimed in one statement.
+const CLAIM_BATCH: u32 = 64;
+
+/// How long a role is held without renewal.
+const ROLE_LEASE: Duration = Duration::from_secs(8);
+
+/// A part that is built, before it runs.
+pub struct App {
+    config: Config,
+    clock: Clock,
+    instance: InstanceId,
+    store: Arc<Store>,
+    inbox: Arc<Inbox>,
+    replies: Arc<Replies>,
+    worker: Arc<Worker>,
+    boards: Arc<Boards>,
+    platforms: Platforms,
+    tracker: TaskTracker,
+}
+
+impl App {
+    /// Opens and migrates the database and builds every part. The configuration must have no [`faults`].
+    pub async fn build(config: Config, clock: Clock, platforms: Platforms) -> anyhow::Result<App> {
+        let mut store = Store::open(&config.database_url, config.database_connections).await?;
+        store.claim()?;
+        store.migrate().await?;
+        let store = Arc::new(store);
+        if !store.is_shared() {
+            // Nobody else uses the file, so whatever is leased was this program's before it ended.
+            store.release_everything(clock.now()).await?;
+        }
+        let instance = InstanceId::new();
+        let http = crate::upstream::http_client()
+            .context("the HTTP client cannot be made (is the package ca-certificates installed?)")?;
+        let Upstreams { openai, apify, gemini, n8n } = upstreams(&config, http.clone(), clock.clone())?;
+        let prices = Arc::new(Prices::built_in());
+        let messengers = platforms.messengers();
+        let outbox = Arc::new(Outbox::new(messengers, store.clone(), clock.clone()));
+        let reels = Arc::new(Reels::new(store.clone(), clock.clone(), http.clone(), &config.reels));
+        let boards = Arc::new(Boards::new(store.clone(), outbox.clone(), clock.clone(), worker::lanes(&config)));
+        let coach = Arc::new(Coach::new(
+            openai,
+            store.clone(),
+            reels.clone(),
+            boards.clone(),
+            prices.clone(),
+            clock.clone(),
+            coach_settings(&config)?,
+        ));
+        let admin = Arc::new(Admin::new(store.clone(), config.admin_ids.clone()));
+        let worker = Arc::new(Worker::new(
+            store.clone(),
+            upstreams::pipeline(&config, apify, gemini, http)?,
+            n8n,
+            prices,
+            clock.clone(),
+            instance,
+            &config,
+        ));
+        let inbox =
+            Arc::new(Inbox::new(store.clone(), clock.clone(), config.coach.merge_window, config.coach.overheard_reels));
+        let replies = Arc::new(Replies {
+            store: store.clone(),
+            outbox,
+            reels,
+            boards: boards.clone(),
+            coach,
+            admin,
+            clock: clock.clone(),
+            instance,
+        });
+        Ok(App {
+            config,
+            clock,
+            instance,
+            store,
+            inbox,
+            replies,
+            worker,
+            boards,
+            platforms,
+            tracker: TaskTracker::new(),
+        })
+    }
+
+    /// The core's door, for adapters.
+    pub fn receive(&self) -> Receive {
+        let inbox = self.inbox.clone();
+        Arc::new(move |inbound| {
+            let inbox = inbox.clone();
+            Box::pin(async move {
+                match inbox.receive(&inbound).await {
+                    Ok(_) => Ok(()),
+                    Err(error) => {
+                        tracing::error!(chat = %inbound.message.chat, reference = %Reference::new(), "a message could not be stored: {error}");
+                        Err(ReceiveFailed)
+                    }
+                }
+            })
+        })
+    }
+
+    /// The database, for those who ask whether all is answered.
+    pub fn store(&self) -> Arc<Store> {
+        self.store.clone()
+    }
+
+    /// Runs until `stop`: first the adapters end, then the answers in the making, bounded by `SHUTDOWN_SECONDS`.
+    ///
+    /// # Errors
+    /// When a part ends that must not: a refused token, a lost listener. Everything else is stopped cleanly then too.
+    pub async fn run(
+        self,
+        web: Option<(TcpListener, Option<PrometheusHandle>)>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let app = Arc::new(self);
+        let doors = stop.child_token();
+        let work = CancellationToken::new();
+        let (ended_tx, mut ended) = tokio::sync::mpsc::channel::<anyhow::Error>(8);
+        let adapters = app.start_adapters(web, &doors, &ended_tx);
+        let workers = TaskTracker::new();
+        for (name, future) in app.loops(&work) {
+            let ended_tx = ended_tx.clone();
+            spawn(&workers, async move {
+                if let Err(error) = future.await {
+                    let _ = ended_tx.send(error.context(name)).await;
+                }
+            });
+        }
+        let fault = tokio::select! {
+            () = stop.cancelled() => None,
+            error = ended.recv() => error,
+        };
+        tracing::info!("stopping");
+        doors.cancel();
+        adapters.close();
+        if tokio::time::timeout(Duration::from_secs(10), adapters.wait()).await.is_err() {
+            tracing::warn!("an adapter did not stop in time");
+        }
+        work.cancel();
+        workers.close();
+        app.tracker.close();
+        let in_flight = app.tracker.len();
+        let done = async {
+            workers.wait().await;
+            app.tracker.wait().await;
+        };
+        if tokio::time::timeout(app.config.shutdown, done).await.is_err() {
+            // Their rows are leased: the next start goes on with them.
+            tracing::warn!(in_flight, "some answers did not end in time; they are taken up at the next start");
+        }
+        app.store.close().await;
+        tracing::info!("stopped");
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// The endless loops of the core, by name.
+    fn loops(
+        self: &Arc<Self>,
+        work: &CancellationToken,
+    ) -> Vec<(&'static str, futures::future::BoxFuture<'static, anyhow::Result<()>>)> {
+        let (a, b, c, d, e) = (self.clone(), self.clone(), self.clone(), self.clone(), self.clone());
+        // Those that claim or send look at `work` themselves, between two rounds: dropped in the middle of one they would
+        // leave a lease behind that nobody serves, or a message that nobody knows.
+        let (stop_a, stop_b, stop_c, stop_e) = (work.clone(), work.clone(), work.clone(), work.clone());
+        vec![
+            ("answering", Box::pin(async move { a.answer_turns(&stop_a).await }) as _),
+            ("the reel queue", Box::pin(async move { b.run_jobs(&stop_b).await }) as _),
+            ("the boards", Box::pin(async move { c.refresh_boards(&stop_c).await }) as _),
+            ("listening to the database", Box::pin(until(work.clone(), async move { d.listen().await })) as _),
+            ("sweeping", Box::pin(async move { e.sweep(&stop_e).await }) as _),
+        ]
+    }
+
+    async fn answer_turns(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let slots = Arc::new(Semaphore::new(self.config.coach.max_turns as usize));
+        while !stop.is_cancelled() {
+            let mut wake = std::pin::pin!(self.store.wake.turns.notified());
+            wake.as_mut().enable();
+            let free = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX).min(CLAIM_BATCH);
+            let mut is_more = false;
+            if free > 0 {
+                let turns = match self.replies.claim(free).await {
+                    Ok(turns) => turns,
+                    Err(error) => {
+                        self.trouble("turns could not be claimed", &error).await;
+                        continue;
+                    }
+                };
+                is_more = turns.len() == free as usize;
+                for turn in turns {
+                    let permit = slots.clone().acquire_owned().await.context("the slots are closed")?;
+                    let (replies, slots, store) = (self.replies.clone(), slots.clone(), self.store.clone());
+                    spawn(&self.tracker, async move {
+                        replies.answer(turn).await;
+                        let was_full = slots.available_permits() == 0;
+                        drop(permit);
+                        if was_full {
+                            store.wake.turns.notify_waiters();
+                        }
+                    });
+                }
+            }
+            if !is_more {
+                tokio::select! {
+                    () = wake => {}
+                    () = wait(stop, POLL) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_jobs(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            let mut wake = std::pin::pin!(self.store.wake.jobs.notified());
+            wake.as_mut().enable();
+            match self.worker.claim().await {
+                Ok(Some(job)) => {
+                    let worker = self.worker.clone();
+                    spawn(&self.tracker, async move { worker.run(job).await });
+                    self.store.wake.boards.notify_waiters();
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.trouble("a job could not be claimed", &error).await;
+                    continue;
+                }
+            }
+            let next = self.worker.next_ready().await.ok().flatten();
+            // A job that is ready already waits for a lane, whose end is a hint of its own.
+            let until_ready = next.map(|at| at.since(self.clock.now())).filter(|left| !left.is_zero());
+            let next = until_ready.map_or(POLL * 2, |left| left.min(POLL * 2));
+            tokio::select! {
+                () = wake => {}
+                () = wait(stop, next) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn refresh_boards(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            let mut wake = std::pin::pin!(self.store.wake.boards.notified());
+            wake.as_mut().enable();
+            let pause = match self.boards.run_once().await {
+                Ok(true) => BOARD_TICK,
+                Ok(false) => POLL * 4,
+                Err(error) => {
+                    self.trouble("the boards could not be read", &error).await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = wake => {}
+                () = wait(stop, pause) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what is not needed any more, a little at a time.
+    async fn sweep(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            let pause = match self.store.sweep(self.clock.now() - self.config.retention).await {
+                Ok(0) => SWEEP_EVERY,
+                Ok(_) => SWEEP_PAUSE,
+                Err(error) => {
+                    tracing::warn!("old rows could not be deleted: {error}");
+                    SWEEP_EVERY
+                }
+            };
+            wait(stop, pause).await;
+        }
+        Ok(())
+    }
+
+    async fn listen(&self) -> anyhow::Result<()> {
+        loop {
+            if let Err(error) = self.store.listen().await {
+                // Hints only: everything is polled for as well.
+                tracing::warn!("hints from the database are interrupted: {error}");
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
+
+    /// A database that does not answer is waited for: the rows are safe, and nothing is acknowledged meanwhile.
+    async fn trouble(&self, what: &str, error: &StoreError) {
+        tracing::error!(reference = %Reference::new(), "{what}: {error}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    /// Starts the adapters and the web server; they end with `doors`.
+    fn start_adapters(
+        self: &Arc<Self>,
+        web: Option<(TcpListener, Option<PrometheusHandle>)>,
+        doors: &CancellationToken,
+        ended: &tokio::sync::mpsc::Sender<anyhow::Error>,
+    ) -> TaskTracker {
+        let adapters = TaskTracker::new();
+        let start = |name: &'static str, future: futures::future::BoxFuture<'static, anyhow::Result<()>>| {
+            let ended = ended.clone();
+            spawn(&adapters, async move {
+                if let Err(error) = future.await {
+                    let _ = ended.send(error.context(name)).await;
+                }
+            });
+        };
+        let webhook = Arc::new(OnceLock::new());
+        if let Some(telegram) = self.platforms.telegram.clone() {
+            let (app, stop, webhook) = (self.clone(), doors.clone(), webhook.clone());
+            start("Telegram", Box::pin(async move { app.run_telegram(telegram, &webhook, &stop).await }));
+        }
+        if let Some(discord) = self.platforms.discord.clone() {
+            let (app, stop) = (self.clone(), doors.clone());
+            start(
+                "Discord",
+                Box::pin(async move {
+                    let door = app.discord_door();
+                    app.in_role("discord gateway", &stop, |stop| {
+                        let (discord, door) = (discord.clone(), door.clone());
+                        async move { discord.run(door, &stop).await.map_err(|error| anyhow!("DISCORD_TOKEN: {error}")) }
+                    })
+                    .await
+                }),
+            );
+        }
+        if let Some((listener, metrics)) = web {
+            let web = Web { store: self.store.clone(), metrics, webhook };
+            let stop = doors.clone();
+            start("the web server", Box::pin(async move { Ok(web::serve(listener, web, stop).await?) }));
+        }
+        adapters
+    }
+
+    /// Runs an adapter while this instance holds a role, so that only one of several does.
+    async fn in_role<F, R>(&self, role: &'static str, stop: &CancellationToken, run: F) -> anyhow::Result<()>
+    where
+        F: Fn(CancellationToken) -> R,
+        R: Future<Output = anyhow::Result<()>>,
+    {
+        while !stop.is_cancelled() {
+            let now = self.clock.now();
+            match self.store.hold(role, self.instance, now, now + ROLE_LEASE).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    wait(stop, ROLE_LEASE / 4).await;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(role, "a role could not be asked for: {error}");
+                    wait(stop, Duration::from_secs(1)).await;
+                    continue;
+                }
+            }
+            tracing::info!(role, "this instance has the role");
+            let held = stop.child_token();
+            let keep = async {
+                let mut safe_until = now + ROLE_LEASE;
+                loop {
+                    tokio::time::sleep(ROLE_LEASE / 4).await;
+                    let now = self.clock.now();
+                    match self.store.hold(role, self.instance, now, now + ROLE_LEASE).await {
+                        Ok(true) => safe_until = now + ROLE_LEASE,
+                        Ok(false) => return,
+                        // Without the database nothing could be stored anyway.
+                        Err(_) if now < safe_until => {}
+                        Err(_) => return,
+                    }
+                }
+            };
+            let running = run(held.clone());
+            tokio::pin!(running);
+            tokio::select! {
+                result = &mut running => {
+                    if let Err(error) = self.store.let_go(role, self.instance).await {
+                        tracing::debug!(role, "a role could not be given up: {error}");
+                    }
+                    if !stop.is_cancelled() || result.is_err() {
+                        return result.and_then(|()| Err(anyhow!("ended by itself")));
+                    }
+                }
+                () = keep => {
+                    tracing::warn!(role, "the role is lost");
+                    held.cancel();
+                    running.await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives from Telegram: by polling, or by telling it where the webhook is, which is open from then on.
+    async fn run_telegram(
+        &self,
+        telegram: Telegram,
+        webhook: &OnceLock<Webhook>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let me = match telegram.identify(stop).await {
+            Ok(me) => me,
+            Err(_) if stop.is_cancelled() => return Ok(()),
+            Err(error) => return Err(anyhow!("TELEGRAM_TOKEN: {error}")),
+        };
+        let Some((url, secret)) = &self.config.telegram.webhook else {
+            let receive = self.receive();
+            return self
+                .in_role("telegram polling", stop, |stop| {
+                    let (telegram, me, receive) = (telegram.clone(), me.clone(), receive.clone());
+                    async move {
+                        telegram.poll(&me, receive, &stop).await.map_err(|error| anyhow!("TELEGRAM_TOKEN: {error}"))
+                    }
+                })
+                .await;
+        };
+        let mut pause = POLL * 2;
+        while let Err(error) = telegram.set_webhook(url, secret).await {
+            tracing::warn!(pause_ms = pause.as_millis() as u64, "telegram: the webhook could not be set: {error}");
+            wait(stop, pause).await;
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            pause = (pause * 2).min(Duration::from_secs(60));
+        }
+        tracing::info!("telegram: the webhook is set");
+        let _ = webhook.set(Webhook { telegram, me, secret: secret.clone(), receive: self.receive() });
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    fn discord_door(&self) -> crate::platforms::discord::Door {
+        let (takes_part, active) = (self.inbox.clone(), self.inbox.clone());
+        crate::platforms::discord::Door {
+            receive: self.receive(),
+            takes_part: Arc::new(move |chat| {
+                let inbox = takes_part.clone();
+                Box::pin(async move {
+                    inbox.takes_part(&chat).await.unwrap_or_else(|error| {
+                        tracing::warn!("it is not known whether the bot takes part in a thread: {error}");
+                        false
+                    })
+                })
+            }),
+            active: Arc::new(move || {
+                let inbox = active.clone();
+                Box::pin(async move {
+                    let chats = inbox.active_chats(Platform::Discord).await.unwrap_or_else(|error| {
+                        tracing::warn!("what was missed cannot be looked up: {error}");
+                        Vec::new()
+                    });
+                    chats
+                        .into_iter()
+                        .map(|(chat, last_message)| crate::platforms::discord::ActiveChat { chat, last_message })
+                        .collect()
+                })
+            }),
+        }
+    }
+}
+
+impl Platforms {
+    /// What each connected platform offers the outbox.
+    fn messengers(&self) -> Vec<(Platform, Arc<dyn Messenger>)> {
+        let mut all: Vec<(Platform, Arc<dyn Messenger>)> = Vec::new();
+        if let Some(discord) = &self.discord {
+            all.push((Platform::Discord, Arc::new(discord.clone())));
+        }
+        if let Some(telegram) = &self.telegram {
+            all.push((Platform::Telegram, Arc::new(telegram.clone())));
+        }
+        if let Some(console) = &self.console {
+            all.push((Platform::Console, Arc::new(console.clone())));
+        }
+        all
+    }
+}
+
+fn coach_settings(config: &Config) -> anyhow::Result<CoachSettings> {
+    let coach = &config.coach;
+    let instructions = match &coach.prompt_file {
+        Some(file) => std::fs::read_to_string(file)
+            .with_context(|| format!("COACH_PROMPT_FILE: {} cannot be read", file.display()))?,
+        None => crate::core::coach::PROMPT.to_owned(),
+    };
+    Ok(CoachSettings {
+        model: coach.model.clone(),
+        effort: coach.effort.as_deref().and_then(|effort| effort.parse().ok()),
+        economy_model: coach.economy_model.clone(),
+        economy_effort: coach.economy_effort.as_deref().and_then(|effort| effort.parse().ok()),
+        max_output_tokens: coach.max_output_tokens,
+        instructions,
+        history_chars: coach.history_chars,
+    })
+}
+
+/// Ends a loop at `stop`; a loop that ends by itself ends the process aloud.
+async fn until(stop: CancellationToken, endless: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        result = endless => result.and_then(|()| Err(anyhow!("ended by itself"))),
+    }
+}
+
+async fn wait(stop: &CancellationToken, span: Duration) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(span) => {}
+    }
+}
+
+fn spawn(tracker: &TaskTracker, future: impl Future<Output = ()> + Send + 'static) {
+    tracker.spawn(future);
+}

@@ -1,0 +1,161 @@
+//! The commands of the program. Owns what they print; exit code 0 is success, 1 a failure, 2 a wrong configuration.
+
+mod chat;
+mod doctor;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app;
+use crate::config::{Config, Environment};
+use crate::sandbox;
+use crate::store::Store;
+use crate::telemetry;
+
+/// A wrong configuration.
+const MISCONFIGURED: u8 = 2;
+
+#[derive(Parser)]
+#[command(name = "reelcoach", version, about = "A coach for creators on Discord and Telegram", max_term_width = 100)]
+struct Cli {
+    /// File with NAME=value lines, `.env` if it is there; the environment has precedence.
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Talk to the coach here, in this terminal; without keys the sandbox answers.
+    Chat {
+        /// The name you speak as.
+        #[arg(long = "as", default_value = "you", value_name = "NAME")]
+        name: String,
+    },
+    /// Run the bot on every platform that has a token.
+    Serve(serve::Options),
+    /// Bring the database to this version's tables.
+    Migrate,
+    /// Check configuration, database, network, keys and platforms.
+    Doctor {
+        /// Ask nobody outside this machine.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Run stand-ins for OpenAI, Apify, Gemini, n8n, Telegram and Discord on this machine.
+    Sandbox {
+        /// The first port; each stand-in takes the next one. 0 takes any free ones.
+        #[arg(long, default_value_t = 7700)]
+        port: u16,
+    },
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let environment = match Environment::read(cli.env_file.as_deref()) {
+        Ok(environment) => environment,
+        Err(sentence) => {
+            eprintln!("reelcoach: {sentence}");
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
+    let (config, mut faults) = Config::read(&environment);
+    faults.extend(app::faults(&config));
+    if matches!(cli.command, Command::Serve(_)) {
+        faults.extend(serve::missing(&config));
+    }
+    if !faults.is_empty() && !matches!(cli.command, Command::Doctor { .. }) {
+        eprintln!("reelcoach: the configuration has {} fault(s):", faults.len());
+        for fault in &faults {
+            eprintln!("  {fault}");
+        }
+        if matches!(cli.command, Command::Serve(_)) {
+            eprintln!("`reelcoach chat` needs no key, and `reelcoach doctor` checks them.");
+        }
+        return ExitCode::from(MISCONFIGURED);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("reelcoach: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Chat { name } => chat::run(environment, &config, name).await,
+            Command::Serve(options) => serve::run(config, options).await,
+            Command::Migrate => migrate(config).await,
+            Command::Doctor { offline } => doctor::run(&config, &faults, offline).await,
+            Command::Sandbox { port } => run_sandbox(&config, port).await,
+        }
+    });
+    // A blocked read of standard input must not hold the process up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result.unwrap_or_else(|error| {
+        eprintln!("reelcoach: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&config.database_url, 2).await?;
+    store.migrate().await?;
+    store.close().await;
+    println!("The database has this version's tables.");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_sandbox(config: &Config, port: u16) -> anyhow::Result<ExitCode> {
+    telemetry::start_logs(config).map_err(anyhow::Error::msg)?;
+    let sandbox =
+        sandbox::Sandbox::start(sandbox::Settings { port, speed: config.sandbox_speed, enforce_limits: true }).await?;
+    println!("# The sandbox runs. These lines in a .env point a bot at it; nothing here costs anything.");
+    for (name, value) in sandbox.environment() {
+        println!("{name}={value}");
+    }
+    println!("# One more lane, through n8n:");
+    for (name, value) in sandbox.n8n_environment() {
+        println!("#{name}={value}");
+    }
+    let hand = sandbox.hand.url();
+    println!("# Speak to the bot as Ana, and look at her screen (telegram or discord):");
+    println!("#   curl -d 'hi' '{hand}/telegram/42?name=Ana'; curl '{hand}/telegram/42'");
+    println!("# Ctrl-C ends it.");
+    stop_signal().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Listens for SIGINT and SIGTERM from now on; the returned future ends at the first of them.
+fn stop_signal() -> impl Future<Output = ()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        // Made here and not at the first poll: until then a signal would end the process on the spot.
+        let listen = |kind: SignalKind| {
+            signal(kind).inspect_err(|error| tracing::warn!("a signal cannot be waited for: {error}")).ok()
+        };
+        let (mut terminate, mut interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+        async move {
+            let next = async |signal: &mut Option<tokio::signal::unix::Signal>| match signal {
+                Some(signal) => {
+                    signal.recv().await;
+                }
+                None => std::future::pending().await,
+            };
+            tokio::select! {
+                () = next(&mut terminate) => {}
+                () = next(&mut interrupt) => {}
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    async {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

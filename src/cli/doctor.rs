@@ -1,0 +1,239 @@
+//! `doctor`: checks everything a start depends on, and says how to mend what is wrong.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::MISCONFIGURED;
+use crate::app::{self, Upstreams};
+use crate::clock::Clock;
+use crate::config::{Config, Fault};
+use crate::core::money::Prices;
+use crate::platforms::Platforms;
+use crate::store::Store;
+use crate::upstream::Failure;
+
+/// Longest wait for any one answer.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A model that is switched off within so many days is worth a warning.
+const SHUTDOWN_WARNING_DAYS: i64 = 90;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grade {
+    Good,
+    Skipped,
+    Warning,
+    Bad,
+}
+
+struct Finding {
+    grade: Grade,
+    what: String,
+    detail: String,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, grade: Grade, what: impl Into<String>, detail: impl Into<String>) {
+        let finding = Finding { grade, what: what.into(), detail: detail.into() };
+        let mark = match finding.grade {
+            Grade::Good => "ok     ",
+            Grade::Skipped => "skipped",
+            Grade::Warning => "warning",
+            Grade::Bad => "FAILED ",
+        };
+        println!("{mark}  {:<22} {}", finding.what, finding.detail);
+        self.0.push(finding);
+    }
+
+    fn result<T>(&mut self, what: &str, result: Result<T, String>, good: impl FnOnce(T) -> String) {
+        match result {
+            Ok(value) => self.add(Grade::Good, what, good(value)),
+            Err(detail) => self.add(Grade::Bad, what, detail),
+        }
+    }
+
+    fn count(&self, grade: Grade) -> usize {
+        self.0.iter().filter(|finding| finding.grade == grade).count()
+    }
+}
+
+pub async fn run(config: &Config, faults: &[Fault], offline: bool) -> anyhow::Result<ExitCode> {
+    let mut findings = Findings::default();
+    if faults.is_empty() {
+        findings.add(Grade::Good, "configuration", "every variable is understood");
+    }
+    for fault in faults {
+        findings.add(Grade::Bad, "configuration", fault.to_string());
+    }
+    database(config, &mut findings).await;
+    let http = crate::upstream::http_client();
+    findings.result(
+        "CA certificates",
+        http.as_ref().map(|_| ()).map_err(|_| "none found. Install the package ca-certificates".to_owned()),
+        |()| "found".into(),
+    );
+    shutdown_dates(config, &mut findings);
+    if offline {
+        findings.add(Grade::Skipped, "network", "--offline: nobody outside was asked");
+    } else if let Ok(http) = http {
+        let upstreams = app::upstreams(config, http, Clock::System)?;
+        ask_upstreams(config, &upstreams, &mut findings).await;
+        ask_platforms(config, &mut findings).await;
+    }
+    let (bad, warnings) = (findings.count(Grade::Bad), findings.count(Grade::Warning));
+    println!("\n{bad} failed, {warnings} warning(s).");
+    Ok(match bad {
+        0 => ExitCode::SUCCESS,
+        _ if !faults.is_empty() => ExitCode::from(MISCONFIGURED),
+        _ => ExitCode::FAILURE,
+    })
+}
+
+async fn database(config: &Config, findings: &mut Findings) {
+    let opened = async {
+        let store = Store::open(&config.database_url, 2).await?;
+        store.ping().await?;
+        let shared = store.is_shared();
+        store.close().await;
+        Ok::<_, crate::store::StoreError>(shared)
+    };
+    let result = match tokio::time::timeout(DEADLINE, opened).await {
+        Ok(result) => result.map_err(|error| format!("{error}. Check DATABASE_URL")),
+        Err(_) => Err("no answer. Check DATABASE_URL".into()),
+    };
+    findings.result("database", result, |shared| {
+        if shared { "PostgreSQL answers".into() } else { "SQLite opens (one instance)".into() }
+    });
+}
+
+/// What the price table knows of the models' ends.
+fn shutdown_dates(config: &Config, findings: &mut Findings) {
+    let prices = Prices::built_in();
+    let models = [&config.coach.model, &config.coach.economy_model, &config.gemini.model];
+    for model in models {
+        if let Some(date) = prices.shutdown_of(model) {
+            findings.add(
+                shutdown_grade(date),
+                format!("model {model}"),
+                format!("is switched off on {date}; set its successor before then"),
+            );
+        }
+    }
+}
+
+fn shutdown_grade(date: &str) -> Grade {
+    let left = date
+        .parse::<chrono::NaiveDate>()
+        .ok()
+        .zip(Clock::System.now().utc())
+        .map(|(date, now)| (date - now.date_naive()).num_days());
+    match left {
+        Some(days) if days <= 0 => Grade::Bad,
+        Some(days) if days > SHUTDOWN_WARNING_DAYS => Grade::Good,
+        _ => Grade::Warning,
+    }
+}
+
+async fn ask_upstreams(config: &Config, upstreams: &Upstreams, findings: &mut Findings) {
+    if config.openai.key.is_none() {
+        findings.add(Grade::Skipped, "OpenAI", "OPENAI_API_KEY is not set");
+    } else {
+        for (name, model) in [("COACH_MODEL", &config.coach.model), ("ECONOMY_MODEL", &config.coach.economy_model)] {
+            let what = format!("OpenAI {model}");
+            match within(upstreams.openai.model(model)).await {
+                Ok(found) => match found.shutdown_date {
+                    Some(date) => findings.add(shutdown_grade(&date), what, format!("exists, switched off on {date}")),
+                    None => findings.add(Grade::Good, what, "exists"),
+                },
+                Err(detail) => findings.add(Grade::Bad, what, format!("{detail}. Check OPENAI_API_KEY and {name}")),
+            }
+        }
+    }
+    if config.apify.token.is_none() {
+        findings.add(Grade::Skipped, "Apify", "APIFY_TOKEN is not set");
+    } else {
+        let result = within(upstreams.apify.reachable())
+            .await
+            .map_err(|detail| format!("{detail}. Check APIFY_TOKEN and APIFY_ACTOR"));
+        findings.result("Apify", result, |_| "answers".into());
+    }
+    if config.gemini.key.is_none() {
+        findings.add(Grade::Skipped, "Gemini", "GEMINI_API_KEY is not set");
+    } else {
+        let result = within(upstreams.gemini.model_exists())
+            .await
+            .map_err(|detail| format!("{detail}. Check GEMINI_API_KEY and GEMINI_MODEL"));
+        findings.result("Gemini", result, |_| format!("{} exists", config.gemini.model));
+    }
+    if !config.n8n.webhooks.is_empty() {
+        findings.add(Grade::Skipped, "n8n", "a webhook cannot be asked without running its workflow");
+    }
+}
+
+async fn ask_platforms(config: &Config, findings: &mut Findings) {
+    let platforms = match Platforms::from_config(config, &Clock::System) {
+        Ok(platforms) => platforms,
+        Err(sentence) => return findings.add(Grade::Bad, "platforms", sentence),
+    };
+    if !platforms.any() {
+        findings.add(
+            Grade::Warning,
+            "platforms",
+            "no token is set: `serve` needs DISCORD_TOKEN or TELEGRAM_TOKEN, `chat` none",
+        );
+    }
+    if let Some(discord) = &platforms.discord {
+        match tokio::time::timeout(DEADLINE, discord.identify()).await {
+            Ok(Ok(me)) => {
+                findings.add(Grade::Good, "Discord", format!("logs in as {}", me.name));
+                match (config.discord.message_content, me.message_content) {
+                    (true, false) => findings.add(
+                        Grade::Bad,
+                        "Discord intent",
+                        "the Message Content Intent is off in the portal. Turn it on (Bot page), or set DISCORD_MESSAGE_CONTENT=false",
+                    ),
+                    (false, true) => findings.add(
+                        Grade::Warning,
+                        "Discord intent",
+                        "the Message Content Intent is on in the portal but DISCORD_MESSAGE_CONTENT=false: threads need mentions",
+                    ),
+                    (wanted, _) => findings.add(Grade::Good, "Discord intent", if wanted { "on, as configured" } else { "off, as configured" }),
+                }
+            }
+            Ok(Err(error)) => findings.add(Grade::Bad, "Discord", format!("{error}. Check DISCORD_TOKEN")),
+            Err(_) => findings.add(Grade::Bad, "Discord", "no answer. Check the network"),
+        }
+    }
+    if let Some(telegram) = &platforms.telegram {
+        match tokio::time::timeout(DEADLINE, telegram.identify(&CancellationToken::new())).await {
+            Ok(Ok(me)) => findings.add(Grade::Good, "Telegram", format!("logs in as @{}", me.username)),
+            Ok(Err(error)) => return findings.add(Grade::Bad, "Telegram", format!("{error}. Check TELEGRAM_TOKEN")),
+            Err(_) => return findings.add(Grade::Bad, "Telegram", "no answer. Check the network"),
+        }
+        match (telegram.webhook_info().await, &config.telegram.webhook) {
+            (Err(error), _) => findings.add(Grade::Bad, "Telegram webhook", error.to_string()),
+            (Ok(info), None) if !info.url.is_empty() => findings.add(
+                Grade::Bad,
+                "Telegram webhook",
+                "one is set, so polling gets nothing. Set TELEGRAM_WEBHOOK_URL and its secret, or call deleteWebhook",
+            ),
+            (Ok(_), None) => findings.add(Grade::Good, "Telegram webhook", "none, as configured (long polling)"),
+            (Ok(info), Some((url, _))) if info.url == url.as_str() => {
+                findings.add(Grade::Good, "Telegram webhook", "set, as configured")
+            }
+            (Ok(_), Some(_)) => findings.add(Grade::Warning, "Telegram webhook", "not set yet; `serve` sets it"),
+        }
+    }
+}
+
+async fn within<T>(call: impl Future<Output = Result<T, Failure>>) -> Result<T, String> {
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(result) => result.map_err(|failure| failure.to_string()),
+        Err(_) => Err("no answer".into()),
+    }
+}

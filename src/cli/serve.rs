@@ -1,0 +1,70 @@
+//! `serve`: the bot on every platform that has a token.
+
+use std::process::ExitCode;
+
+use tokio_util::sync::CancellationToken;
+
+use super::stop_signal;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Config, Fault};
+use crate::platforms::Platforms;
+use crate::{crash, telemetry, web};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// For tests of crash safety: end the process at this named point (debug builds only).
+    #[arg(long, hide = true)]
+    crash_at: Option<String>,
+    /// At which passing of it.
+    #[arg(long, hide = true, default_value_t = 1)]
+    crash_nth: u32,
+}
+
+/// What `serve` needs beyond a well-formed configuration; `chat` needs none of it.
+pub fn missing(config: &Config) -> Vec<Fault> {
+    let direct = config.reels.lanes > 0;
+    let lanes = "Give one, or set REEL_LANES=0 and N8N_WEBHOOK_URLS";
+    let no_platform = config.discord.token.is_none() && config.telegram.token.is_none();
+    let needed = [
+        ("DISCORD_TOKEN", no_platform, "Set it or TELEGRAM_TOKEN: no platform has a token"),
+        ("OPENAI_API_KEY", config.openai.key.is_none(), "Give a key of the OpenAI project that pays for the coaching"),
+        ("APIFY_TOKEN", direct && config.apify.token.is_none(), lanes),
+        ("GEMINI_API_KEY", direct && config.gemini.key.is_none(), lanes),
+    ];
+    needed
+        .into_iter()
+        .filter(|(_, missing, _)| *missing)
+        .map(|(name, _, mend)| Fault { name, problem: "not set".into(), mend: mend.into() })
+        .collect()
+}
+
+pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
+    telemetry::start_logs(&config).map_err(anyhow::Error::msg)?;
+    let clock = Clock::System;
+    let platforms = Platforms::from_config(&config, &clock).map_err(anyhow::Error::msg)?;
+    for line in platforms.report(&config) {
+        tracing::info!("{line}");
+    }
+    if let Some(point) = &options.crash_at {
+        crash::arm(point, options.crash_nth);
+    }
+    let stopped = stop_signal();
+    let metrics = telemetry::start_metrics().map_err(anyhow::Error::msg)?;
+    let listener = web::bind(config.http_addr)
+        .await
+        .map_err(|error| anyhow::anyhow!("HTTP_ADDR: {} cannot be listened on: {error}", config.http_addr))?;
+    let stop = CancellationToken::new();
+    let app = App::build(config, clock, platforms).await?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let signalled = stop.clone();
+    let signal = async {
+        stopped.await;
+        signalled.cancel();
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        result = app.run(Some((listener, Some(metrics))), stop) => result.map(|()| ExitCode::SUCCESS),
+        () = signal => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,132 @@
+//! The HTTP server: health, metrics, and the Telegram webhook. Owns the routes; never decides what is answered.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::core::chat::Receive;
+use crate::platforms::telegram::{Me, Telegram, Undecodable};
+use crate::store::Store;
+
+/// The largest update taken: Telegram's are a few kB.
+const LARGEST_UPDATE: usize = 1 << 20;
+
+/// How long measured times wait for their buckets.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Where Telegram may send its updates to.
+pub struct Webhook {
+    pub telegram: Telegram,
+    pub me: Me,
+    pub secret: SecretString,
+    pub receive: Receive,
+}
+
+/// What the routes work on.
+pub struct Web {
+    pub store: Arc<Store>,
+    pub metrics: Option<PrometheusHandle>,
+    /// Set once Telegram knows of it.
+    pub webhook: Arc<OnceLock<Webhook>>,
+}
+
+/// Serves until `stop`, then lets running requests end.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) -> std::io::Result<()> {
+    let metrics = web.metrics.clone();
+    let serving = axum::serve(listener, router(Arc::new(web))).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::select! {
+        ended = async { serving.await } => ended,
+        () = keep_metrics(metrics) => Ok(()),
+    }
+}
+
+/// Puts measured times into their buckets: until then each takes memory, and nobody may ever ask for `/metrics`.
+async fn keep_metrics(metrics: Option<PrometheusHandle>) {
+    let Some(metrics) = metrics else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP).await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Takes the address.
+///
+/// # Errors
+/// When it is taken by another program, or is not this machine's.
+pub async fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(addr).await
+}
+
+fn router(web: Arc<Web>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/telegram", post(telegram).layer(DefaultBodyLimit::max(LARGEST_UPDATE)))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(20)))
+        .layer(CatchPanicLayer::new())
+        .with_state(web)
+}
+
+async fn ready(State(web): State<Arc<Web>>) -> Response {
+    match web.store.ping().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => {
+            tracing::warn!("not ready: {error}");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
+    }
+}
+
+async fn metrics(State(web): State<Arc<Web>>) -> Response {
+    match &web.metrics {
+        Some(handle) => {
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// One update. 200 only once its row is committed: Telegram repeats everything else (Bot API, setWebhook).
+async fn telegram(State(web): State<Arc<Web>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let Some(webhook) = web.webhook.get() else { return StatusCode::SERVICE_UNAVAILABLE };
+    let given = headers.get("x-telegram-bot-api-secret-token").map(|value| value.as_bytes()).unwrap_or_default();
+    if !bool::from(given.ct_eq(webhook.secret.expose_secret().as_bytes())) {
+        return StatusCode::FORBIDDEN;
+    }
+    let inbound = match webhook.telegram.decode(&webhook.me, &body) {
+        Ok(Some(inbound)) => inbound,
+        Ok(None) => return StatusCode::OK,
+        Err(error @ Undecodable::UnknownShape { .. }) => {
+            // A repeat would not be understood either, and would hold up its chat.
+            tracing::warn!("an update is left out: {error}");
+            return StatusCode::OK;
+        }
+        Err(error @ Undecodable::NotAnUpdate) => {
+            tracing::warn!("a request to the webhook is refused: {error}");
+            return StatusCode::BAD_REQUEST;
+        }
+    };
+    if (webhook.receive)(inbound.clone()).await.is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    webhook.telegram.acknowledge(&inbound).await;
+    StatusCode::OK
+}
