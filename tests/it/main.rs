@@ -1,1 +1,22 @@
+//! The integration tests: one binary, one module per subject. Run them with `tests/run`, which makes sure that
+//! there is a PostgreSQL.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "tests start tasks of their own and read TEST_DATABASE_URL")]
 
+#[macro_use]
+mod support;
+mod bot;
+mod process;
+
+mod cli;
+mod crash;
+mod discord;
+mod guild;
+mod instances;
+mod outbox;
+mod readme;
+mod reels;
+mod store;
+mod talk;
+mod telegram;
+mod tidy;

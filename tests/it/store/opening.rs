@@ -1,0 +1,129 @@
+//! Opening and migrating the database, hints, and what is done to the leases of a process that is gone.
+
+use reelcoach::store::StoreError;
+
+use super::*;
+
+#[tokio::test]
+async fn a_wrong_address_is_said_to_be_one() {
+    for url in [
+        "",
+        "mysql://localhost/x",
+        "/var/lib/reelcoach.db",
+        "file:///tmp/x.db",
+        "sqlite::memory:",
+        "sqlite://:memory:",
+        "sqlite://x.db?mode=memory",
+        "sqlite://x.db?mode=sideways",
+        "postgres://localhost:notaport/x",
+    ] {
+        match Store::open(url, 2).await {
+            Err(StoreError::Url(_)) => {}
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_an_error_without_its_password() {
+    let error = Store::open("postgres://someone:hunter2@127.0.0.1:1/x", 2).await.expect_err("nothing listens there");
+    assert!(matches!(error, StoreError::Open(_)), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    let error = Store::open("sqlite:///proc/no/such/folder/x.db", 2).await.expect_err("no such folder can be made");
+    assert!(matches!(error, StoreError::Open(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn sqlite_makes_the_folder_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deep/er/reelcoach.db");
+    let store = Store::open(&format!("sqlite://{}", file.display()), 2).await.unwrap();
+    store.migrate().await.unwrap();
+    store.close().await;
+    assert!(file.exists());
+}
+
+#[tokio::test]
+async fn hints_pass_between_instances() {
+    let db = TestDb::postgres().await;
+    let other = db.another_instance().await;
+    let listening = tokio::spawn({
+        let other = other.clone();
+        async move { other.listen().await }
+    });
+    let mia = person(&db, "mia").await;
+    let hint = other.wake.jobs.notified();
+    tokio::pin!(hint);
+    hint.as_mut().enable();
+    // The first hints may be sent before the listener listens: those are lost, as hints may be.
+    let hinted = tokio::time::timeout(Duration::from_secs(30), async {
+        let mut n = 0;
+        while futures::poll!(hint.as_mut()).is_pending() {
+            n += 1;
+            submit(&db, mia, &[n], START).await;
+        }
+    });
+    hinted.await.expect("a hint came");
+    listening.abort();
+}
+
+on_both! {
+    async fn old_rows_go_and_what_is_owed_stays(db: TestDb) {
+        let mia = person(&db, "mia").await;
+        let dm = chat("1");
+        let turn = asking_turn(&db, mia, &dm, START).await;
+        db.close_turn(&turn, Outcome::Answered, START).await.unwrap();
+        let owed = MessageRef::new(dm.clone(), "owed");
+        db.receive(arrival(&owed, mia, "{}", START)).await.unwrap();
+        assert_eq!(db.sweep(START).await.unwrap(), 0, "not yet");
+        assert!(db.sweep(at(1)).await.unwrap() > 0);
+        while db.sweep(at(1)).await.unwrap() > 0 {}
+        assert_eq!(db.open_turns().await.unwrap(), 1);
+        assert_eq!(db.number("SELECT COUNT(*) FROM turns", &[]).await, 1);
+        assert_eq!(db.number("SELECT COUNT(*) FROM inbox", &[]).await, 1);
+    }
+
+    async fn a_fresh_database_answers(db: TestDb) {
+        db.ping().await.unwrap();
+        assert_eq!(db.is_shared(), db.url.starts_with("postgres"));
+        assert_eq!(db.open_turns().await.unwrap(), 0);
+        db.close().await;
+        assert!(db.ping().await.is_err());
+    }
+
+    async fn migrating_again_changes_nothing(db: TestDb) {
+        let mia = person(&db, "mia").await;
+        db.migrate().await.unwrap();
+        let again = Store::open(&db.url, 2).await.unwrap();
+        let (one, two) = tokio::join!(again.migrate(), db.migrate());
+        one.unwrap();
+        two.unwrap();
+        assert_eq!(person(&again, "mia").await, mia);
+        again.close().await;
+    }
+
+    async fn the_leases_of_a_process_that_is_gone_end(db: TestDb) {
+        let gone = InstanceId::new();
+        let mia = person(&db, "mia").await;
+        let dm = chat("1");
+        says(&db, mia, &dm, "1", START).await;
+        says(&db, mia, &dm, "2", at(5)).await;
+        let turn = claim(&db, gone, at(5)).await.remove(0);
+        submit(&db, mia, &[1], at(5)).await;
+        let job = db.claim_job(gone, &lanes(1, 0), at(5), LEASE).await.unwrap().unwrap();
+        let board = db.open_boards().await.unwrap().remove(0).id;
+        assert!(db.begin_posting(board, "", at(5), at(60)).await.unwrap());
+        assert!(db.hold("telegram", gone, at(5), at(60)).await.unwrap());
+
+        db.release_everything(at(6)).await.unwrap();
+
+        let again = claim(&db, InstanceId::new(), at(6)).await;
+        assert_eq!(again.len(), 1, "the one that was worked on, not the one that sleeps behind it");
+        assert_eq!((again[0].id, again[0].attempt), (turn.id, 2));
+        assert!(!db.renew_turn(&turn, at(90)).await.unwrap());
+        let orphan = claim_job(&db, at(6)).await.expect("the job is free");
+        assert_eq!((orphan.job, orphan.attempt), (job.job, 2));
+        assert!(db.begin_posting(board, "", at(6), at(60)).await.unwrap());
+        assert!(db.hold("telegram", InstanceId::new(), at(6), at(60)).await.unwrap());
+    }
+}

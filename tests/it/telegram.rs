@@ -1,0 +1,549 @@
+//! The real Telegram adapter against the stand-in for api.telegram.org.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use futures::FutureExt as _;
+use reelcoach::clock::{Clock, Timestamp};
+use reelcoach::core::chat::{
+    Addressed, Button, Destination, Inbound, Messenger, Piece, Receive, ReceiveFailed, SendError,
+};
+use reelcoach::ids::{ChatId, MessageRef, Platform};
+use reelcoach::platforms::telegram::{IdentifyError, Me, PollEnded, Settings, Telegram, Undecodable};
+use reelcoach::sandbox::telegram::{Settings as SandboxSettings, TelegramSandbox};
+use reelcoach::sandbox::{Fault, Served};
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+const SECRET: &str = "AAF_sandbox_sandbox_sandbox_sandbox";
+const GROUP: i64 = -1_001_234_567_890;
+
+struct Bench {
+    sandbox: TelegramSandbox,
+    telegram: Telegram,
+    clock: Clock,
+    me: Me,
+    stop: CancellationToken,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        Self::with(SandboxSettings::default()).await
+    }
+
+    async fn with(settings: SandboxSettings) -> Self {
+        let token = settings.token.clone();
+        let sandbox = TelegramSandbox::start(settings).await.unwrap();
+        let clock = Clock::manual(Timestamp(1_000_000));
+        let telegram = adapter(&sandbox.url(), &token, &clock);
+        let me =
+            Me { id: 4_242_424_242, username: TelegramSandbox::USERNAME.to_owned(), can_read_all_group_messages: true };
+        Bench { sandbox, telegram, clock, me, stop: CancellationToken::new() }
+    }
+
+    /// Runs `body` while the adapter polls and the adapter's clock runs fast, so that its pauses pass.
+    async fn polling<T>(&self, receive: Receive, body: impl Future<Output = T>) -> T {
+        let poll = self.telegram.poll(&self.me, receive, &self.stop);
+        tokio::select! {
+            ended = poll => panic!("polling ended: {ended:?}"),
+            done = in_time(body) => done,
+            () = self.time_passes() => unreachable!(),
+        }
+    }
+
+    async fn time_passes(&self) {
+        let mut tick = tokio::time::interval(Duration::from_millis(1));
+        loop {
+            tick.tick().await;
+            self.clock.advance(Duration::from_secs(1));
+        }
+    }
+
+    async fn send(&self, chat: i64, piece: &Piece) -> Result<MessageRef, SendError> {
+        self.telegram.send(&to(chat), piece, false, "n").await
+    }
+}
+
+fn adapter(url: &str, token: &str, clock: &Clock) -> Telegram {
+    let settings = Settings {
+        token: token.to_owned().into(),
+        api_url: Some(url.parse().unwrap()),
+        poll_timeout: Duration::from_secs(50),
+        per_second: 30,
+    };
+    Telegram::new(settings, clock.clone())
+}
+
+async fn in_time<T>(body: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), body).await.expect("nothing happened for 20 s")
+}
+
+/// A door that stores everything, except the first `failing` times.
+fn door(failing: usize) -> (Receive, mpsc::UnboundedReceiver<Inbound>) {
+    let (stored, inbox) = mpsc::unbounded_channel();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let receive: Receive = Arc::new(move |inbound| {
+        let fails = calls.fetch_add(1, Ordering::SeqCst) < failing;
+        stored.send(inbound).unwrap();
+        async move { if fails { Err(ReceiveFailed) } else { Ok(()) } }.boxed()
+    });
+    (receive, inbox)
+}
+
+fn chat(id: i64) -> ChatId {
+    ChatId::new(Platform::Telegram, id.to_string())
+}
+
+fn to(id: i64) -> Destination {
+    Destination { chat: chat(id), reply_to: None }
+}
+
+fn piece(markup: &str, plain: &str) -> Piece {
+    Piece { markup: markup.to_owned(), plain: plain.to_owned(), ..Piece::default() }
+}
+
+#[tokio::test]
+async fn an_update_is_acknowledged_only_after_it_is_stored() {
+    let bench = Bench::start().await;
+    let (called, mut calls) = mpsc::unbounded_channel();
+    let gate = Arc::new(Semaphore::new(0));
+    let waiting = gate.clone();
+    let receive: Receive = Arc::new(move |inbound| {
+        let waiting = waiting.clone();
+        called.send(inbound).unwrap();
+        async move {
+            waiting.acquire().await.unwrap().forget();
+            Ok(())
+        }
+        .boxed()
+    });
+    bench
+        .polling(receive, async {
+            let id = bench.sandbox.say(7, 7, "Ann", "hello");
+            let inbound = calls.recv().await.unwrap();
+            assert_eq!(inbound.message, MessageRef::new(chat(7), id.to_string()));
+            assert_eq!((inbound.text.as_str(), inbound.addressed), ("hello", Addressed::Direct));
+            assert_eq!((inbound.author.account.as_str(), inbound.author.name.as_str()), ("7", "Ann"));
+            assert_eq!(bench.sandbox.pending(), 1);
+            let asked = bench.sandbox.control.count("getUpdates");
+            gate.add_permits(1);
+            bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
+            assert!(bench.sandbox.control.count("getUpdates") > asked);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_update_that_could_not_be_stored_comes_again_before_the_next() {
+    let bench = Bench::start().await;
+    let (receive, mut inbox) = door(2);
+    bench.sandbox.say(7, 7, "Ann", "first");
+    bench.sandbox.say(7, 7, "Ann", "second");
+    bench
+        .polling(receive, async {
+            for wanted in ["first", "first", "first", "second"] {
+                assert_eq!(inbox.recv().await.unwrap().text, wanted);
+            }
+            bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_update_nobody_can_read_neither_stops_nor_holds_up_the_others() {
+    let bench = Bench::start().await;
+    let (receive, mut inbox) = door(0);
+    bench.sandbox.push(json!({"message": {"strange": true}}));
+    bench.sandbox.push(json!({"message": "not even an object"}));
+    bench.sandbox.push(json!({"callback_query": {"id": 5}}));
+    bench.sandbox.push(json!({"a_kind_of_the_future": {"x": 1}}));
+    bench.sandbox.push(json!({"message": {"message_id": 1, "chat": {"id": 7, "type": "private"}, "date": 1,
+        "from": {"id": 7, "is_bot": false, "first_name": "Ann"}, "text": "new things",
+        "entities": [{"type": "an_entity_of_the_future", "offset": 0, "length": 3, "more": {}}]}}));
+    bench.sandbox.say(7, 7, "Ann", "after");
+    bench
+        .polling(receive, async {
+            assert_eq!(inbox.recv().await.unwrap().text, "new things");
+            assert_eq!(inbox.recv().await.unwrap().text, "after");
+            bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn polling_outlives_a_rival_a_webhook_and_a_broken_line() {
+    let bench = Bench::start().await;
+    let (receive, mut inbox) = door(0);
+    let asked = |count| bench.sandbox.control.until(move |all| polls(all) >= count);
+    bench
+        .polling(receive, async {
+            asked(1).await;
+            // The rival's own getUpdates ends the adapter's with 409, and the adapter comes back later.
+            let rival = format!("{}/bot{}/getUpdates", bench.sandbox.url(), SandboxSettings::default().token);
+            let answer = reqwest012::Client::new().post(&rival).body("timeout=0").send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            asked(3).await;
+            bench.sandbox.say(7, 7, "Ann", "after the rival");
+            assert_eq!(inbox.recv().await.unwrap().text, "after the rival");
+
+            let hook = "https://example.com/hook".parse().unwrap();
+            bench.telegram.set_webhook(&hook, &"s3cret".to_owned().into()).await.unwrap();
+            assert_eq!(bench.telegram.webhook_info().await.unwrap().url, hook.as_str());
+            let before = bench.sandbox.control.count("getUpdates");
+            asked(before + 2).await;
+            bench.telegram.delete_webhook().await.unwrap();
+            bench.sandbox.say(7, 7, "Ann", "after the webhook");
+            assert_eq!(inbox.recv().await.unwrap().text, "after the webhook");
+
+            for fault in [Fault::Drop, Fault::Cut, Fault::DropAfter, too_many(2)] {
+                bench.sandbox.control.fault("getUpdates", fault);
+            }
+            bench.sandbox.say(7, 7, "Ann", "one more");
+            bench.sandbox.say(7, 7, "Ann", "after the storm");
+            while inbox.recv().await.unwrap().text != "after the storm" {}
+        })
+        .await;
+}
+
+fn polls(asked: &[reelcoach::sandbox::Asked]) -> usize {
+    asked.iter().filter(|asked| asked.path.ends_with("getUpdates")).count()
+}
+
+fn too_many(seconds: u64) -> Fault {
+    let body = json!({"ok": false, "error_code": 429, "description": format!("Too Many Requests: retry after {seconds}"),
+                      "parameters": {"retry_after": seconds}});
+    Fault::Answer { status: 429, headers: vec![], body: body.to_string() }
+}
+
+#[tokio::test]
+async fn a_refused_token_ends_it_and_stopping_ends_it_in_peace() {
+    let bench = Bench::start().await;
+    let (receive, _inbox) = door(0);
+    for token in ["4242424242:AAE_another_another_another_another_x", "nonsense"] {
+        let stranger = adapter(&bench.sandbox.url(), token, &bench.clock);
+        let identified = in_time(stranger.identify(&bench.stop)).await;
+        assert_eq!(identified, Err(IdentifyError::BadToken));
+        assert_eq!(in_time(stranger.poll(&bench.me, receive.clone(), &bench.stop)).await, Err(PollEnded::BadToken));
+    }
+    let stop = bench.stop.clone();
+    let stopping = async {
+        bench.sandbox.control.until(|all| polls(all) == 3).await;
+        stop.cancel();
+    };
+    let (ended, ()) =
+        in_time(async { tokio::join!(bench.telegram.poll(&bench.me, receive, &bench.stop), stopping) }).await;
+    assert_eq!(ended, Ok(()));
+}
+
+#[tokio::test]
+async fn the_bot_learns_who_it_is_however_long_it_takes() {
+    let bench = Bench::start().await;
+    bench.sandbox.set_privacy_mode(true);
+    bench.sandbox.control.fault("getMe", Fault::Drop);
+    bench.sandbox.control.fault("getMe", too_many(3));
+    bench.sandbox.control.fault("getMe", Fault::Cut);
+    let me = tokio::select! {
+        me = in_time(bench.telegram.identify(&bench.stop)) => me.unwrap(),
+        () = bench.time_passes() => unreachable!(),
+    };
+    assert_eq!(me, Me { can_read_all_group_messages: false, ..bench.me.clone() });
+    assert_eq!(bench.sandbox.control.count("getMe"), 4);
+    for scope in ["default", "all_private_chats", "all_group_chats"] {
+        let commands = bench.sandbox.commands(scope);
+        assert!(commands.contains(&"reel".to_owned()) && commands.contains(&"cancel".to_owned()), "{commands:?}");
+    }
+    // Nobody answers, and the process is told to stop.
+    bench.stop.cancel();
+    assert_eq!(in_time(bench.telegram.identify(&bench.stop)).await, Err(IdentifyError::Stopped));
+}
+
+#[tokio::test]
+async fn a_press_arrives_as_its_command_and_is_answered() {
+    let bench = Bench::start().await;
+    let (receive, mut inbox) = door(0);
+    bench.sandbox.open(7);
+    let buttons = vec![Button { label: "Cancel".to_owned(), command: "/cancel 0192".to_owned() }];
+    let sent = bench.send(7, &Piece { buttons, ..piece("waiting", "waiting") }).await.unwrap();
+    let shown = bench.sandbox.screen(7).remove(0);
+    assert_eq!(shown.buttons, [("Cancel".to_owned(), "/cancel 0192".to_owned())]);
+    let press = bench.sandbox.press(7, 7, shown.message_id, "/cancel 0192");
+    let out_of_sight = bench.sandbox.press(GROUP, 7, 3, "/cancel 0193");
+    let expired = bench.sandbox.press(7, 7, shown.message_id, "/cancel 0194");
+    bench.sandbox.expire(&expired);
+    bench
+        .polling(receive, async {
+            let inbound = inbox.recv().await.unwrap();
+            assert_eq!(inbound.message, MessageRef::new(chat(7), format!("cb{press}")));
+            assert_eq!((inbound.text.as_str(), inbound.atomic), ("/cancel 0192", true));
+            assert_eq!(inbound.reply_to, Some(sent));
+            assert_eq!(inbox.recv().await.unwrap().message.chat, chat(GROUP));
+            assert_eq!(inbox.recv().await.unwrap().text, "/cancel 0194");
+            bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
+        })
+        .await;
+    assert_eq!(bench.sandbox.answered(&press), Some(true));
+    assert_eq!(bench.sandbox.answered(&out_of_sight), Some(true));
+    assert_eq!(bench.sandbox.control.count("answerCallbackQuery"), 3);
+}
+
+#[tokio::test]
+async fn a_group_is_heard_as_telegram_tells_it() {
+    let bench = Bench::start().await;
+    let (receive, mut inbox) = door(0);
+    let bot = TelegramSandbox::USERNAME;
+    bench.sandbox.say(GROUP, 7, "Ann", "😀 see https://www.instagram.com/reel/DLlGZiCOBQ0/.");
+    bench.sandbox.say(GROUP, 7, "Ann", &format!("@{bot} what do you think?"));
+    bench.sandbox.say(GROUP, 7, "Ann", &format!("/queue@{bot}"));
+    bench.sandbox.say(GROUP, 7, "Ann", "/queue@another_bot");
+    bench.sandbox.say_in_topic(GROUP, 55, 7, "Ann", "in a topic");
+    let answer = bench.send(GROUP, &piece("yes?", "yes?")).await.unwrap();
+    bench.sandbox.reply(GROUP, 7, "Ann", answer.id.parse().unwrap(), "go on");
+    bench
+        .polling(receive, async {
+            let mut next = async || {
+                let inbound = inbox.recv().await.unwrap();
+                (inbound.text, inbound.addressed, inbound.message.chat.key, inbound.links)
+            };
+            let group = GROUP.to_string();
+            let link = "https://www.instagram.com/reel/DLlGZiCOBQ0/";
+            let said = (format!("😀 see {link}."), Addressed::Overheard, group.clone(), vec![link.to_owned()]);
+            assert_eq!(next().await, said);
+            assert_eq!(next().await, ("what do you think?".to_owned(), Addressed::Mentioned, group.clone(), vec![]));
+            assert_eq!(next().await, ("/queue".to_owned(), Addressed::Mentioned, group.clone(), vec![]));
+            let topic = format!("{GROUP}/55");
+            assert_eq!(next().await, ("in a topic".to_owned(), Addressed::Overheard, topic, vec![]));
+            assert_eq!(next().await, ("go on".to_owned(), Addressed::Mentioned, group, vec![]));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_sent_and_edited_is_what_people_see() {
+    let bench = Bench::start().await;
+    let question = bench.sandbox.say(7, 7, "Ann", "?");
+    let answering = Destination { chat: chat(7), reply_to: Some(MessageRef::new(chat(7), question.to_string())) };
+    let sent = bench.telegram.send(&answering, &piece("<b>1 &lt; 2</b>", "1 < 2"), false, "n").await.unwrap();
+    let shown = bench.sandbox.screen(7).remove(1);
+    assert_eq!((shown.text.as_str(), shown.html.as_str()), ("1 < 2", "<b>1 &lt; 2</b>"));
+    assert_eq!((shown.message_id.to_string(), shown.reply_to, shown.from_bot), (sent.id.clone(), Some(question), true));
+    let asked = bench.sandbox.control.asked().pop().unwrap();
+    assert_eq!(asked.body["link_preview_options"]["is_disabled"], true);
+
+    // The plain form goes without markup: what would be a tag is text.
+    bench.telegram.edit(&sent, &piece("<b>x</b>", "1 < <p>"), true).await.unwrap();
+    let shown = bench.sandbox.screen(7).remove(1);
+    assert_eq!((shown.text.as_str(), shown.edits), ("1 < <p>", 1));
+    let same = bench.telegram.edit(&sent, &piece("1 &lt; &lt;p&gt;", ""), false).await;
+    assert_eq!(same, Err(SendError::NotModified));
+
+    // Replies to what is gone, and to a button press, go out without being replies.
+    for gone in ["1", "cb99"] {
+        let to = Destination { chat: chat(7), reply_to: Some(MessageRef::new(chat(7), gone)) };
+        bench.telegram.send(&to, &piece("x", "x"), false, "n").await.unwrap();
+        assert_eq!(bench.sandbox.screen(7).pop().unwrap().reply_to, None);
+    }
+    bench.telegram.typing(&chat(7)).await.unwrap();
+    assert_eq!(bench.sandbox.control.asked().pop().unwrap().body["action"], "typing");
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_name() {
+    let bench = Bench::start().await;
+    let text = piece("x", "x");
+    bench.sandbox.say(7, 7, "Ann", "?");
+    bench.sandbox.open(8);
+    let mine = bench.send(7, &text).await.unwrap();
+
+    for markup in ["<p>x</p>", "1 < 2", "<b>x", "x</i>"] {
+        assert_eq!(bench.send(7, &piece(markup, "x")).await, Err(SendError::Unparsable), "{markup}");
+        assert_eq!(
+            bench.telegram.edit(&mine, &piece(markup, "x"), false).await,
+            Err(SendError::Unparsable),
+            "{markup}"
+        );
+    }
+    for gone in [
+        MessageRef::new(chat(7), "999999"),
+        MessageRef::new(chat(8), mine.id.clone()),
+        MessageRef::new(chat(7), "cb5"),
+        // Somebody else's message.
+        MessageRef::new(chat(7), "101"),
+    ] {
+        assert_eq!(bench.telegram.edit(&gone, &piece("y", "y"), false).await, Err(SendError::Gone), "{gone:?}");
+    }
+    let long = "😀".repeat(2049);
+    for piece in [piece(&long, &long), piece("<b> </b>", " ")] {
+        assert!(matches!(bench.send(7, &piece).await, Err(SendError::Failed(_))));
+        assert!(matches!(bench.telegram.edit(&mine, &piece, false).await, Err(SendError::Failed(_))));
+    }
+    let fits = "<b>😀</b>".repeat(2048);
+    bench.send(7, &piece(&fits, "x")).await.unwrap();
+
+    assert_eq!(bench.send(12345, &text).await, Err(SendError::Forbidden));
+    bench.sandbox.block(7);
+    assert_eq!(bench.send(7, &text).await, Err(SendError::Forbidden));
+    assert_eq!(bench.telegram.edit(&mine, &piece("y", "y"), false).await, Err(SendError::Forbidden));
+    assert_eq!(bench.telegram.typing(&chat(7)).await, Err(SendError::Forbidden));
+    bench.sandbox.unblock(7);
+
+    bench.sandbox.control.fault("sendMessage", too_many(17));
+    let seconds = |seconds| Err(SendError::RateLimited { retry_after: Duration::from_secs(seconds) });
+    assert_eq!(bench.send(7, &text).await, seconds(17));
+    bench.sandbox.control.fault("editMessageText", too_many(4));
+    assert_eq!(bench.telegram.edit(&mine, &text, false).await, seconds(4).map(|_: MessageRef| ()));
+}
+
+#[tokio::test]
+async fn too_much_talk_is_refused_with_the_time_to_wait() {
+    let bench = Bench::with(SandboxSettings { enforce_limits: true, ..SandboxSettings::default() }).await;
+    bench.sandbox.open(7);
+    let mut refused = None;
+    for _ in 0..7 {
+        refused = bench.send(7, &piece("x", "x")).await.err().or(refused);
+    }
+    assert_eq!(refused, Some(SendError::RateLimited { retry_after: Duration::from_secs(1) }));
+    bench.sandbox.open(8);
+    bench.send(8, &piece("x", "x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_unknown_and_no_connection_is_unreachable() {
+    let bench = Bench::start().await;
+    bench.sandbox.open(7);
+    let text = piece("x", "x");
+    let mut said = Vec::new();
+    for (fault, delivered) in [(Fault::DropAfter, 1), (Fault::Cut, 2), (Fault::Drop, 2)] {
+        bench.sandbox.control.fault("sendMessage", fault);
+        let error = bench.send(7, &text).await.unwrap_err();
+        assert!(matches!(error, SendError::Unknown(_)), "{error:?}");
+        assert_eq!(bench.sandbox.screen(7).len(), delivered);
+        said.push(format!("{error} {error:?}"));
+    }
+    bench.sandbox.control.fault("setWebhook", Fault::Drop);
+    let hook = "https://example.com/".parse().unwrap();
+    let error = bench.telegram.set_webhook(&hook, &"s".to_owned().into()).await.unwrap_err();
+    said.push(format!("{error} {error:?}"));
+    // A port on which nobody listens.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = adapter(&format!("http://{free}/"), &SandboxSettings::default().token, &bench.clock);
+    let error = nobody.send(&to(7), &text, false, "n").await.unwrap_err();
+    assert!(matches!(error, SendError::Unreachable(_)), "{error:?}");
+    said.push(format!("{error} {error:?} {nobody:?} {:?}", nobody.webhook_info().await));
+    assert!(said.iter().all(|said| !said.contains(SECRET)), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_file_goes_out_with_its_text() {
+    let bench = Bench::start().await;
+    bench.sandbox.open(7);
+    let file = Some(("plan.md".to_owned(), "# Plan ü".to_owned()));
+    let buttons = vec![Button { label: "New".to_owned(), command: "/new".to_owned() }];
+    let with_file = Piece { file: file.clone(), buttons, ..piece("<i>the plan</i>", "the plan") };
+    let sent = bench.send(7, &with_file).await.unwrap();
+    let shown = bench.sandbox.screen(7).remove(0);
+    assert_eq!(shown.document, Some(("plan.md".to_owned(), "# Plan ü".as_bytes().to_vec())));
+    assert_eq!((shown.text.as_str(), shown.html.as_str(), shown.buttons.len()), ("the plan", "<i>the plan</i>", 1));
+    assert_eq!(sent.id, shown.message_id.to_string());
+    // Its text can not be edited as a message's can, and a file can not be edited in.
+    assert_eq!(bench.telegram.edit(&sent, &piece("y", "y"), false).await, Err(SendError::Gone));
+    assert_eq!(bench.telegram.edit(&sent, &with_file, false).await, Err(SendError::Gone));
+
+    let long = "x".repeat(1025);
+    let sent = bench.send(7, &Piece { file, ..piece(&long, &long) }).await.unwrap();
+    let screen = bench.sandbox.screen(7);
+    assert_eq!((screen[1].text.as_str(), screen[1].document.is_some()), ("", true));
+    assert_eq!((screen[2].text.as_str(), screen[2].message_id.to_string()), (long.as_str(), sent.id));
+}
+
+#[tokio::test]
+async fn an_answer_finds_its_topic_its_chat_and_its_supergroup() {
+    let bench = Bench::start().await;
+    bench.sandbox.say_in_topic(GROUP, 55, 7, "Ann", "?");
+    let topic = Destination { chat: ChatId::new(Platform::Telegram, format!("{GROUP}/55")), reply_to: None };
+    let last = |chat| bench.sandbox.screen(chat).pop().unwrap();
+    bench.telegram.send(&topic, &piece("in", "in"), false, "n").await.unwrap();
+    assert_eq!(last(GROUP).thread, Some(55));
+    bench.telegram.typing(&topic.chat).await.unwrap();
+
+    bench.sandbox.close_topic(GROUP, 55);
+    let sent = bench.telegram.send(&topic, &piece("out", "out"), false, "n").await.unwrap();
+    assert_eq!((last(GROUP).text.as_str(), last(GROUP).thread), ("out", None));
+    bench.telegram.edit(&sent, &piece("edited", "edited"), false).await.unwrap();
+    assert_eq!(last(GROUP).text, "edited");
+
+    let old = bench.sandbox.say(-5, 7, "Ann", "?");
+    let before = bench.send(-5, &piece("before", "before")).await.unwrap();
+    bench.sandbox.migrate(-5, GROUP - 1);
+    let answering = Destination { chat: chat(-5), reply_to: Some(MessageRef::new(chat(-5), old.to_string())) };
+    let sent = bench.telegram.send(&answering, &piece("after", "after"), false, "n").await.unwrap();
+    assert_eq!(sent.chat, chat(GROUP - 1));
+    assert_eq!(last(GROUP - 1).text, "after");
+    assert_eq!(bench.telegram.edit(&before, &piece("y", "y"), false).await, Err(SendError::Gone));
+}
+
+#[tokio::test]
+async fn webhook_deliveries_are_read_and_repeated_until_they_are_stored() {
+    let bench = Bench::start().await;
+    bench.sandbox.set_webhook_retry(Duration::from_millis(5));
+    let (receive, mut inbox) = door(1);
+    let (telegram, me) = (bench.telegram.clone(), bench.me.clone());
+    let hook = axum::Router::new().route(
+        "/hook",
+        post(async move |headers: HeaderMap, body: Bytes| {
+            assert_eq!(headers["x-telegram-bot-api-secret-token"], "s3cret_-");
+            match telegram.decode(&me, &body) {
+                Ok(None) | Err(Undecodable::UnknownShape { .. }) => StatusCode::OK,
+                Err(Undecodable::NotAnUpdate) => StatusCode::BAD_REQUEST,
+                Ok(Some(inbound)) => match receive(inbound.clone()).await {
+                    Ok(()) => {
+                        telegram.acknowledge(&inbound).await;
+                        StatusCode::OK
+                    }
+                    Err(ReceiveFailed) => StatusCode::INTERNAL_SERVER_ERROR,
+                },
+            }
+        }),
+    );
+    let served = Served::start(0, hook).await.unwrap();
+    let url = format!("{}/hook", served.url()).parse().unwrap();
+    bench.telegram.set_webhook(&url, &"s3cret_-".to_owned().into()).await.unwrap();
+    let allowed = ["message", "edited_message", "callback_query", "my_chat_member"];
+    assert_eq!(bench.telegram.webhook_info().await.unwrap().allowed_updates, allowed);
+
+    bench.sandbox.say(7, 7, "Ann", "hello");
+    bench.sandbox.push(json!({"message": {"strange": true}}));
+    in_time(async {
+        assert_eq!(inbox.recv().await.unwrap().text, "hello");
+        assert_eq!(inbox.recv().await.unwrap().text, "hello");
+        let press = bench.sandbox.press(8, 8, 1, "/help");
+        assert_eq!(inbox.recv().await.unwrap().text, "/help");
+        bench.sandbox.control.until(|_| bench.sandbox.answered(&press) == Some(true)).await;
+        bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
+    })
+    .await;
+    let info = bench.telegram.webhook_info().await.unwrap();
+    assert!(info.last_error_message.unwrap().contains("500"));
+
+    for (body, wanted) in [("{", Undecodable::NotAnUpdate), ("[]", Undecodable::NotAnUpdate)] {
+        assert_eq!(bench.telegram.decode(&bench.me, body.as_bytes()), Err(wanted));
+    }
+    let refused = bench.telegram.set_webhook(&"http://example.com/".parse().unwrap(), &"s".to_owned().into()).await;
+    assert!(refused.unwrap_err().to_string().contains("HTTPS"));
+    let refused = bench.telegram.set_webhook(&url, &"not allowed!".to_owned().into()).await;
+    assert!(refused.unwrap_err().to_string().contains("unallowed characters"));
+}
+
+#[tokio::test]
+async fn the_rules_tell_private_chats_from_groups() {
+    let bench = Bench::start().await;
+    let private = bench.telegram.rules(&chat(7));
+    assert_eq!((private.limit, private.edit_interval), (4096, Duration::from_millis(1500)));
+    let topic = ChatId::new(Platform::Telegram, format!("{GROUP}/55"));
+    assert_eq!(bench.telegram.rules(&topic).edit_interval, Duration::from_secs(3));
+}
