@@ -1,0 +1,288 @@
+//! The stage of a load test: the real program as a process of its own, the sandbox it talks to, and the people. Owns
+//! how updates go in and how answers are recognised; knows no scenario.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use reelcoach::sandbox::{Sandbox, Settings};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{Failed, Outcome};
+
+const SECRET: &str = "bench-secret";
+/// The mark at the end of a text that is still growing: what lacks it is a final answer.
+const CURSOR: char = '▌';
+/// A turn that takes longer is lost.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// People who take part in each scenario.
+pub const PEOPLE: i64 = 1000;
+
+/// Everything answers at once.
+pub const SETTINGS: Settings = Settings { port: 0, speed: f64::INFINITY, enforce_limits: false };
+
+/// How updates come in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    Webhook,
+    Polling,
+}
+
+/// The bot, the sandbox it talks to, and the people.
+pub struct Stage {
+    pub bot: Bot,
+    sandbox: Sandbox,
+    entrance: Entrance,
+    http: reqwest012::Client,
+    /// Telegram opens no more than the bot has asked for (`max_connections` of setWebhook).
+    connections: Semaphore,
+    updates: AtomicI64,
+    asked: AtomicU64,
+    waiting: Arc<Mutex<HashMap<i64, Waiting>>>,
+    folder: tempfile::TempDir,
+}
+
+struct Waiting {
+    since: Instant,
+    first: Option<Duration>,
+    answered: oneshot::Sender<Took>,
+}
+
+/// From the update to what the sandbox got.
+#[derive(Clone, Copy)]
+pub struct Took {
+    pub first: Duration,
+    pub last: Duration,
+}
+
+impl Stage {
+    pub async fn set(entrance: Entrance, openai: Option<String>) -> Outcome<Stage> {
+        let folder = tempfile::tempdir()?;
+        let sandbox = Sandbox::start(SETTINGS).await?;
+        for chat in 1..=PEOPLE {
+            sandbox.telegram.open(chat);
+        }
+        let bot = Bot::start(&sandbox, folder.path(), entrance, openai).await?;
+        let waiting: Arc<Mutex<HashMap<i64, Waiting>>> = Arc::default();
+        let mut calls = sandbox.telegram.control.follow();
+        // Nobody reads of these; they are not to be kept.
+        drop((sandbox.openai.control.follow(), sandbox.discord.control.follow()));
+        let people = waiting.clone();
+        tokio::spawn(async move {
+            while let Some((at, call)) = calls.recv().await {
+                let is_text = call.path.ends_with("/sendMessage") || call.path.ends_with("/editMessageText");
+                if let (true, Some(chat)) = (is_text, number(&call.body["chat_id"])) {
+                    heard(&mut lock(&people), chat, at, call.body["text"].as_str().unwrap_or_default());
+                }
+            }
+        });
+        let http = reqwest012::Client::builder().no_proxy().tcp_nodelay(true).build()?;
+        let (connections, updates, asked) = (Semaphore::new(40), AtomicI64::new(1), AtomicU64::new(0));
+        Ok(Stage { bot, sandbox, entrance, http, connections, updates, asked, waiting, folder })
+    }
+
+    /// One turn of one person; `None` if it was not answered in time.
+    pub async fn ask(&self, chat: i64) -> Option<Took> {
+        let text = "How do I open a video about sourdough so that people stay?";
+        let update = self.updates.fetch_add(1, Ordering::Relaxed);
+        let (answered, answer) = oneshot::channel();
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        lock(&self.waiting).insert(chat, Waiting { since: Instant::now(), first: None, answered });
+        match self.entrance {
+            Entrance::Polling => {
+                self.sandbox.telegram.say(chat, chat, "Person", text);
+            }
+            Entrance::Webhook => {
+                let update = json!({"update_id": update, "message": {"message_id": 1_000_000 + update, "date": 1_790_000_000,
+                    "from": {"id": chat, "is_bot": false, "first_name": "Person"},
+                    "chat": {"id": chat, "type": "private", "first_name": "Person"}, "text": text}});
+                let _connection = self.connections.acquire().await.ok()?;
+                let request = self.http.post(format!("{}/telegram", self.bot.url));
+                let request = request.header("x-telegram-bot-api-secret-token", SECRET).body(update.to_string());
+                let posted = request.header("content-type", "application/json").send().await;
+                if !posted.is_ok_and(|response| response.status().is_success()) {
+                    lock(&self.waiting).remove(&chat);
+                    return None;
+                }
+            }
+        }
+        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
+    }
+
+    /// Every person asks once, at most so many at a time.
+    pub async fn everybody_once(&self, at_a_time: usize) {
+        let places = Semaphore::new(at_a_time);
+        let asking = (1..=PEOPLE).map(|chat| {
+            let places = &places;
+            async move {
+                let _place = places.acquire().await;
+                self.ask(chat).await.is_some()
+            }
+        });
+        let answered = futures::future::join_all(asking).await;
+        let lost = answered.iter().filter(|answered| !**answered).count();
+        if lost > 0 {
+            println!("  ({lost} of {PEOPLE} were not answered)");
+        }
+    }
+
+    /// Messages on screen beyond one finished answer for each turn.
+    pub fn stray_messages(&self) -> usize {
+        let mut finished = 0;
+        let mut stray = 0;
+        for chat in 1..=PEOPLE {
+            for message in self.sandbox.telegram.screen(chat).iter().filter(|message| message.from_bot) {
+                if message.text.ends_with(CURSOR) { stray += 1 } else { finished += 1 }
+            }
+        }
+        stray + usize::try_from(self.asked.load(Ordering::Relaxed)).unwrap_or(usize::MAX).abs_diff(finished)
+    }
+
+    /// Warnings and errors in the bot's log.
+    pub fn complaints(&self) -> usize {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        if let (Some(first), true) = (log.lines().next(), std::env::args().any(|argument| argument == "--verbose")) {
+            eprintln!("{first}");
+        }
+        log.lines().count()
+    }
+
+    /// Resident memory of the bot in MB: now, and the most so far.
+    pub fn memory(&self) -> Outcome<(f64, f64)> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.bot.id()))?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().split(' ').next()).and_then(|kib| kib.parse::<f64>().ok());
+            kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| Failed::from(format!("/proc tells no {name}")))
+        };
+        Ok((field("VmRSS:")?, field("VmHWM:")?))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn heard(waiting: &mut HashMap<i64, Waiting>, chat: i64, at: Instant, text: &str) {
+    let Some(person) = waiting.get_mut(&chat) else { return };
+    let took = at.saturating_duration_since(person.since);
+    let first = *person.first.get_or_insert(took);
+    if !text.ends_with(CURSOR)
+        && let Some(person) = waiting.remove(&chat)
+    {
+        let _ = person.answered.send(Took { first, last: took });
+    }
+}
+
+/// The program under measure; killed when dropped.
+pub struct Bot {
+    process: Child,
+    url: String,
+    pub ready_after: Duration,
+}
+
+impl Bot {
+    pub async fn start(sandbox: &Sandbox, folder: &Path, entrance: Entrance, openai: Option<String>) -> Outcome<Bot> {
+        let addr = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reelcoach"));
+        command.args(["--env-file", "none.env", "serve"]).current_dir(folder).env_clear();
+        command.envs(sandbox.environment()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(fs::File::create(folder.join("log"))?);
+        command.env("DATABASE_URL", format!("sqlite://{}", folder.join("bot.db").display()));
+        command.env("HTTP_ADDR", addr.to_string()).env("LOG", "warn");
+        command.env("MERGE_WINDOW_MS", "0").env("TELEGRAM_PER_SECOND", "10000");
+        command.envs(openai.map(|url| ("OPENAI_BASE_URL", url)));
+        if entrance == Entrance::Webhook {
+            command.env("TELEGRAM_WEBHOOK_URL", "https://127.0.0.1/telegram");
+            command.env("TELEGRAM_WEBHOOK_SECRET", SECRET);
+        }
+        let began = Instant::now();
+        let process = command.spawn()?;
+        let mut bot = Bot { process, url: format!("http://{addr}"), ready_after: Duration::ZERO };
+        let http = reqwest012::Client::builder().no_proxy().build()?;
+        loop {
+            let ready = http.get(format!("{}/readyz", bot.url)).send().await;
+            if ready.is_ok_and(|response| response.status().is_success()) {
+                bot.ready_after = began.elapsed();
+                return Ok(bot);
+            }
+            if let Some(status) = bot.process.try_wait()? {
+                return Err(format!("the bot ended: {status}").into());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err("the bot did not become ready".into());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Bot {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Processor time over a span, from /proc.
+pub struct Meter {
+    bot: u32,
+    began: Instant,
+    at_start: [Duration; 3],
+}
+
+pub struct Used {
+    pub bot: Duration,
+    pub own: Duration,
+    /// What all other processes used, of all cores.
+    pub others_share: f64,
+}
+
+impl Meter {
+    pub fn start(bot: u32) -> Meter {
+        Meter { bot, began: Instant::now(), at_start: Meter::read(bot) }
+    }
+
+    pub fn stop(self) -> Used {
+        let [bot, own, all] = Meter::read(self.bot);
+        let [bot_before, own_before, all_before] = self.at_start;
+        let (bot, own, all) = (bot - bot_before, own - own_before, all - all_before);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let others = all.saturating_sub(bot + own).as_secs_f64();
+        Used { bot, own, others_share: others / (self.began.elapsed().as_secs_f64() * cores) }
+    }
+
+    /// Of the bot, of this process, of the whole machine.
+    fn read(bot: u32) -> [Duration; 3] {
+        let ticks = |text: String, from: usize, fields: &[usize]| -> u64 {
+            // The name of a program may hold spaces; it ends at the last parenthesis.
+            let rest = text.get(from..).unwrap_or_default();
+            let numbers: Vec<&str> = rest.split_whitespace().collect();
+            fields.iter().filter_map(|at| numbers.get(*at)?.parse::<u64>().ok()).sum()
+        };
+        let process = |id: u32| {
+            let text = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            let from = text.rfind(')').map_or(0, |at| at + 1);
+            // utime and stime, counted from the state (proc(5)).
+            ticks(text, from, &[11, 12])
+        };
+        let all = fs::read_to_string("/proc/stat").unwrap_or_default();
+        // user, nice, system, irq, softirq
+        let all = ticks(all, 3, &[0, 1, 2, 5, 6]);
+        // A tick is 10 ms wherever Linux runs (USER_HZ).
+        [process(bot), process(std::process::id()), all].map(|ticks| Duration::from_millis(ticks * 10))
+    }
+}
