@@ -25,15 +25,17 @@ use crate::core::reply::Replies;
 use crate::core::worker::{self, Worker};
 use crate::ids::{InstanceId, Platform};
 use crate::platforms::Platforms;
-use crate::platforms::telegram::Telegram;
+use crate::platforms::telegram::{PollEnded, Telegram};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Reference;
 use crate::web::{self, Web, Webhook};
 
 mod check;
+mod refused;
 mod upstreams;
 
 pub use check::faults;
+pub use refused::Refused;
 pub use upstreams::{Upstreams, upstreams};
 
 /// How often due work is looked for where no hint comes.
@@ -370,7 +372,7 @@ impl App {
                     let door = app.discord_door();
                     app.in_role("discord gateway", &stop, |stop| {
                         let (discord, door) = (discord.clone(), door.clone());
-                        async move { discord.run(door, &stop).await.map_err(|error| anyhow!("DISCORD_TOKEN: {error}")) }
+                        async move { discord.run(door, &stop).await.map_err(|ended| Refused::discord(ended).into()) }
                     })
                     .await
                 }),
@@ -451,7 +453,7 @@ impl App {
         let me = match telegram.identify(stop).await {
             Ok(me) => me,
             Err(_) if stop.is_cancelled() => return Ok(()),
-            Err(error) => return Err(anyhow!("TELEGRAM_TOKEN: {error}")),
+            Err(_) => return Err(Refused::telegram().into()),
         };
         let Some((url, secret)) = &self.config.telegram.webhook else {
             let receive = self.receive();
@@ -459,7 +461,10 @@ impl App {
                 .in_role("telegram polling", stop, |stop| {
                     let (telegram, me, receive) = (telegram.clone(), me.clone(), receive.clone());
                     async move {
-                        telegram.poll(&me, receive, &stop).await.map_err(|error| anyhow!("TELEGRAM_TOKEN: {error}"))
+                        telegram
+                            .poll(&me, receive, &stop)
+                            .await
+                            .map_err(|PollEnded::BadToken| Refused::telegram().into())
                     }
                 })
                 .await;

@@ -99,7 +99,10 @@ pub fn run() -> ExitCode {
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result.unwrap_or_else(|error| {
         eprintln!("reelcoach: {error:#}");
-        ExitCode::FAILURE
+        match error.downcast_ref::<app::Refused>() {
+            Some(_) => ExitCode::from(MISCONFIGURED),
+            None => ExitCode::FAILURE,
+        }
     })
 }
 

@@ -271,7 +271,7 @@ async fn a_refused_token_ends_the_program_and_says_why() {
     let changes = [("TELEGRAM_TOKEN", "1234567890:AAwrongwrongwrongwrongwrongwrongwr")];
     let mut process = Process::serve(&environment(&sandbox, &db, &changes), &[]);
     let status = process.ended().await;
-    assert_eq!(status.code(), Some(1));
+    assert_eq!(status.code(), Some(2));
     until("it says why", async || {
         process.log().iter().any(|line| line.as_str().is_some_and(|l| l.contains("refuses the bot's token")))
     })
