@@ -429,7 +429,8 @@ impl Pipeline {
             Ok(analysed) => analysed.analysis,
             Err(failure) => {
                 let why = match failure.cause {
-                    Cause::TooLong => ReelFailure::Unreadable,
+                    // The request is the same for every reel but for the video: what is refused is the video.
+                    Cause::TooLong | Cause::BadRequest => ReelFailure::Unreadable,
                     _ => said(&failure),
                 };
                 return Err(going.stopped(why, Some(failure)));

@@ -28,7 +28,7 @@ impl Gemini {
         loop {
             match file["state"].as_str() {
                 Some("ACTIVE") => break,
-                Some("FAILED") => return Err(failure(Cause::Malformed, "the uploaded video could not be processed")),
+                Some("FAILED") => return Err(failure(Cause::BadRequest, "the uploaded video could not be processed")),
                 _ if Instant::now() >= deadline => {
                     return Err(failure(Cause::TimedOut, "the uploaded video was not processed in time"));
                 }

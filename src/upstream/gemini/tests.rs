@@ -124,7 +124,7 @@ async fn a_file_that_is_no_video_or_never_ready_ends_in_time() {
     file.write_all(&[7; 100]).unwrap();
     let broken = Video::of(file, 100, "video/mp4");
     let failure = gemini.analyse(&broken, "", &CancellationToken::new()).await.unwrap_err();
-    assert_eq!((failure.cause, sandbox.files()), (Cause::Malformed, 0));
+    assert_eq!((failure.cause, sandbox.files()), (Cause::BadRequest, 0));
 }
 
 #[tokio::test]

@@ -181,6 +181,20 @@ async fn a_large_video_goes_through_the_files_api_and_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_video_that_gemini_cannot_take_is_unreadable_and_remembered() {
+    let world = World::new(Duration::ZERO).await;
+    for (status, why) in
+        [("INVALID_ARGUMENT", ReelFailure::Unreadable), ("FAILED_PRECONDITION", ReelFailure::Misconfigured)]
+    {
+        let refusal = GeminiSandbox::refusal(400, status, "no", serde_json::Value::Null);
+        world.gemini.control.fault(":generateContent", refusal);
+        let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+        assert_eq!((&stopped.why, stopped.again), (&why, false), "{status}");
+    }
+    assert_eq!(ReelFailure::Unreadable.lifetime(), Duration::from_secs(24 * 3600));
+}
+
+#[tokio::test]
 async fn a_refusal_before_anything_was_bought_buys_nothing() {
     let world = World::new(Duration::ZERO).await;
     for (status, kind, why) in [
