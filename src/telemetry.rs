@@ -96,7 +96,9 @@ pub fn start_logs(config: &Config) -> Result<(), String> {
         LogFormat::Text => logs.with_target(false).boxed(),
         LogFormat::Json => logs.json().flatten_event(true).boxed(),
     };
-    let registry = tracing_subscriber::registry().with(logs.with_filter(filter_fn(may_be_seen)).with_filter(filter));
+    // Filters of the whole, not of the layer: sqlx asks whether a line would be seen without writing one, after which a
+    // layer's own filter loses the next line (PostgreSQL's notices at a migration).
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_seen)).with(logs);
     registry.try_init().map_err(|error| error.to_string())
 }
 
@@ -208,8 +210,7 @@ mod tests {
         let out = paper.clone();
         let logs = tracing_subscriber::fmt::layer().with_writer(move || out.clone());
         let filter = filter("trace,serenity::gateway=trace,async_openai::error=trace").unwrap();
-        let subscriber =
-            tracing_subscriber::registry().with(logs.with_filter(filter_fn(may_be_seen)).with_filter(filter));
+        let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_seen)).with(logs);
         tracing::subscriber::with_default(subscriber, || {
             tracing::error!(target: "async_openai::error", "a body");
             tracing::error!(target: "teloxide_core::net", "an update");
