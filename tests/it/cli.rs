@@ -206,6 +206,8 @@ async fn chat_answers_each_line_and_ends() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let answers = |start: &str| ran.out.lines().filter(|line| line.starts_with(start)).count();
     assert_eq!(answers("coach: "), 1, "{}", ran.out);
+    let first = ran.out.lines().find(|line| line.starts_with("coach: ")).unwrap_or_default();
+    assert!(first.starts_with("coach: H"), "a greeting is greeted: {first}");
     // A greeting, the board as it stood when it changed, and the coaching.
     assert!(answers("coach to Ben: ") >= 2 && ran.out.contains("Hook"), "{}", ran.out);
     assert!(ran.out.contains("Sandbox answers for OpenAI, Apify, Gemini"), "{}", ran.out);

@@ -20,7 +20,7 @@ pub(super) fn answer(request: &Prompted) -> Vec<Part> {
     if !outputs.is_empty() {
         return vec![Part::Text(report(&outputs))];
     }
-    if let Some(reel) = reel::find(&said) {
+    if let Some(reel) = reel::find(&recent_user_text(&request.input)) {
         return vec![Part::Text(reel::coaching(&reel))];
     }
     let calls = calls(request, &said);
@@ -45,8 +45,13 @@ pub(super) fn opening(text: &str, words: usize) -> String {
     if all.len() > words { format!("{trimmed}…") } else { trimmed.to_owned() }
 }
 
-/// What the user has said since the assistant's last word.
+/// The user's last words.
 fn last_user_text(input: &[Value]) -> String {
+    input.iter().rev().find(|item| item["role"] == "user").map(message_text).unwrap_or_default()
+}
+
+/// Everything from the user since the assistant's last word.
+fn recent_user_text(input: &[Value]) -> String {
     let since = input.iter().rposition(|item| item["role"] == "assistant").map_or(0, |at| at + 1);
     let recent = input.get(since..).unwrap_or_default();
     let texts: Vec<String> = recent.iter().filter(|item| item["role"] == "user").map(message_text).collect();
