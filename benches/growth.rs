@@ -19,7 +19,8 @@ use reelcoach::core::text;
 use reelcoach::ids::{ChatId, InstanceId, MessageRef, PersonId, Platform, Shortcode, TurnId};
 use reelcoach::store::Store;
 use reelcoach::store::chats::Role;
-use reelcoach::store::reels::{JobEnd, Lane, LaneKind, QueueLimits, Wish};
+use reelcoach::store::lanes::{Lane, LaneKind};
+use reelcoach::store::reels::{JobEnd, QueueLimits, Wish};
 use reelcoach::store::turns::{Arrival, NewMessage, Outcome as Ended};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
@@ -107,8 +108,8 @@ fn pure(table: &mut Table) {
     println!("\nJobs in the line: linear is ×1000.");
     let sizes = [10, 100, 1000, 10_000].map(|jobs: i64| {
         let ready: Vec<Timestamp> = (0..jobs).map(|at| Timestamp(NOW.0 + at * 10)).collect();
-        let lanes = [LaneState { free_at: NOW }; 7];
-        (jobs.to_string(), median_of_many(|| drop(black_box(eta::ends(NOW, &ready, &lanes, Duration::from_secs(27))))))
+        let lanes = [LaneState { free_at: NOW, each: Duration::from_secs(27) }; 7];
+        (jobs.to_string(), median_of_many(|| drop(black_box(eta::ends(NOW, &ready, &lanes)))))
     });
     table.row("expected ends", sizes.to_vec());
 }
@@ -212,6 +213,7 @@ async fn queue(store: &Store) -> Outcome<Times> {
             placeholder: None,
             question: "",
             reels: &reels,
+            fresh: false,
         };
         timed(&mut submit, store.submit(&wish, limits, |_| String::new(), NOW)).await?;
         let job = timed(&mut claim, store.claim_job(who, &lanes, NOW, lease)).await?.ok_or("no job")?;

@@ -100,10 +100,15 @@ pub struct GeminiConfig {
 
 #[derive(Clone, Debug)]
 pub struct N8nConfig {
-    pub webhooks: Vec<Url>,
-    pub secret: Option<SecretString>,
-    pub deadline: Duration,
+    pub webhooks: Vec<N8nWebhook>,
     pub estimate_micro_usd: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct N8nWebhook {
+    pub url: Url,
+    pub secret: SecretString,
+    pub deadline: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -284,9 +289,7 @@ impl Config {
                 model: r.text("GEMINI_MODEL"),
             },
             n8n: N8nConfig {
-                webhooks: r.webhooks("N8N_WEBHOOK_URLS"),
-                secret: r.secret("N8N_SECRET"),
-                deadline: Duration::from_secs(r.number("N8N_DEADLINE_SECONDS", 10..=3600)),
+                webhooks: r.webhooks("N8N_WEBHOOK_URLS", "N8N_SECRET", "N8N_DEADLINE_SECONDS"),
                 estimate_micro_usd: r.dollars("N8N_ESTIMATE_USD"),
             },
             reels: ReelConfig {
@@ -303,13 +306,6 @@ impl Config {
             },
             sandbox_speed: r.speed("SANDBOX_SPEED"),
         };
-        if config.n8n.secret.is_none() && !config.n8n.webhooks.is_empty() {
-            r.fault(
-                "N8N_SECRET",
-                "not set although N8N_WEBHOOK_URLS is",
-                "Set it to the value of the webhook's header X-Reel-Secret",
-            );
-        }
         let lanes_are_known = !r.faults.iter().any(|fault| matches!(fault.name, "REEL_LANES" | "N8N_WEBHOOK_URLS"));
         if lanes_are_known && config.reels.lanes == 0 && config.n8n.webhooks.is_empty() {
             r.fault("REEL_LANES", "0 and no N8N_WEBHOOK_URLS: no reel could ever be read", "Set it to 1 or more");
@@ -418,7 +414,7 @@ impl Reader<'_> {
         self.text(name).split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
     }
 
-    fn webhooks(&mut self, name: &'static str) -> Vec<Url> {
+    fn webhooks(&mut self, name: &'static str, secret: &'static str, deadline: &'static str) -> Vec<N8nWebhook> {
         let mut urls = Vec::new();
         for text in self.list(name) {
             match Url::parse(&text) {
@@ -440,7 +436,32 @@ impl Reader<'_> {
                 "Give the workflow's Production URL (/webhook/…)",
             );
         }
-        urls
+        let own = self.list(secret).into_iter().map(SecretString::from).collect();
+        let secrets = self.for_each(secret, own, urls.len());
+        let mut deadlines = Vec::new();
+        for text in self.list(deadline) {
+            match text.parse() {
+                Ok(seconds @ 10..=3600) => deadlines.push(Duration::from_secs(seconds)),
+                _ => self.fault(deadline, "is not understood", "Give whole numbers from 10 to 3600"),
+            }
+        }
+        let deadlines = self.for_each(deadline, deadlines, urls.len());
+        let parts = urls.into_iter().zip(secrets).zip(deadlines);
+        parts.map(|((url, secret), deadline)| N8nWebhook { url, secret, deadline }).collect()
+    }
+
+    /// One value for all of them, or one for each.
+    fn for_each<T: Clone>(&mut self, name: &'static str, values: Vec<T>, count: usize) -> Vec<T> {
+        let mend = "Give one for all webhooks, or one for each, in the order of N8N_WEBHOOK_URLS";
+        match &values[..] {
+            [] if count > 0 => self.fault(name, "not set although N8N_WEBHOOK_URLS is", mend),
+            [one] => return vec![one.clone(); count],
+            many if count > 0 && many.len() != count => {
+                self.fault(name, format!("{} values for {count} webhooks", many.len()), mend);
+            }
+            _ => {}
+        }
+        values
     }
 
     fn admins(&mut self, name: &'static str) -> BTreeSet<String> {
@@ -488,6 +509,8 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Config, Vec<Fault>) {
@@ -502,6 +525,26 @@ mod tests {
         assert_eq!(config.reels.interval, Duration::from_secs(30));
         assert_eq!(config.reels.cache, Duration::from_secs(30 * 86_400));
         assert!(config.discord.token.is_none());
+    }
+
+    #[test]
+    fn webhooks_share_or_have_their_own_settings() {
+        let urls = ("N8N_WEBHOOK_URLS", "https://a.example/webhook/r, https://b.example/webhook/r");
+        let (config, faults) = read(&[urls, ("N8N_SECRET", "one")]);
+        assert_eq!(faults, []);
+        let secrets = |config: &Config| -> Vec<String> {
+            config.n8n.webhooks.iter().map(|webhook| webhook.secret.expose_secret().to_owned()).collect()
+        };
+        assert_eq!(secrets(&config), ["one", "one"]);
+        assert_eq!(config.n8n.webhooks[1].deadline, Duration::from_secs(120));
+        let (config, faults) = read(&[urls, ("N8N_SECRET", "one,two"), ("N8N_DEADLINE_SECONDS", "60, 90")]);
+        assert_eq!(faults, []);
+        assert_eq!(secrets(&config), ["one", "two"]);
+        assert_eq!(config.n8n.webhooks[1].deadline, Duration::from_secs(90));
+        let (_, faults) = read(&[urls, ("N8N_SECRET", "one,two,three"), ("N8N_DEADLINE_SECONDS", "5")]);
+        let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
+        assert!(names.contains(&"N8N_SECRET") && names.contains(&"N8N_DEADLINE_SECONDS"), "{names:?}");
+        assert!(faults.iter().all(|fault| !fault.to_string().contains("three")), "a secret is not told");
     }
 
     #[test]

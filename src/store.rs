@@ -8,6 +8,7 @@
 pub mod boards;
 pub mod chats;
 pub mod instances;
+pub mod lanes;
 pub mod ledger;
 pub mod people;
 pub mod reels;

@@ -50,6 +50,7 @@ pub const TURN_SECONDS: &str = "reelcoach_turn_duration_seconds";
 pub const FIRST_TEXT_SECONDS: &str = "reelcoach_first_text_seconds";
 pub const REELS: &str = "reelcoach_reels_total";
 pub const REEL_SECONDS: &str = "reelcoach_reel_duration_seconds";
+pub const BREAKER_OPENED: &str = "reelcoach_breaker_opened_total";
 pub const SUBMITTED: &str = "reelcoach_reel_requests_total";
 pub const SENDS: &str = "reelcoach_sends_total";
 pub const UPSTREAM_CALLS: &str = "reelcoach_upstream_calls_total";
@@ -68,9 +69,14 @@ pub const METRICS: &[Metric] = &[
     Metric { name: REELS, kind: Kind::Counter, help: "Reel jobs ended, by lane kind and outcome" },
     Metric { name: REEL_SECONDS, kind: Kind::Histogram, help: "Time of a reel job on its lane" },
     Metric {
+        name: BREAKER_OPENED,
+        kind: Kind::Counter,
+        help: "Times that a reel upstream was found failing, by upstream",
+    },
+    Metric {
         name: SUBMITTED,
         kind: Kind::Counter,
-        help: "Reels asked for, by outcome (cached, joined, queued, failed, denied)",
+        help: "Reels asked for, by outcome; all but queued and denied cost nothing: cached, joined, failed (remembered)",
     },
     Metric { name: SENDS, kind: Kind::Counter, help: "Messages sent and edited, by platform, kind and outcome" },
     Metric { name: UPSTREAM_CALLS, kind: Kind::Counter, help: "Paid calls, by provider and outcome" },

@@ -66,11 +66,11 @@ pub fn upstreams(config: &Config, http: reqwest::Client, clock: Clock) -> Result
         .n8n
         .webhooks
         .iter()
-        .map(|url| {
+        .map(|webhook| {
             let settings = n8n::Settings {
-                url: url.as_str().to_owned(),
-                secret: key(&config.n8n.secret),
-                timeout: config.n8n.deadline,
+                url: webhook.url.as_str().to_owned(),
+                secret: webhook.secret.clone(),
+                timeout: webhook.deadline,
                 retry: RetryPolicy::STANDARD,
             };
             N8n::new(patient.clone(), clock.clone(), settings)

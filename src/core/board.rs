@@ -7,17 +7,20 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::chat::{Body, Destination};
 use super::outbox::{Outbox, Progress};
 use super::reels::eta::{self, LaneState};
 use super::text;
-use super::wording::{self, ReelState};
+use super::wording::{self, Hold, LaneLine, LaneWork, LastFailure, ReelState};
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::{BoardId, JobId, MessageRef};
+use crate::ids::{BoardId, JobId, MessageRef, Shortcode};
 use crate::store::boards::{Board, BoardReel};
-use crate::store::reels::{JobPhase, Lane, LaneKind, SubscriptionState};
+use crate::store::lanes::{BreakerState, Lane, LaneKind};
+use crate::store::reels::{JobPhase, SubscriptionState};
 use crate::store::{Store, StoreError};
 
 /// The time of a reel before any has been measured: scrape 5-10 s, video 15-20 s.
@@ -35,12 +38,26 @@ const AT_ONCE: usize = 16;
 /// Part of a reel's time that is the scrape, in percent: from 5-10 s of 25-30 s.
 const SCRAPE_SHARE: u32 = 30;
 
+/// A running job is late once it takes so much longer than usual, in percent.
+const LATE: u32 = 125;
+
+/// A look at the line is used again for so many times as long as it took, so that looking never keeps a core busy.
+const LOOK_SHARE: u32 = 20;
+
 /// Keeps the boards true.
 pub struct Boards {
     store: Arc<Store>,
     outbox: Arc<Outbox>,
     clock: Clock,
     lanes: Vec<Lane>,
+    latest: Mutex<Option<Look>>,
+}
+
+#[derive(Clone)]
+struct Look {
+    view: Arc<View>,
+    at: Instant,
+    took: Duration,
 }
 
 /// The line as seen from outside at one moment.
@@ -50,18 +67,51 @@ pub struct View {
     pub waiting: usize,
     /// How long a reel takes on its lane.
     pub typical: Duration,
-    states: HashMap<JobId, ReelState>,
+    /// For admins.
+    pub lanes: Vec<LaneLine>,
+    /// How long the reel that has waited longest has waited.
+    pub oldest: Option<Duration>,
+    pub draining: bool,
+    jobs: HashMap<JobId, Place>,
+    slow: bool,
+    hold: Option<Hold>,
+}
+
+/// Where a job is, with times that stay true for a while.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Queued { place: usize, ready_at: Timestamp, end: Timestamp, again: bool },
+    Running { phase: JobPhase, end: Timestamp, late: bool },
 }
 
 impl View {
-    /// The state of one wish.
-    pub fn state(&self, reel: &BoardReel) -> ReelState {
+    /// The state of one wish; `None` if the job is not in this view, because it came or went since.
+    pub fn state(&self, reel: &BoardReel, now: Timestamp) -> Option<ReelState> {
         match reel.state {
-            SubscriptionState::Cancelled => ReelState::Cancelled,
-            SubscriptionState::Answered => ReelState::Answered,
-            SubscriptionState::Answering => ReelState::Coaching,
-            SubscriptionState::Waiting => {
-                reel.job.and_then(|job| self.states.get(&job).cloned()).unwrap_or(ReelState::Coaching)
+            SubscriptionState::Cancelled => Some(ReelState::Cancelled),
+            SubscriptionState::Answered => Some(ReelState::Answered),
+            SubscriptionState::Answering => Some(ReelState::Coaching),
+            SubscriptionState::Waiting => self.jobs.get(&reel.job?).map(|place| self.waiting(*place, now)),
+        }
+    }
+
+    fn waiting(&self, place: Place, now: Timestamp) -> ReelState {
+        match place {
+            Place::Running { phase: JobPhase::Analysing, end, late } => {
+                ReelState::Analysing { left: end.since(now), late }
+            }
+            Place::Running { phase: JobPhase::Waiting | JobPhase::Scraping, end, late } => {
+                ReelState::Scraping { left: end.since(now), late }
+            }
+            Place::Queued { place, ready_at, end, again } => {
+                let left = end.since(now);
+                let is_spaced = ready_at > now + Duration::from_secs(1);
+                match self.hold {
+                    Some(hold) => ReelState::Held { place: eta::shown(place), hold },
+                    None if again => ReelState::Again { pause: ready_at.since(now), left },
+                    None if is_spaced => ReelState::Spaced { left },
+                    None => ReelState::Queued { place: eta::shown(place), left, slow: self.slow },
+                }
             }
         }
     }
@@ -69,50 +119,137 @@ impl View {
 
 impl Boards {
     pub fn new(store: Arc<Store>, outbox: Arc<Outbox>, clock: Clock, lanes: Vec<Lane>) -> Self {
-        Self { store, outbox, clock, lanes }
+        Self { store, outbox, clock, lanes, latest: Mutex::new(None) }
     }
 
-    /// Looks at the line.
-    pub async fn view(&self) -> Result<View, StoreError> {
+    /// The lanes there are.
+    pub fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// The line as it was a moment ago; how long ago grows with the line, because looking does too.
+    pub async fn view(&self) -> Result<Arc<View>, StoreError> {
+        let latest = self.latest.lock().await.clone();
+        match latest {
+            Some(look) if look.at.elapsed() < look.took * LOOK_SHARE => Ok(look.view),
+            _ => self.look().await,
+        }
+    }
+
+    /// The line as it is now.
+    pub async fn look(&self) -> Result<Arc<View>, StoreError> {
+        let mut latest = self.latest.lock().await;
+        let at = Instant::now();
+        let view = Arc::new(self.read_line().await?);
+        *latest = Some(Look { view: view.clone(), at, took: at.elapsed() });
+        Ok(view)
+    }
+
+    /// The wishes of these that are still in the line, with their states.
+    pub async fn states_of<'a>(
+        &self,
+        reels: impl Iterator<Item = &'a BoardReel> + Clone,
+    ) -> Result<(Arc<View>, Vec<(Shortcode, ReelState)>), StoreError> {
+        let waiting = reels.filter(|reel| reel.state == SubscriptionState::Waiting);
+        let mut view = self.view().await?;
+        let now = self.clock.now();
+        if waiting.clone().any(|reel| view.state(reel, now).is_none()) {
+            view = self.look().await?;
+        }
+        let states = waiting.filter_map(|reel| Some((reel.shortcode.clone(), view.state(reel, now)?))).collect();
+        Ok((view, states))
+    }
+
+    async fn read_line(&self) -> Result<View, StoreError> {
         let now = self.clock.now();
         let line = self.store.line().await?;
-        let mut recent = self.store.recent_durations(LaneKind::Direct, SAMPLE).await?;
-        if self.lanes.iter().any(|lane| lane.kind == LaneKind::N8n) {
-            recent.extend(self.store.recent_durations(LaneKind::N8n, SAMPLE).await?);
+        let known = self.store.lanes().await?;
+        let mut usual = HashMap::new();
+        for kind in [LaneKind::Direct, LaneKind::N8n] {
+            if self.lanes.iter().any(|lane| lane.kind == kind) {
+                let recent = self.store.recent_durations(kind, SAMPLE).await?;
+                usual.insert(kind, eta::median(&recent, FIRST_GUESS));
+            }
         }
-        let typical = eta::median(&recent, FIRST_GUESS);
-        let mut states = HashMap::with_capacity(line.len());
-        let mut lanes: Vec<LaneState> = Vec::new();
-        for job in &line {
-            let Some(running) = &job.running else { continue };
-            let end = eta::running_end(now, running.started_at, typical);
-            lanes.push(LaneState { free_at: end });
-            let left = end.since(now);
-            let state = match running.phase {
-                JobPhase::Waiting | JobPhase::Scraping => {
-                    // Never less than what the next phase alone takes.
-                    ReelState::Scraping { left: left.max(typical * (100 - SCRAPE_SHARE) / 100) }
-                }
-                JobPhase::Analysing => ReelState::Analysing { left },
+        let usual = |lane: &Lane| usual.get(&lane.kind).copied().unwrap_or(FIRST_GUESS);
+        let mut jobs = HashMap::with_capacity(line.len());
+        let mut free = Vec::with_capacity(self.lanes.len());
+        let mut lines = Vec::with_capacity(self.lanes.len());
+        for lane in &self.lanes {
+            let each = usual(lane);
+            let job = line.iter().find_map(|job| {
+                let running = job.running.as_ref().filter(|running| running.lane == lane.name)?;
+                Some((job, running))
+            });
+            let busy_until = job.map(|(_, running)| eta::running_end(now, running.started_at, each));
+            if let Some((job, running)) = job {
+                let late = now.since(running.started_at) > each * LATE / 100;
+                // Never less than what the next phase alone takes; a workflow does not tell its phases.
+                let ahead = match (lane.kind, running.phase) {
+                    (LaneKind::Direct, JobPhase::Waiting | JobPhase::Scraping) => each * (100 - SCRAPE_SHARE) / 100,
+                    _ => Duration::ZERO,
+                };
+                let end = busy_until.unwrap_or(now).max(now + ahead);
+                jobs.insert(job.job, Place::Running { phase: running.phase, end, late });
+            }
+            let paused = known.is_paused(lane);
+            let out_for = match known.state(lane.upstream(), now) {
+                BreakerState::Closed => None,
+                BreakerState::Open { until } => Some(until.since(now)),
+                BreakerState::HalfOpen => Some(Duration::ZERO),
             };
-            states.insert(job.job, state);
+            if !paused {
+                free.push(LaneState {
+                    free_at: busy_until.unwrap_or(now).max(now + out_for.unwrap_or_default()),
+                    each,
+                });
+            }
+            lines.push(LaneLine {
+                name: lane.name.clone(),
+                paused,
+                at_work: job.map(|(job, running)| LaneWork {
+                    reel: job.shortcode.clone(),
+                    phase: running.phase.name(),
+                    since: now.since(running.started_at),
+                }),
+                out_for,
+                last_failure: known.breaker(lane.upstream()).map(|breaker| LastFailure {
+                    cause: breaker.cause.clone(),
+                    reference: breaker.reference.clone(),
+                    ago: now.since(breaker.failed_at),
+                }),
+            });
         }
-        let working = lanes.len();
-        while lanes.len() < self.lanes.len().max(1) {
-            lanes.push(LaneState { free_at: now });
+        let typical = self.lanes.iter().map(usual).min().unwrap_or(FIRST_GUESS);
+        // On a lane that this instance does not know: another one is configured differently.
+        for (job, running) in line.iter().filter_map(|job| Some((job, job.running.as_ref()?))) {
+            let end = eta::running_end(now, running.started_at, typical);
+            jobs.entry(job.job).or_insert(Place::Running { phase: running.phase, end, late: false });
         }
         let queued: Vec<_> = line.iter().filter(|job| job.running.is_none()).collect();
         let ready: Vec<Timestamp> = queued.iter().map(|job| job.ready_at).collect();
-        let ends = eta::ends(now, &ready, &lanes, typical);
+        let ends = eta::ends(now, &ready, &free);
         for (at, (job, end)) in queued.iter().zip(ends).enumerate() {
-            let state = ReelState::Queued {
-                place: eta::shown(at + 1),
-                left: end.since(now),
-                spaced: job.ready_at > now + Duration::from_secs(1),
-            };
-            states.insert(job.job, state);
+            let place = Place::Queued { place: at + 1, ready_at: job.ready_at, end, again: job.attempt > 0 };
+            jobs.insert(job.job, place);
         }
-        Ok(View { working, waiting: queued.len(), typical, states })
+        let open = || lines.iter().filter(|lane| !lane.paused);
+        let hold = match open().map(|lane| lane.out_for).min() {
+            None => Some(Hold::Paused),
+            Some(None) => None,
+            Some(Some(again)) => Some(Hold::Trouble { again }),
+        };
+        Ok(View {
+            working: line.len() - queued.len(),
+            waiting: queued.len(),
+            typical,
+            oldest: queued.iter().map(|job| job.created_at).min().map(|at| now.since(at)),
+            draining: known.draining,
+            slow: open().any(|lane| lane.out_for.is_some()),
+            hold,
+            lanes: lines,
+            jobs,
+        })
     }
 
     /// Brings every board to the present; returns whether any is open.
@@ -121,7 +258,7 @@ impl Boards {
         if boards.is_empty() {
             return Ok(false);
         }
-        let view = self.view().await?;
+        let view = self.look().await?;
         futures::stream::iter(&boards)
             .for_each_concurrent(AT_ONCE, |board| async {
                 if let Err(error) = self.refresh(board, &view).await {
@@ -133,7 +270,10 @@ impl Boards {
     }
 
     async fn refresh(&self, board: &Board, view: &View) -> Result<(), StoreError> {
-        let reels: Vec<_> = board.reels.iter().map(|reel| (reel.shortcode.clone(), view.state(reel))).collect();
+        let now = self.clock.now();
+        let states = board.reels.iter().map(|reel| Some((reel.shortcode.clone(), view.state(reel, now)?)));
+        // One that came or went since the view was taken is told in the next round, which that change calls for.
+        let Some(reels) = states.collect::<Option<Vec<_>>>() else { return Ok(()) };
         let ended = reels.iter().all(|(_, state)| matches!(state, ReelState::Answered | ReelState::Cancelled));
         // The message of a single reel becomes its answer: from the coaching on it is the turn's to close.
         let handed_over = matches!(&reels[..], [(_, ReelState::Coaching)]);

@@ -36,11 +36,13 @@ pub fn is_known(name: &str) -> bool {
 pub enum Command {
     /// No command, or `/coach`: something to talk about.
     Talk(String),
-    /// `/reel`: there should be a link in it.
-    Reel(String),
-    Queue,
-    /// Of one board (its button), or of everything.
-    Cancel(Option<BoardId>),
+    /// `/reel`: there should be a link in it. `fresh`: read anew, whatever is known of it.
+    Reel {
+        text: String,
+        fresh: bool,
+    },
+    Queue(QueueWish),
+    Cancel(CancelWish),
     New,
     History,
     /// `/help`, and `/start` with which Telegram begins.
@@ -49,18 +51,41 @@ pub enum Command {
     Unknown(String),
 }
 
+/// What `/queue` is to show or do. All but showing is for admins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueWish {
+    Show,
+    /// One lane, or all of them.
+    Pause(Option<String>),
+    Resume(Option<String>),
+    /// Take no new reel.
+    Drain,
+    Unclear,
+}
+
+/// What `/cancel` takes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelWish {
+    /// All the person's own.
+    Everything,
+    /// Of one board: its button.
+    Board(BoardId),
+    /// One reel, by link or shortcode.
+    Reel(String),
+}
+
 impl Command {
     /// Whether it is answered at once, beside the talk: what only looks, and what stops something, does not wait for an
     /// answer that is being written.
     pub fn is_aside(&self) -> bool {
         match self {
-            Command::Queue
+            Command::Queue(_)
             | Command::Cancel(_)
             | Command::History
             | Command::Help
             | Command::Usage
             | Command::Unknown(_) => true,
-            Command::Talk(_) | Command::Reel(_) | Command::New => false,
+            Command::Talk(_) | Command::Reel { .. } | Command::New => false,
         }
     }
 
@@ -75,9 +100,13 @@ impl Command {
         let argument = argument.trim();
         match name.to_ascii_lowercase().as_str() {
             "coach" => Command::Talk(argument.to_owned()),
-            "reel" => Command::Reel(argument.to_owned()),
-            "queue" => Command::Queue,
-            "cancel" => Command::Cancel(BoardId::from_str(argument).ok()),
+            "reel" => reel(argument),
+            "queue" => Command::Queue(queue_wish(argument)),
+            "cancel" => Command::Cancel(match BoardId::from_str(argument) {
+                Ok(board) => CancelWish::Board(board),
+                Err(_) if argument.is_empty() => CancelWish::Everything,
+                Err(_) => CancelWish::Reel(argument.to_owned()),
+            }),
             "new" => Command::New,
             "history" => Command::History,
             "help" | "start" => Command::Help,
@@ -86,6 +115,27 @@ impl Command {
             name if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => Command::Unknown(name.to_owned()),
             _ => Command::Talk(text.to_owned()),
         }
+    }
+}
+
+/// `fresh:true` as Discord shows its option, or just `fresh`, behind the link.
+fn reel(argument: &str) -> Command {
+    let fresh = ["fresh:true", "fresh"].iter().find_map(|word| {
+        let text = argument.strip_suffix(word)?;
+        text.ends_with(char::is_whitespace).then(|| text.trim_end())
+    });
+    Command::Reel { text: fresh.unwrap_or(argument).to_owned(), fresh: fresh.is_some() }
+}
+
+fn queue_wish(argument: &str) -> QueueWish {
+    let mut words = argument.split_whitespace();
+    let (verb, lane, more) = (words.next(), words.next().map(str::to_owned), words.next());
+    match (verb.map(str::to_ascii_lowercase).as_deref(), more) {
+        (None, _) => QueueWish::Show,
+        (Some("pause"), None) => QueueWish::Pause(lane),
+        (Some("resume"), None) => QueueWish::Resume(lane),
+        (Some("drain"), None) if lane.is_none() => QueueWish::Drain,
+        _ => QueueWish::Unclear,
     }
 }
 
@@ -99,9 +149,18 @@ mod tests {
         let cases = [
             ("hi there", Command::Talk("hi there".into())),
             ("/coach  my hook ", Command::Talk("my hook".into())),
-            ("/REEL https://x", Command::Reel("https://x".into())),
-            ("/cancel", Command::Cancel(None)),
-            (&format!("/cancel {board}"), Command::Cancel(Some(board))),
+            ("/REEL https://x", Command::Reel { text: "https://x".into(), fresh: false }),
+            ("/cancel", Command::Cancel(CancelWish::Everything)),
+            (&format!("/cancel {board}"), Command::Cancel(CancelWish::Board(board))),
+            ("/cancel DLlGZiCOBQ0", Command::Cancel(CancelWish::Reel("DLlGZiCOBQ0".into()))),
+            ("/reel https://x.y fresh:true", Command::Reel { text: "https://x.y".into(), fresh: true }),
+            ("/reel https://x.y fresh", Command::Reel { text: "https://x.y".into(), fresh: true }),
+            ("/reel https://x.y/refresh", Command::Reel { text: "https://x.y/refresh".into(), fresh: false }),
+            ("/queue", Command::Queue(QueueWish::Show)),
+            ("/queue Pause", Command::Queue(QueueWish::Pause(None))),
+            ("/queue resume n8n:0", Command::Queue(QueueWish::Resume(Some("n8n:0".into())))),
+            ("/queue drain", Command::Queue(QueueWish::Drain)),
+            ("/queue dance", Command::Queue(QueueWish::Unclear)),
             ("/start invite42", Command::Help),
             ("/dance", Command::Unknown("dance".into())),
             ("/usr/bin/env is a path", Command::Talk("/usr/bin/env is a path".into())),

@@ -13,8 +13,8 @@ use url::Url;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::ReelConfig;
-use crate::ids::{BoardId, PersonId, Shortcode};
-use crate::store::reels::{QueueLimits, Submitted, Wish};
+use crate::ids::Shortcode;
+use crate::store::reels::{Cancelled, QueueLimits, Submitted, Wish};
 use crate::store::{Store, StoreError};
 use crate::telemetry::SUBMITTED;
 use link::{Found, Hosts, Link, ShareTarget, Unsupported};
@@ -78,6 +78,15 @@ impl Reels {
         link::find(text, extra, &self.hosts)
     }
 
+    /// The one reel that a text names, by its link or its shortcode.
+    pub fn named(&self, text: &str) -> Option<Shortcode> {
+        let linked = self.find(text, &[]).links.into_iter().find_map(|link| match link {
+            Link::Reel(code) => Some(code),
+            Link::Share { .. } | Link::Unsupported(_) => None,
+        });
+        linked.or_else(|| text.trim().trim_matches('`').parse().ok())
+    }
+
     /// The reels that a message is about; asks Instagram where share links lead.
     pub async fn mentioned(&self, text: &str, extra: &[String]) -> Mentioned {
         let found = self.find(text, extra);
@@ -137,14 +146,9 @@ impl Reels {
         Ok(outcomes)
     }
 
-    /// Takes a person's wishes back; see [`Store::cancel`].
-    pub async fn cancel(
-        &self,
-        person: PersonId,
-        board: Option<BoardId>,
-        now: Timestamp,
-    ) -> Result<Vec<Shortcode>, StoreError> {
-        self.store.cancel(person, board, self.limits.interval, now).await
+    /// Takes wishes back; see [`Store::cancel`].
+    pub async fn cancel(&self, which: &Cancelled, now: Timestamp) -> Result<Vec<Shortcode>, StoreError> {
+        self.store.cancel(which, self.limits.interval, now).await
     }
 
     /// What is known of a reel now; a failure as the JSON of a [`KnownFailure`].

@@ -1,117 +1,25 @@
 //! Every sentence a person sees, from typed outcomes. Pure; matches without `_`, so that a new outcome does not
 //! compile until it has its sentence. The coach's own words are the model's.
 
+mod line;
+
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::chat::{Body, Button};
 use super::command::COMMANDS;
 use super::money::dollars;
 use super::reels::KnownFailure;
 use super::reels::link::Unsupported;
 use super::reels::pipeline::{Reel, ReelFailure};
 use crate::clock::Timestamp;
-use crate::ids::{BoardId, Shortcode};
 use crate::store::ledger::ModelUse;
-use crate::store::reels::{Denied, Submitted};
 use crate::telemetry::Reference;
 use crate::upstream::Cause;
 
-/// The state of one reel on a board.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReelState {
-    /// In the line. `place` counts from the next one to start; `left` is the time until its coaching begins.
-    Queued {
-        place: usize,
-        left: Duration,
-        spaced: bool,
-    },
-    Scraping {
-        left: Duration,
-    },
-    Analysing {
-        left: Duration,
-    },
-    Coaching,
-    Answered,
-    Cancelled,
-}
-
-/// The words of a board and its buttons.
-pub fn board(id: BoardId, note: &str, reels: &[(Shortcode, ReelState)]) -> Body {
-    let mut text = String::new();
-    if !note.is_empty() {
-        text.push_str(note);
-        text.push_str("\n\n");
-    }
-    match reels {
-        [(code, state)] => {
-            let _ = write!(text, "{}", reel_state(code, state));
-        }
-        many => {
-            for (at, (code, state)) in many.iter().enumerate() {
-                let _ = writeln!(text, "{}. {}", at + 1, reel_state(code, state));
-            }
-        }
-    }
-    let waiting = reels.iter().any(|(_, state)| match state {
-        ReelState::Queued { .. } | ReelState::Scraping { .. } | ReelState::Analysing { .. } => true,
-        ReelState::Coaching | ReelState::Answered | ReelState::Cancelled => false,
-    });
-    let buttons =
-        if waiting { vec![Button { label: "Cancel".into(), command: format!("/cancel {id}") }] } else { Vec::new() };
-    Body { text: text.trim_end().to_owned(), buttons, private: false }
-}
-
-fn reel_state(code: &Shortcode, state: &ReelState) -> String {
-    match state {
-        ReelState::Queued { place, left, spaced: false } => {
-            format!("⏳ Reel `{code}` is number {place} in line, {} to go.", about(*left))
-        }
-        ReelState::Queued { left, spaced: true, .. } => {
-            format!("⏳ Reel `{code}` waits for your turn, {} to go.", about(*left))
-        }
-        ReelState::Scraping { left } => {
-            format!("🔎 Processing reel `{code}`: fetching it from Instagram, {} to go.", about(*left))
-        }
-        ReelState::Analysing { left } => {
-            format!("🎬 Processing reel `{code}`: watching the video, {} to go.", about(*left))
-        }
-        // Whether it went well or not: the answer says it.
-        ReelState::Coaching => format!("✍️ Reel `{code}` is done. Writing to you…"),
-        ReelState::Answered => format!("✅ Reel `{code}`: answered."),
-        ReelState::Cancelled => format!("Reel `{code}` is cancelled."),
-    }
-}
-
-/// A board's standing words about those reels of a message that do not wait. Nothing for one that waits alone.
-pub fn submission_note(
-    reels: &[Shortcode],
-    outcomes: &[Submitted],
-    also: &[String],
-    limit_seconds: u64,
-    now: Timestamp,
-) -> String {
-    let mut lines = Vec::new();
-    let queued = outcomes.iter().filter(|o| matches!(o, Submitted::Queued { .. })).count();
-    if queued > 1 {
-        lines.push(format!("{queued} new reels; they start {limit_seconds} s apart, so that everybody gets a turn."));
-    }
-    for (code, outcome) in reels.iter().zip(outcomes) {
-        match outcome {
-            Submitted::Cached | Submitted::Joined | Submitted::Queued { .. } => {}
-            Submitted::Failed(content) => lines.push(format!("Reel `{code}`: {}", known_failure(content))),
-            Submitted::Denied(denied) => lines.push(format!("Reel `{code}`: {}", self::denied(*denied, now))),
-        }
-    }
-    lines.extend(also.iter().cloned());
-    lines.join("\n")
-}
-
-/// More reels than one message may bring.
-pub fn left_out(count: usize) -> String {
-    format!("I take 5 reels from one message; {count} more were left out. Send them again later.")
-}
+pub use self::line::{
+    Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
+    lanes_set, left_out, not_waiting, queue, submission_note, unclear_queue_wish,
+};
 
 /// The sentence for a failure that is remembered as JSON, with its reference if it has one.
 pub fn known_failure(content: &str) -> String {
@@ -143,20 +51,6 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         ReelFailure::OutOfCredit => "I cannot read reels right now: the credit with the reel service is used up. Only the operator can mend that.".into(),
         ReelFailure::Misconfigured => "I cannot read reels right now: the reel service is not set up correctly. Only the operator can mend that.".into(),
         ReelFailure::Cancelled => "This reel was cancelled.".into(),
-    }
-}
-
-pub fn denied(denied: Denied, now: Timestamp) -> String {
-    match denied {
-        Denied::TooManyWaiting { limit, again_at } => {
-            format!(
-                "you have {limit} reels waiting already, which is the most. Try again in {} s.",
-                seconds_up(again_at.since(now))
-            )
-        }
-        Denied::LineFull { limit, again_at } => {
-            format!("the line is full ({limit} reels). Try again in {} s.", seconds_up(again_at.since(now)))
-        }
     }
 }
 
@@ -240,29 +134,6 @@ pub fn history(summary: &str, lines: usize, since: Timestamp) -> String {
         let _ = write!(text, ", and of what came before:\n\n> {}\n", summary.replace('\n', "\n> "));
     }
     text.push_str("\n`/new` begins afresh.");
-    text
-}
-
-pub fn cancelled(codes: &[Shortcode]) -> String {
-    match codes {
-        [] => "You have no reel waiting.".into(),
-        [code] => format!("Reel `{code}` is cancelled."),
-        many => format!("{} reels are cancelled.", many.len()),
-    }
-}
-
-/// The line as a whole, and the asker's own reels.
-pub fn queue(waiting: usize, working: usize, typical: Duration, own: &[(Shortcode, ReelState)]) -> String {
-    let mut text = match (working, waiting) {
-        (0, 0) => format!("The line is empty. A reel takes {}.", about(typical)),
-        (working, waiting) => format!("{working} at work, {waiting} waiting. A reel takes {}.", about(typical)),
-    };
-    if own.is_empty() {
-        text.push_str("\nYou have no reel waiting.");
-    }
-    for (code, state) in own {
-        let _ = write!(text, "\n{}", reel_state(code, state));
-    }
     text
 }
 
@@ -404,10 +275,6 @@ pub fn clock_time(span: Duration) -> String {
     }
 }
 
-fn seconds_up(span: Duration) -> u64 {
-    span.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
-}
-
 fn thousands(count: i64) -> String {
     match count {
         0..10_000 => count.to_string(),
@@ -419,6 +286,8 @@ fn thousands(count: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{BoardId, Shortcode};
+    use crate::store::reels::{Denied, Submitted};
 
     const NOW: Timestamp = Timestamp(1_795_500_000_000);
 
@@ -437,17 +306,25 @@ mod tests {
         let one = [code("DLlGZiCOBQ0")];
         let two = [code("DLlGZiCOBQ0"), code("DAAAAAAAAAA")];
         let states = [
-            ReelState::Queued { place: 3, left: seconds(80), spaced: false },
-            ReelState::Queued { place: 1, left: seconds(25), spaced: true },
-            ReelState::Scraping { left: seconds(26) },
-            ReelState::Analysing { left: seconds(18) },
+            ReelState::Queued { place: 3, left: seconds(80), slow: false },
+            ReelState::Queued { place: 3, left: seconds(160), slow: true },
+            ReelState::Spaced { left: seconds(25) },
+            ReelState::Again { pause: seconds(0), left: seconds(26) },
+            ReelState::Again { pause: seconds(10), left: seconds(36) },
+            ReelState::Held { place: 2, hold: Hold::Paused },
+            ReelState::Held { place: 2, hold: Hold::Trouble { again: seconds(0) } },
+            ReelState::Held { place: 2, hold: Hold::Trouble { again: seconds(43) } },
+            ReelState::Scraping { left: seconds(26), late: false },
+            ReelState::Scraping { left: seconds(4), late: true },
+            ReelState::Analysing { left: seconds(18), late: false },
+            ReelState::Analysing { left: seconds(4), late: true },
             ReelState::Coaching,
             ReelState::Answered,
             ReelState::Cancelled,
         ];
         let mut said: Vec<String> =
             states.iter().map(|state| board(board_id, "", &[(one[0].clone(), state.clone())]).text).collect();
-        let waiting = ReelState::Queued { place: 2, left: seconds(65), spaced: false };
+        let waiting = ReelState::Queued { place: 2, left: seconds(65), slow: false };
         said.push(board(board_id, "A note.", &[(two[0].clone(), ReelState::Answered), (two[1].clone(), waiting)]).text);
         let failure = KnownFailure { failure: ReelFailure::UpstreamBusy, reference: Some("7K3QXZ".into()) };
         let failure = serde_json::to_string(&failure).unwrap();
@@ -460,6 +337,7 @@ mod tests {
             30,
             NOW,
         ));
+        said.push(denied(Denied::Draining, NOW));
         said.push(denied(Denied::TooManyWaiting { limit: 5, again_at: NOW + seconds(31) }, NOW));
         said.push(denied(Denied::LineFull { limit: 500, again_at: NOW + Duration::from_millis(29_001) }, NOW));
         let failures = [
@@ -511,7 +389,12 @@ mod tests {
         said.extend([maybe_repeated(), internal_failure(&reference), cancelled(&[]), cancelled(&one), cancelled(&two)]);
         said.extend([history("", 0, NOW), history("", 4, NOW), history("Ana bakes.\nShe wants reach.", 12, NOW)]);
         said.push(queue(0, 0, seconds(27), &[]));
-        said.push(queue(7, 2, seconds(27), &[(one[0].clone(), ReelState::Analysing { left: seconds(9) })]));
+        said.push(queue(
+            7,
+            2,
+            seconds(27),
+            &[(one[0].clone(), ReelState::Analysing { left: seconds(9), late: false })],
+        ));
         said.push(help(true, seconds(30)));
         insta::assert_snapshot!(said.join("\n---\n"));
     }

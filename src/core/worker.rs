@@ -14,12 +14,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::crash;
 use crate::ids::InstanceId;
+use crate::store::lanes::{Health, Lane};
 use crate::store::ledger::Entry;
-use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase, Lane, LaneKind};
+use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{COST, REEL_SECONDS, REELS, Reference, UPSTREAM_CALLS};
-use crate::upstream::Provider;
+use crate::telemetry::{BREAKER_OPENED, COST, REEL_SECONDS, REELS, Reference, UPSTREAM_CALLS};
 use crate::upstream::n8n::N8n;
+use crate::upstream::{Cause, Provider};
 
 /// How long a job is held without renewal.
 const LEASE: Duration = Duration::from_secs(15);
@@ -62,8 +63,8 @@ struct Estimates {
 
 /// The lanes that a configuration has: direct ones first.
 pub fn lanes(config: &Config) -> Vec<Lane> {
-    let direct = (0..config.reels.lanes).map(|at| Lane { name: format!("direct:{at}"), kind: LaneKind::Direct });
-    let n8n = (0..config.n8n.webhooks.len()).map(|at| Lane { name: format!("n8n:{at}"), kind: LaneKind::N8n });
+    let direct = (0..config.reels.lanes).map(Lane::direct);
+    let n8n = (0..).zip(&config.n8n.webhooks).map(|(at, _)| Lane::n8n(at));
     direct.chain(n8n).collect()
 }
 
@@ -138,6 +139,8 @@ impl Worker {
             }
         };
         let now = self.clock.now();
+        let reference = Reference::new();
+        self.note_health(job, &result, &reference, now).await?;
         let outcome = match &result {
             Ok(_) => "done",
             Err(stopped) if stopped.why == ReelFailure::Cancelled => "cancelled",
@@ -149,20 +152,18 @@ impl Worker {
                 JobEnd::Cancelled { refund: !bought(job, &stopped) }
             }
             Err(stopped) => {
-                let reference = Reference::new();
-                let (job_id, reel, attempt) = (job.job, &job.shortcode, job.attempt);
-                if stopped.again && attempt < ATTEMPTS {
-                    let pause = PAUSE * 2u32.pow(u32::try_from(attempt - 1).unwrap_or(0).min(6));
-                    tracing::warn!(job = %job_id, %reel, attempt, %reference, "a reel is tried again: {stopped}");
-                    self.store.requeue_job(job, now + pause).await?;
+                let (id, reel, attempt, lane) = (job.job, &job.shortcode, job.attempt, &job.lane.name);
+                if let Some(again) = self.again(job, &stopped) {
+                    tracing::warn!(job = %id, %reel, attempt, lane, %reference, "a reel is tried again: {stopped}");
+                    self.store.requeue_job(job, now + again.pause, again.failed_on).await?;
                     return Ok(());
                 }
                 match stopped.why {
                     // For the operator to mend.
                     ReelFailure::OutOfCredit | ReelFailure::Misconfigured | ReelFailure::UpstreamBusy => {
-                        tracing::error!(job = %job_id, %reel, attempt, %reference, "a reel failed: {stopped}");
+                        tracing::error!(job = %id, %reel, attempt, lane, %reference, "a reel failed: {stopped}");
                     }
-                    _ => tracing::info!(job = %job_id, %reel, attempt, %reference, "a reel failed: {stopped}"),
+                    _ => tracing::info!(job = %id, %reel, attempt, lane, %reference, "a reel failed: {stopped}"),
                 }
                 self.failed(job, &stopped, &reference, now)
             }
@@ -174,6 +175,71 @@ impl Worker {
             tracing::info!(job = %job.job, reel = %job.shortcode, lane = %job.lane.name, outcome, took_ms, "a reel is through");
             metrics::counter!(REELS, "lane" => job.lane.kind.name(), "outcome" => outcome).increment(1);
             metrics::histogram!(REEL_SECONDS, "lane" => job.lane.kind.name()).record(now.since(began));
+        }
+        Ok(())
+    }
+
+    /// Whether and how a failed reel is tried once more.
+    fn again<'a>(&self, job: &'a Claimed, stopped: &Stopped) -> Option<Again<'a>> {
+        let upstream = job.lane.upstream();
+        let is_elsewhere = self.lanes.iter().any(|lane| lane.upstream() != upstream);
+        let elsewhere = Again { pause: Duration::ZERO, failed_on: Some(upstream) };
+        let pause = PAUSE * 2u32.pow(u32::try_from(job.attempt - 1).unwrap_or(0).min(6));
+        let left = job.attempt < ATTEMPTS;
+        match stopped.why {
+            // Only the operator can mend this one: another upstream is not concerned. One that was there already is, too.
+            ReelFailure::OutOfCredit | ReelFailure::Misconfigured if job.failed_on.is_none() && is_elsewhere => {
+                Some(elsewhere)
+            }
+            ReelFailure::UpstreamBusy if stopped.again && left => Some(match is_elsewhere && !bought(job, stopped) {
+                true => elsewhere,
+                // What is paid for is picked up where it was bought.
+                false => Again { pause, failed_on: None },
+            }),
+            _ => None,
+        }
+    }
+
+    /// Tells the breaker how the upstream did.
+    async fn note_health(
+        &self,
+        job: &Claimed,
+        result: &Result<Reel, Stopped>,
+        reference: &Reference,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let upstream = job.lane.upstream();
+        let reference = reference.to_string();
+        let health = match result {
+            Ok(_) => Health::Worked,
+            Err(stopped) => match stopped.why {
+                ReelFailure::UpstreamBusy | ReelFailure::OutOfCredit | ReelFailure::Misconfigured => Health::Failed {
+                    cause: stopped.cause.as_ref().map_or("unavailable", |failure| failure.cause.name()),
+                    reference: &reference,
+                    lasting: stopped.why != ReelFailure::UpstreamBusy
+                        && !matches!(stopped.cause.as_ref().map(|failure| &failure.cause), Some(Cause::Malformed)),
+                },
+                // It did its work: the reel is the trouble.
+                ReelFailure::Unavailable
+                | ReelFailure::NotVideo
+                | ReelFailure::TooLong { .. }
+                | ReelFailure::TooLarge
+                | ReelFailure::Blocked
+                | ReelFailure::Unreadable => Health::Worked,
+                ReelFailure::Cancelled => return Ok(()),
+            },
+        };
+        if let Some(breaker) = self.store.note_health(upstream, health, now).await? {
+            let open_s = breaker.open_until.since(now).as_secs();
+            tracing::error!(
+                upstream,
+                cause = breaker.cause,
+                failures = breaker.failures,
+                open_s,
+                reference,
+                "no reel is sent there for a while"
+            );
+            metrics::counter!(BREAKER_OPENED, "upstream" => upstream.to_owned()).increment(1);
         }
         Ok(())
     }
@@ -222,6 +288,12 @@ impl Worker {
             refund: !bought(job, stopped),
         }
     }
+}
+
+/// How a failed reel is tried once more.
+struct Again<'a> {
+    pause: Duration,
+    failed_on: Option<&'a str>,
 }
 
 /// Whether the job has or may have cost anything, earlier attempts among them.

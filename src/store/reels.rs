@@ -1,6 +1,7 @@
 //! The queue: jobs, who waits for them, and what is known of a reel. The rules are exact because each of
 //! them is decided in the transaction that writes.
 
+mod cancel;
 mod work;
 
 use std::time::Duration;
@@ -8,10 +9,13 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{BoardId, ChatId, InstanceId, JobId, PersonId, Shortcode, SubscriptionId, TurnId};
 
+use super::lanes::Lane;
 use super::{Result, Store, StoreError, exclusive, read, storable};
 
+pub use self::cancel::Cancelled;
+
 /// Serialises submissions, claims and endings.
-const QUEUE: &str = "reel queue";
+pub(super) const QUEUE: &str = "reel queue";
 
 /// The caps that [`Store::submit`] holds.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,8 @@ pub struct Wish<'a> {
     pub question: &'a str,
     /// Distinct, in order.
     pub reels: &'a [Shortcode],
+    /// Read anew, whatever is known of them.
+    pub fresh: bool,
 }
 
 /// What became of one wished reel.
@@ -60,30 +66,16 @@ pub enum Submitted {
 /// Why a new reel was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    TooManyWaiting { limit: i64, again_at: Timestamp },
-    LineFull { limit: i64, again_at: Timestamp },
-}
-
-/// A lane: one slot of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lane {
-    pub name: String,
-    pub kind: LaneKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LaneKind {
-    Direct,
-    N8n,
-}
-
-impl LaneKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            LaneKind::Direct => "direct",
-            LaneKind::N8n => "n8n",
-        }
-    }
+    /// An admin lets the line run empty.
+    Draining,
+    TooManyWaiting {
+        limit: i64,
+        again_at: Timestamp,
+    },
+    LineFull {
+        limit: i64,
+        again_at: Timestamp,
+    },
 }
 
 /// How far a running job is.
@@ -95,7 +87,8 @@ pub enum JobPhase {
 }
 
 impl JobPhase {
-    fn name(self) -> &'static str {
+    /// The name in the database and the admins' view.
+    pub fn name(self) -> &'static str {
         match self {
             JobPhase::Waiting => "waiting",
             JobPhase::Scraping => "scraping",
@@ -121,6 +114,8 @@ pub struct Claimed {
     pub attempt: i64,
     /// The Apify run of an earlier attempt, which is paid for.
     pub run_id: Option<String>,
+    /// The upstream on which the last attempt failed.
+    pub failed_on: Option<String>,
     pub asked_by: PersonId,
     /// Where the first asker asked: the ledger's place of the cost.
     pub chat: ChatId,
@@ -161,7 +156,11 @@ pub enum JobEnd {
 #[derive(Clone, Debug)]
 pub struct LiveJob {
     pub job: JobId,
+    pub shortcode: Shortcode,
     pub ready_at: Timestamp,
+    pub created_at: Timestamp,
+    /// How often a worker has taken it.
+    pub attempt: i64,
     pub running: Option<Running>,
 }
 
@@ -254,7 +253,7 @@ impl Store {
                     .bind(now.0)
                     .fetch_optional(&mut *tx)
                     .await?;
-                if let Some((state, content)) = known {
+                if let Some((state, content)) = known.filter(|_| !wish.fresh) {
                     if state == "failed" {
                         outcomes.push(Submitted::Failed(content));
                     } else {
@@ -283,9 +282,11 @@ impl Store {
                     .bind(&person)
                     .fetch_one(&mut *tx)
                     .await?;
-                let (in_line,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM jobs WHERE state = 'queued'")
-                    .fetch_one(&mut *tx)
-                    .await?;
+                let (in_line, draining): (i64, bool) = sqlx::query_as("SELECT waiting, draining FROM line").fetch_one(&mut *tx).await?;
+                if draining {
+                    outcomes.push(Submitted::Denied(Denied::Draining));
+                    continue;
+                }
                 let (next_reel_at,): (i64,) = sqlx::query_as("SELECT next_reel_at FROM people WHERE id = $1")
                     .bind(&person)
                     .fetch_one(&mut *tx)
@@ -317,6 +318,7 @@ impl Store {
                     .bind(now.0)
                     .execute(&mut *tx)
                     .await?;
+                wait_in_line!(tx, 1);
                 sqlx::query("UPDATE people SET next_reel_at = $1 WHERE id = $2")
                     .bind((ready_at + limits.interval).0)
                     .bind(&person)
@@ -372,60 +374,6 @@ impl Store {
         self.turns_changed();
         self.jobs_changed().await;
         outcomes
-    }
-
-    /// Takes a person's wish back: for one board, or for all reels they wait for. A job that nobody waits for
-    /// any more leaves the line at once, or is stopped by its worker. Returns the reels taken back.
-    pub async fn cancel(
-        &self,
-        person: PersonId,
-        board: Option<BoardId>,
-        interval: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Shortcode>> {
-        let cancelled: Result<Vec<Shortcode>> = exclusive!(&self.db, [QUEUE], tx => {
-            let board = board.map(|board| board.to_string());
-            let rows: Vec<(String, String, String)> = sqlx::query_as(
-                    "SELECT id, job_id, shortcode FROM subscriptions WHERE person_id = $1 AND state = 'waiting' AND job_id IS NOT NULL \
-                     AND ($2 IS NULL OR board_id = $2) ORDER BY id")
-                .bind(person.to_string())
-                .bind(&board)
-                .fetch_all(&mut *tx)
-                .await?;
-            let mut codes = Vec::with_capacity(rows.len());
-            for (subscription, job, code) in rows {
-                codes.push(code.parse()?);
-                sqlx::query("UPDATE subscriptions SET state = 'cancelled' WHERE id = $1")
-                    .bind(&subscription)
-                    .execute(&mut *tx)
-                    .await?;
-                let (others,): (i64,) =
-                    sqlx::query_as("SELECT COUNT(*) FROM subscriptions WHERE job_id = $1 AND state = 'waiting'")
-                        .bind(&job)
-                        .fetch_one(&mut *tx)
-                        .await?;
-                if others > 0 {
-                    continue;
-                }
-                let left = sqlx::query(
-                        "UPDATE jobs SET state = 'cancelled', finished_at = $1 WHERE id = $2 AND state = 'queued'")
-                    .bind(now.0)
-                    .bind(&job)
-                    .execute(&mut *tx)
-                    .await?;
-                if left.rows_affected() == 1 {
-                    give_time_back!(tx, &job, interval, now);
-                } else {
-                    sqlx::query("UPDATE jobs SET cancel = TRUE WHERE id = $1 AND state = 'running'")
-                        .bind(&job)
-                        .execute(&mut *tx)
-                        .await?;
-                }
-            }
-            Ok(codes)
-        });
-        self.jobs_changed().await;
-        cancelled
     }
 
     /// What is known of a reel, as JSON; `None` if nothing is that may still be used.
@@ -553,7 +501,13 @@ macro_rules! give_time_back {
         }
     };
 }
-use {give_time_back, insert_reel_turn};
+/// So many more jobs are queued, or fewer.
+macro_rules! wait_in_line {
+    ($tx:ident, $change:expr) => {
+        sqlx::query("UPDATE line SET waiting = waiting + $1").bind::<i64>($change).execute(&mut *$tx).await?
+    };
+}
+use {give_time_back, insert_reel_turn, wait_in_line};
 
 /// By how many milliseconds the reels from `first` on may move forward: neither into the past nor closer than
 /// `interval` to the last one before them, `kept`, and by no more than the one interval given back.

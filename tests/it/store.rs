@@ -4,6 +4,7 @@ mod boards;
 mod chats;
 mod instances;
 mod jobs;
+mod lanes;
 mod ledger;
 mod opening;
 mod people;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use reelcoach::clock::Timestamp;
 use reelcoach::ids::{ChatId, InstanceId, MessageRef, PersonId, Platform, Shortcode, SubscriptionId, TurnId};
 use reelcoach::store::Store;
-use reelcoach::store::reels::{Claimed, JobEnd, Lane, LaneKind, QueueLimits, Submitted, Wish};
+use reelcoach::store::lanes::Lane;
+use reelcoach::store::reels::{Cancelled, Claimed, JobEnd, QueueLimits, Submitted, Wish};
 use reelcoach::store::turns::{Arrival, Outcome, Received, Turn, TurnKind};
 
 use crate::support::TestDb;
@@ -101,6 +103,7 @@ async fn submit_as(store: &Store, turn: TurnId, person: PersonId, reels: &[u32],
         placeholder: None,
         question: "is the hook\0 any good?",
         reels: &reels,
+        fresh: false,
     };
     store.submit(&wish, LIMITS, |outcomes| format!("{} reels", outcomes.len()), now).await.unwrap()
 }
@@ -111,8 +114,8 @@ fn queued(seconds: u64) -> Submitted {
 
 /// `direct` direct lanes, then `n8n` lanes of n8n.
 fn lanes(direct: u32, n8n: u32) -> Vec<Lane> {
-    let direct = (0..direct).map(|n| Lane { name: format!("direct:{n}"), kind: LaneKind::Direct });
-    let n8n = (0..n8n).map(|n| Lane { name: format!("n8n:{n}"), kind: LaneKind::N8n });
+    let direct = (0..direct).map(Lane::direct);
+    let n8n = (0..n8n).map(Lane::n8n);
     direct.chain(n8n).collect()
 }
 

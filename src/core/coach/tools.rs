@@ -4,16 +4,17 @@
 //! Only words that the person wrote count as a wish that spends: `transcribe_reel` takes no link that appears only
 //! in a transcript.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::block::reel_block;
-use crate::core::board::Boards;
+use crate::core::board::{Boards, View};
 use crate::core::reels::Reels;
 use crate::core::reels::link::Link;
 use crate::core::wording::{self, ReelState};
 use crate::ids::Shortcode;
-use crate::store::boards::BoardReel;
 use crate::store::reels::{Submitted, SubscriptionState, Wish};
 use crate::store::turns::Turn;
 use crate::store::{Store, StoreError};
@@ -129,6 +130,7 @@ async fn transcribe_reel(tools: &Toolbox<'_>, url: &str) -> Result<Value, StoreE
         placeholder: None,
         question: "",
         reels: std::slice::from_ref(&code),
+        fresh: false,
     };
     let outcome = tools.reels.submit(&wish, |_| String::new(), now).await?.into_iter().next();
     Ok(match outcome {
@@ -182,26 +184,18 @@ async fn list_my_reels(tools: &Toolbox<'_>) -> Result<Value, StoreError> {
 }
 
 async fn queue_status(tools: &Toolbox<'_>) -> Result<Value, StoreError> {
-    let view = tools.boards.view().await?;
-    let own = own_reels(tools.store, &view, tools.turn).await?;
+    let (view, own) = own_reels(tools.store, tools.boards, tools.turn).await?;
     Ok(json!({"text": wording::queue(view.waiting, view.working, view.typical, &own)}))
 }
 
 /// The states of the reels that a person waits for in this chat: what they do elsewhere is nobody's business here.
 pub async fn own_reels(
     store: &Store,
-    view: &crate::core::board::View,
+    boards: &Boards,
     turn: &Turn,
-) -> Result<Vec<(Shortcode, ReelState)>, StoreError> {
-    let boards = store.open_boards_of(turn.person).await?;
-    let waiting = |reel: &BoardReel| reel.state == SubscriptionState::Waiting;
-    Ok(boards
-        .iter()
-        .filter(|board| board.chat == turn.chat)
-        .flat_map(|board| &board.reels)
-        .filter(|reel| waiting(reel))
-        .map(|reel| (reel.shortcode.clone(), view.state(reel)))
-        .collect())
+) -> Result<(Arc<View>, Vec<(Shortcode, ReelState)>), StoreError> {
+    let own = store.open_boards_of(turn.person).await?;
+    boards.states_of(own.iter().filter(|board| board.chat == turn.chat).flat_map(|board| &board.reels)).await
 }
 
 /// The model's word for a tool is not logged unless it is one of ours.

@@ -10,34 +10,32 @@ use crate::clock::Timestamp;
 /// One slot of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneState {
-    /// `now` or earlier if it is idle, else when its running job is expected to end
-    /// ([`running_end`]).
+    /// `now` or earlier if it is idle, else when its running job is expected to end ([`running_end`]), or when its
+    /// upstream is tried again.
     pub free_at: Timestamp,
+    /// How long a job usually takes on it.
+    pub each: Duration,
 }
 
 /// When the job that a lane has been running since `started` is expected to end: after the usual time,
 /// and once it is later than that, a tenth of the usual time (at least 2 s) from now, again and again:
 /// a job that hangs is always "about to end", because nothing better is known.
-pub fn running_end(now: Timestamp, started: Timestamp, median: Duration) -> Timestamp {
-    let soon = now + (median / 10).max(Duration::from_secs(2));
-    (started + median).max(soon)
+pub fn running_end(now: Timestamp, started: Timestamp, usual: Duration) -> Timestamp {
+    let soon = now + (usual / 10).max(Duration::from_secs(2));
+    (started + usual).max(soon)
 }
 
-/// When the last of these jobs will be done. `ready` are the times at which the jobs may start, in queue
-/// order, up to and including the one that is asked about.
-pub fn expected_end(now: Timestamp, ready: &[Timestamp], lanes: &[LaneState], median: Duration) -> Timestamp {
-    ends(now, ready, lanes, median).last().copied().unwrap_or(now)
-}
-
-/// When each job of a queue will be done, if each takes the median time, the lanes take the jobs in
-/// order, and no job starts before it is ready. Without any lane they never will
-/// ([`Timestamp::NEVER`]).
-pub fn ends(now: Timestamp, ready: &[Timestamp], lanes: &[LaneState], median: Duration) -> Vec<Timestamp> {
-    let mut free: BinaryHeap<Reverse<Timestamp>> = lanes.iter().map(|lane| Reverse(lane.free_at.max(now))).collect();
+/// When each job of a queue will be done, if each takes its lane's usual time, the lane that is free first takes the
+/// next one (of two, the first in the list), and no job starts before it is ready. `ready` are the times at which they may
+/// start, in queue order. Without any lane they never will ([`Timestamp::NEVER`]).
+pub fn ends(now: Timestamp, ready: &[Timestamp], lanes: &[LaneState]) -> Vec<Timestamp> {
+    let mut free: BinaryHeap<Reverse<(Timestamp, usize)>> =
+        lanes.iter().enumerate().map(|(at, lane)| Reverse((lane.free_at.max(now), at))).collect();
     let mut next = |&ready: &Timestamp| {
-        let Some(mut lane) = free.peek_mut() else { return Timestamp::NEVER };
-        let end = lane.0.max(ready) + median;
-        *lane = Reverse(end);
+        let Some(mut first) = free.peek_mut() else { return Timestamp::NEVER };
+        let Reverse((free_at, at)) = *first;
+        let end = free_at.max(ready) + lanes.get(at).map_or(Duration::ZERO, |lane| lane.each);
+        *first = Reverse((end, at));
         end
     };
     ready.iter().map(&mut next).collect()
@@ -66,15 +64,16 @@ pub fn shown(position: usize) -> usize {
     step
 }
 
-/// A duration in steps coarse enough for words: 5 s below 1 min, 15 s below 3 min, 30 s below 10 min,
-/// 1 min above. Rounded up, and never zero.
+/// A duration in steps coarse enough for words, which grow with it so that far back in the line they change seldom: 5 s
+/// below 1 min, 15 s below 3 min, 1 min below 10 min, 5 min below 1 h, 15 min above. Rounded up, and never zero.
 pub fn rounded(span: Duration) -> Duration {
     let ms = span.as_millis().max(1);
     let step = match ms {
-        0..60_000 => 5_000,
-        60_000..180_000 => 15_000,
-        180_000..600_000 => 30_000,
-        _ => 60_000,
+        0..=60_000 => 5_000,
+        60_001..=180_000 => 15_000,
+        180_001..=600_000 => 60_000,
+        600_001..=3_600_000 => 300_000,
+        _ => 900_000,
     };
     Duration::from_millis(u64::try_from(ms.div_ceil(step).saturating_mul(step)).unwrap_or(u64::MAX))
 }
@@ -91,8 +90,8 @@ mod tests {
         Timestamp(NOW.0 + seconds * 1000)
     }
 
-    fn lanes(free: &[i64]) -> Vec<LaneState> {
-        free.iter().map(|&seconds| LaneState { free_at: at(seconds) }).collect()
+    fn lanes(free: &[i64], each: Duration) -> Vec<LaneState> {
+        free.iter().map(|&seconds| LaneState { free_at: at(seconds), each }).collect()
     }
 
     fn secs(seconds: u64) -> Duration {
@@ -114,10 +113,16 @@ mod tests {
         ] {
             let ready: Vec<Timestamp> = ready.iter().map(|&seconds| at(seconds)).collect();
             let want: Vec<Timestamp> = want.iter().map(|&seconds| at(seconds)).collect();
-            assert_eq!(ends(NOW, &ready, &lanes(free), secs(60)), want);
-            assert_eq!(expected_end(NOW, &ready, &lanes(free), secs(60)), want.last().copied().unwrap_or(NOW));
+            assert_eq!(ends(NOW, &ready, &lanes(free, secs(60))), want);
         }
-        assert_eq!(expected_end(NOW, &[NOW], &[], secs(60)), Timestamp::NEVER);
+        assert_eq!(ends(NOW, &[NOW], &[]), [Timestamp::NEVER]);
+    }
+
+    #[test]
+    fn a_quick_lane_takes_more() {
+        let lanes = [LaneState { free_at: NOW, each: secs(20) }, LaneState { free_at: NOW, each: secs(50) }];
+        let ends = ends(NOW, &[NOW; 6], &lanes);
+        assert_eq!(ends, [20, 50, 40, 60, 100, 80].map(at));
     }
 
     #[test]
@@ -153,8 +158,11 @@ mod tests {
             (59_999, 60),
             (61_000, 75),
             (180_000, 180),
-            (181_000, 210),
-            (601_000, 660),
+            (181_000, 240),
+            (600_000, 600),
+            (601_000, 900),
+            (3_600_000, 3_600),
+            (3_601_000, 4_500),
         ] {
             assert_eq!(rounded(Duration::from_millis(ms)), secs(want), "{ms} ms");
         }
@@ -171,11 +179,11 @@ mod tests {
         ) {
             let mut ready: Vec<Timestamp> = ready.into_iter().map(at).collect();
             ready.sort_unstable();
-            let few = ends(NOW, &ready, &lanes(&free), secs(usual));
+            let few = ends(NOW, &ready, &lanes(&free, secs(usual)));
             prop_assert!(few.windows(2).all(|pair| pair[0] <= pair[1]));
             prop_assert!(few.iter().zip(&ready).all(|(&end, &ready)| end >= ready.max(NOW) + secs(usual)));
             let free: Vec<i64> = free.into_iter().chain([more]).collect();
-            let many = ends(NOW, &ready, &lanes(&free), secs(usual));
+            let many = ends(NOW, &ready, &lanes(&free, secs(usual)));
             prop_assert!(many.iter().zip(&few).all(|(many, few)| many <= few));
         }
 

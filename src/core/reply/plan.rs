@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use super::{Replies, Screen, ShowEnd};
 use crate::core::chat::{Addressed, Body, Inbound};
 use crate::core::coach::{Question, tools};
-use crate::core::command::Command;
+use crate::core::command::{CancelWish, Command, QueueWish};
 use crate::core::reels::{Mentioned, read_result};
 use crate::core::wording;
 use crate::crash;
 use crate::store::StoreError;
 use crate::store::chats::Role;
-use crate::store::reels::{Submitted, Subscription, Wish};
+use crate::store::reels::{Cancelled, Submitted, Subscription, Wish};
 use crate::store::turns::{NewMessage, Turn};
 
 /// What a turn comes to.
@@ -51,9 +51,10 @@ impl Replies {
         let said = self.said(turn).await?;
         let Some(first) = said.inbounds.first() else { return Ok(Plan::Nothing) };
         let command = Command::read(&said.text);
-        let must_have_link = matches!(command, Command::Reel(_));
+        let must_have_link = matches!(command, Command::Reel { .. });
+        let fresh = matches!(command, Command::Reel { fresh: true, .. });
         let wanted = match command {
-            Command::Talk(text) | Command::Reel(text) => text,
+            Command::Talk(text) | Command::Reel { text, .. } => text,
             command => {
                 return match self.seal(turn, screen).await? {
                     None | Some(ShowEnd::Answered) => self.plan_command(turn, first, command).await,
@@ -81,8 +82,11 @@ impl Replies {
             Some(ShowEnd::Grown) => return Ok(Plan::Again),
             Some(ShowEnd::Lost) => return Ok(Plan::Lost),
         }
+        if fresh && !self.admin.is_admin(turn.chat.platform, &first.author.account) {
+            return Ok(Plan::say(wording::fresh_is_for_admins()));
+        }
         if !mentioned.reels.is_empty() {
-            return self.plan_submission(turn, question, mentioned).await;
+            return self.plan_submission(turn, question, mentioned, fresh).await;
         }
         Ok(match note {
             _ if overheard => Plan::Nothing,
@@ -99,7 +103,7 @@ impl Replies {
         let is_admin = self.admin.is_admin(turn.chat.platform, &inbound.author.account);
         let now = self.clock.now();
         Ok(match command {
-            Command::Talk(_) | Command::Reel(_) => Plan::Nothing,
+            Command::Talk(_) | Command::Reel { .. } => Plan::Nothing,
             Command::Help => Plan::say_privately(wording::help(is_admin, self.reels.interval())),
             Command::Unknown(name) => Plan::say_privately(wording::unknown_command(&name)),
             Command::New => {
@@ -109,16 +113,35 @@ impl Replies {
                 let memory = self.store.memory(turn.person, &turn.chat, now).await?;
                 Plan::say_privately(wording::history(&memory.summary, memory.lines.len(), memory.started_at))
             }
-            Command::Queue => {
-                let view = self.boards.view().await?;
-                let own = tools::own_reels(&self.store, &view, turn).await?;
-                Plan::say_privately(wording::queue(view.waiting, view.working, view.typical, &own))
+            Command::Queue(wish) => {
+                // Who runs the bot sees more, where nobody else does.
+                let sees_all = is_admin && inbound.addressed == Addressed::Direct;
+                Plan::say_privately(match wish {
+                    QueueWish::Show => {
+                        let (view, own) = tools::own_reels(&self.store, &self.boards, turn).await?;
+                        let line = wording::queue(view.waiting, view.working, view.typical, &own);
+                        if sees_all { format!("{line}\n{}", self.admin.lanes(&view, now).await?) } else { line }
+                    }
+                    _ if !is_admin => wording::not_an_admin(),
+                    wish => self.admin.set_queue(&wish, self.boards.lanes(), &inbound.author.account).await?,
+                })
             }
-            Command::Cancel(board) => {
-                let codes = self.reels.cancel(turn.person, board, now).await?;
-                match board {
+            Command::Cancel(wish) => {
+                // An admin may take back anyone's.
+                let own = Some(turn.person).filter(|_| !is_admin);
+                let which = match wish {
+                    CancelWish::Everything => Cancelled::AllOf(turn.person),
+                    CancelWish::Board(board) => Cancelled::Board(board, own),
+                    CancelWish::Reel(text) => match self.reels.named(&text) {
+                        Some(code) => Cancelled::Reel(code, own),
+                        None => return Ok(Plan::say_privately(wording::no_link())),
+                    },
+                };
+                let codes = self.reels.cancel(&which, now).await?;
+                match which {
                     // The board that the button stands under says it already.
-                    Some(_) if !codes.is_empty() => Plan::Nothing,
+                    Cancelled::Board(..) if !codes.is_empty() => Plan::Nothing,
+                    Cancelled::Reel(code, _) if codes.is_empty() => Plan::say_privately(wording::not_waiting(&code)),
                     _ => Plan::say_privately(wording::cancelled(&codes)),
                 }
             }
@@ -130,7 +153,13 @@ impl Replies {
     }
 
     /// Reel links: into the line; a single one that is known already is answered at once.
-    async fn plan_submission(&self, turn: &Turn, question: Question, mentioned: Mentioned) -> Result<Plan, StoreError> {
+    async fn plan_submission(
+        &self,
+        turn: &Turn,
+        question: Question,
+        mentioned: Mentioned,
+        fresh: bool,
+    ) -> Result<Plan, StoreError> {
         let now = self.clock.now();
         let Mentioned { reels, left_out, unresolved, unsupported, question: asked } = mentioned;
         let mut also: Vec<String> = unsupported.map(wording::unsupported).into_iter().collect();
@@ -144,6 +173,7 @@ impl Replies {
             placeholder: turn.placeholder.as_deref(),
             question: &asked,
             reels: &reels,
+            fresh,
         };
         let interval = self.reels.interval().as_secs();
         let note = |outcomes: &[Submitted]| wording::submission_note(&reels, outcomes, &also, interval, now);

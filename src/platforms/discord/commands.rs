@@ -93,13 +93,20 @@ async fn reel(
     #[description = "The link to the reel"]
     #[max_length = 500]
     url: String,
+    #[description = "Read it anew, whatever is known of it (admins)"] fresh: Option<bool>,
 ) -> Result<(), serenity::Error> {
-    take(ctx, format!("/reel {url}"), Vec::new(), Seen::ByAll).await
+    let fresh = if fresh == Some(true) { " fresh:true" } else { "" };
+    take(ctx, format!("/reel {url}{fresh}"), Vec::new(), Seen::ByAll).await
 }
 
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
-async fn cancel(ctx: Context<'_>) -> Result<(), serenity::Error> {
-    take(ctx, "/cancel".to_owned(), Vec::new(), Seen::ByAsker).await
+async fn cancel(
+    ctx: Context<'_>,
+    #[description = "Only this reel, by its link (admins: anyone's)"]
+    #[max_length = 500]
+    url: Option<String>,
+) -> Result<(), serenity::Error> {
+    take(ctx, format!("/cancel {}", url.unwrap_or_default()), Vec::new(), Seen::ByAsker).await
 }
 
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
@@ -113,8 +120,17 @@ async fn help(ctx: Context<'_>) -> Result<(), serenity::Error> {
 }
 
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
-async fn queue(ctx: Context<'_>) -> Result<(), serenity::Error> {
-    take(ctx, "/queue".to_owned(), Vec::new(), Seen::ByAsker).await
+async fn queue(
+    ctx: Context<'_>,
+    #[description = "Show the line (if empty), or set it (admins)"]
+    #[choices("pause", "resume", "drain")]
+    action: Option<&'static str>,
+    #[description = "A lane, such as direct:0; all of them if empty (admins)"]
+    #[max_length = 20]
+    lane: Option<String>,
+) -> Result<(), serenity::Error> {
+    let wish = format!("/queue {} {}", action.unwrap_or_default(), lane.unwrap_or_default());
+    take(ctx, wish.trim_end().to_owned(), Vec::new(), Seen::ByAsker).await
 }
 
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]

@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::ids::{InstanceId, TurnId};
+use crate::ids::{InstanceId, Shortcode, TurnId};
+use crate::store::lanes::{BREAKERS, BreakerRow, BreakerState, Lane, LaneKind, Lanes, SETTINGS, SettingRow};
 use crate::store::{Result, Store, StoreError, exclusive, read, write};
 
 use super::{
-    Claimed, JobEnd, JobLease, JobPhase, Lane, LaneKind, LiveJob, QUEUE, Running, give_time_back, insert_reel_turn,
+    Claimed, JobEnd, JobLease, JobPhase, LiveJob, QUEUE, Running, give_time_back, insert_reel_turn, wait_in_line,
 };
 
 impl Store {
-    /// Takes the next job for one of `lanes` that is free: first one whose worker was lost, then the first of
-    /// the line. Prefers lanes in the order given.
+    /// Takes the next job for one of `lanes` that is free, not paused and whose upstream's breaker lets it: first one
+    /// whose worker was lost, then the first of the line. Prefers lanes in the order given; those of n8n take turns.
     pub async fn claim_job(
         &self,
         who: InstanceId,
@@ -28,39 +29,45 @@ impl Store {
                     .fetch_all(&mut *tx)
                     .await?;
             let busy: HashSet<&str> = busy.iter().map(|(lane,)| lane.as_str()).collect();
-            let mut free = lanes.iter().filter(|lane| !busy.contains(lane.name.as_str()));
-            let Some(first_free) = free.clone().next() else {
+            if lanes.iter().all(|lane| busy.contains(lane.name.as_str())) {
                 return Ok(None);
-            };
-            type Row = (String, String, Option<String>, String, i64);
-            // A paid Apify run can only be picked up by a direct lane: it waits for one, unless there is none.
-            let any = free.clone().any(|lane| lane.kind == LaneKind::Direct)
-                || lanes.iter().all(|lane| lane.kind != LaneKind::Direct);
+            }
+            let settings: Vec<SettingRow> = sqlx::query_as(SETTINGS).fetch_all(&mut *tx).await?;
+            let breakers: Vec<BreakerRow> = sqlx::query_as(BREAKERS).fetch_all(&mut *tx).await?;
+            let choice = Choice::new(lanes, &busy, &Lanes::from_rows(settings, breakers, false), now);
+            if choice.free.is_empty() {
+                return Ok(None);
+            }
+            type Row = (String, String, Option<String>, Option<String>, String, i64);
             let orphan: Option<Row> = sqlx::query_as(
-                    "SELECT id, shortcode, run_id, asked_by, attempt FROM jobs WHERE state = 'running' AND leased_until <= $1 \
-                     AND ($2 OR run_id IS NULL) ORDER BY started_at, id LIMIT 1")
+                    "SELECT id, shortcode, run_id, failed_on, asked_by, attempt FROM jobs WHERE state = 'running' \
+                     AND leased_until <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
+                     AND (failed_on IS NULL OR failed_on <> $3) ORDER BY started_at, id LIMIT 1")
                 .bind(now.0)
-                .bind(any)
+                .bind(choice.takes_runs)
+                .bind(choice.not_from)
                 .fetch_optional(&mut *tx)
                 .await?;
+            let is_queued = orphan.is_none();
             let row = match orphan {
                 Some(row) => Some(row),
                 None => {
                     sqlx::query_as(
-                            "SELECT id, shortcode, run_id, asked_by, attempt FROM jobs WHERE state = 'queued' AND ready_at <= $1 \
-                             AND ($2 OR run_id IS NULL) ORDER BY ready_at, id LIMIT 1")
+                            "SELECT id, shortcode, run_id, failed_on, asked_by, attempt FROM jobs WHERE state = 'queued' \
+                             AND ready_at <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
+                             AND (failed_on IS NULL OR failed_on <> $3) ORDER BY ready_at, id LIMIT 1")
                         .bind(now.0)
-                        .bind(any)
+                        .bind(choice.takes_runs)
+                        .bind(choice.not_from)
                         .fetch_optional(&mut *tx)
                         .await?
                 }
             };
-            let Some((id, shortcode, run_id, asked_by, attempt)) = row else {
+            let Some((id, shortcode, run_id, failed_on, asked_by, attempt)) = row else {
                 return Ok(None);
             };
-            let lane = match free.find(|lane| lane.kind == LaneKind::Direct) {
-                Some(direct) if run_id.is_some() => direct,
-                _ => first_free,
+            let Some(lane) = choice.lane_for(run_id.is_some(), failed_on.as_deref()) else {
+                return Ok(None);
             };
             // A job whose lease on this lane has ended loses the lane for good: renewed late, it would make two on one.
             sqlx::query("UPDATE jobs SET leased_by = NULL, leased_until = 0, lane = NULL WHERE state = 'running' AND lane = $1 AND id <> $2")
@@ -80,6 +87,15 @@ impl Store {
                 .bind(&id)
                 .execute(&mut *tx)
                 .await?;
+            if is_queued {
+                wait_in_line!(tx, -1);
+            }
+            sqlx::query(
+                    "INSERT INTO lanes (name, paused, used_at) VALUES ($1, FALSE, $2) ON CONFLICT (name) DO UPDATE SET used_at = excluded.used_at")
+                .bind(&lane.name)
+                .bind(now.0)
+                .execute(&mut *tx)
+                .await?;
             let place: Option<(String,)> =
                 sqlx::query_as("SELECT chat FROM subscriptions WHERE job_id = $1 AND person_id = $2 ORDER BY id LIMIT 1")
                     .bind(&id)
@@ -93,6 +109,7 @@ impl Store {
                 lane: lane.clone(),
                 attempt: attempt + 1,
                 run_id,
+                failed_on,
                 asked_by: asked_by.parse()?,
                 chat: chat.parse()?,
                 leased_by: who,
@@ -146,22 +163,26 @@ impl Store {
         Ok(())
     }
 
-    /// Puts a job back into the line, not before `ready_at`; its run id stays. One that nobody waits for any more
-    /// ends instead. `false` once the lease is lost.
-    pub async fn requeue_job(&self, job: &Claimed, ready_at: Timestamp) -> Result<bool> {
+    /// Puts a job back into the line, not before `ready_at`; its run id stays. With `failed_on` another upstream takes it,
+    /// if there is one that works. A job that nobody waits for any more ends instead. `false` once the lease is lost.
+    pub async fn requeue_job(&self, job: &Claimed, ready_at: Timestamp, failed_on: Option<&str>) -> Result<bool> {
         let changed: Result<bool> = exclusive!(&self.db, [QUEUE], tx => {
-            let changed = sqlx::query(
+            let state: Option<(String,)> = sqlx::query_as(
                     "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE 'queued' END, \
                      finished_at = CASE WHEN cancel THEN $1 ELSE NULL END, phase = 'waiting', lane = NULL, lane_kind = NULL, \
-                     leased_by = NULL, leased_until = 0, started_at = NULL, ready_at = $1 \
-                     WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running'")
+                     leased_by = NULL, leased_until = 0, started_at = NULL, ready_at = $1, failed_on = $2 \
+                     WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state = 'running' RETURNING state")
                 .bind(ready_at.0)
+                .bind(failed_on)
                 .bind(job.job.to_string())
                 .bind(job.leased_by.to_string())
                 .bind(job.attempt)
-                .execute(&mut *tx)
+                .fetch_optional(&mut *tx)
                 .await?;
-            Ok(changed.rows_affected() == 1)
+            if state.as_ref().is_some_and(|(state,)| state == "queued") {
+                wait_in_line!(tx, 1);
+            }
+            Ok(state.is_some())
         });
         self.jobs_changed().await;
         changed
@@ -221,6 +242,7 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
                 if again.rows_affected() == 1 {
+                    wait_in_line!(tx, 1);
                     return Ok(true);
                 }
             }
@@ -251,23 +273,41 @@ impl Store {
 
     /// All jobs in the line, in order, after those at work.
     pub async fn line(&self) -> Result<Vec<LiveJob>> {
-        type Row = (String, i64, String, Option<String>, String, Option<i64>);
+        type Row = (String, String, i64, i64, i64, Option<String>, String, Option<i64>);
         let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
-                "SELECT id, ready_at, state, lane, phase, started_at FROM jobs WHERE state IN ('queued', 'running') \
-                 ORDER BY state DESC, ready_at, id")
+                "SELECT id, shortcode, ready_at, created_at, attempt, lane, phase, started_at FROM jobs \
+                 WHERE state IN ('queued', 'running') ORDER BY state DESC, ready_at, id")
             .fetch_all(pool)
             .await)?;
         rows.into_iter()
-            .map(|(id, ready_at, _, lane, phase, started_at)| {
+            .map(|(id, shortcode, ready_at, created_at, attempt, lane, phase, started_at)| {
                 let running = match (lane, started_at) {
                     (Some(lane), Some(started_at)) => {
                         Some(Running { lane, phase: JobPhase::parse(&phase)?, started_at: Timestamp(started_at) })
                     }
                     _ => None,
                 };
-                Ok(LiveJob { job: id.parse()?, ready_at: Timestamp(ready_at), running })
+                Ok(LiveJob {
+                    job: id.parse()?,
+                    shortcode: shortcode.parse()?,
+                    ready_at: Timestamp(ready_at),
+                    created_at: Timestamp(created_at),
+                    attempt,
+                    running,
+                })
             })
             .collect()
+    }
+
+    /// The latest jobs that failed, newest first: which reel, why (as JSON), when.
+    pub async fn recent_failures(&self, limit: u32) -> Result<Vec<(Shortcode, String, Timestamp)>> {
+        let rows: Vec<(String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT shortcode, failure, finished_at FROM jobs WHERE state = 'failed' AND failure IS NOT NULL \
+                 AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT $1")
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await)?;
+        rows.into_iter().map(|(code, failure, at)| Ok((code.parse()?, failure, Timestamp(at)))).collect()
     }
 
     /// When the next queued job becomes ready.
@@ -288,5 +328,58 @@ impl Store {
             .fetch_all(pool)
             .await)?;
         Ok(rows.into_iter().map(|(from, to)| Timestamp(to).since(Timestamp(from))).collect())
+    }
+}
+
+/// Which lanes may take a job now, and which jobs.
+struct Choice<'a> {
+    /// In order of preference.
+    free: Vec<&'a Lane>,
+    /// Upstreams that take jobs, busy ones among them.
+    usable: HashSet<&'a str>,
+    /// A lane is free that can pick up a paid Apify run, or there is none that ever could.
+    takes_runs: bool,
+    /// Jobs that failed on this upstream wait for another one, which is only busy.
+    not_from: &'a str,
+}
+
+impl<'a> Choice<'a> {
+    fn new(all: &'a [Lane], busy: &HashSet<&str>, known: &Lanes, now: Timestamp) -> Choice<'a> {
+        let takes_jobs = |lane: &&Lane| {
+            !known.is_paused(lane)
+                && match known.state(lane.upstream(), now) {
+                    BreakerState::Closed => true,
+                    BreakerState::Open { .. } => false,
+                    // A trial is a trial: one at a time.
+                    BreakerState::HalfOpen => !all
+                        .iter()
+                        .any(|other| other.upstream() == lane.upstream() && busy.contains(other.name.as_str())),
+                }
+        };
+        let usable: HashSet<&str> = all.iter().filter(takes_jobs).map(Lane::upstream).collect();
+        let mut free: Vec<&Lane> =
+            all.iter().filter(takes_jobs).filter(|lane| !busy.contains(lane.name.as_str())).collect();
+        let kind_order = |kind| all.iter().position(|lane| lane.kind == kind);
+        free.sort_by_key(|lane| match lane.kind {
+            LaneKind::Direct => (kind_order(lane.kind), Timestamp(0)),
+            LaneKind::N8n => (kind_order(lane.kind), known.used_at(lane)),
+        });
+        let direct = |lane: &&Lane| lane.kind == LaneKind::Direct;
+        let takes_runs = free.iter().any(|lane| direct(lane))
+            || !all.iter().any(|lane| direct(&lane) && usable.contains(lane.upstream()));
+        let only = free.first().map_or("", |lane| lane.upstream());
+        let is_only = free.iter().all(|lane| lane.upstream() == only);
+        let not_from = if is_only && usable.len() > 1 { only } else { "" };
+        Choice { free, usable, takes_runs, not_from }
+    }
+
+    fn lane_for(&self, has_run: bool, failed_on: Option<&str>) -> Option<&'a Lane> {
+        let elsewhere = failed_on.filter(|failed| self.usable.iter().any(|upstream| upstream != failed));
+        let first = |wanted: &dyn Fn(&Lane) -> bool| self.free.iter().find(|lane| wanted(lane)).copied();
+        match elsewhere {
+            Some(failed) => first(&|lane| lane.upstream() != failed),
+            None if has_run => first(&|lane| lane.kind == LaneKind::Direct).or_else(|| first(&|_| true)),
+            None => first(&|_| true),
+        }
     }
 }

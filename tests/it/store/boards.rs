@@ -17,6 +17,7 @@ async fn one_board(db: &TestDb) -> reelcoach::store::boards::Board {
         placeholder: Some("6"),
         question: "",
         reels: &reels,
+        fresh: false,
     };
     db.submit(&wish, LIMITS, |_| "two reels".into(), START).await.unwrap();
     let mut boards = db.open_boards().await.unwrap();

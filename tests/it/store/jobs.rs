@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use reelcoach::store::reels::{JobLease, JobPhase};
 
+use reelcoach::store::lanes::LaneKind;
+
 use super::*;
 
 /// So many people ask for a reel each: codes 0, 1, ….
@@ -94,7 +96,7 @@ on_both! {
         assert!(db.claim_job(who, &one, START, LEASE).await.unwrap().is_none());
         assert!(db.finish_job(&first, &done(), INTERVAL, at(1)).await.unwrap());
         let second = db.claim_job(who, &one, at(1), LEASE).await.unwrap().unwrap();
-        assert!(db.requeue_job(&second, at(50)).await.unwrap());
+        assert!(db.requeue_job(&second, at(50), None).await.unwrap());
         let third = db.claim_job(who, &one, at(1), LEASE).await.unwrap().unwrap();
         assert_eq!(third.shortcode, code(2));
         assert!(db.claim_job(who, &[], at(1), LEASE).await.unwrap().is_none(), "without lanes there is no work");
@@ -123,7 +125,7 @@ on_both! {
         let orphan = db.claim_job(who, &lanes, at(30), LEASE).await.unwrap().unwrap();
         assert_eq!((orphan.job, orphan.attempt, orphan.run_id.as_deref()), (job.job, 2, Some("run-7")));
         assert_eq!(orphan.lane.name, "direct:0");
-        assert!(db.requeue_job(&orphan, at(31)).await.unwrap());
+        assert!(db.requeue_job(&orphan, at(31), None).await.unwrap());
         let again = db.claim_job(who, &lanes, at(31), LEASE).await.unwrap().unwrap();
         assert_eq!(again.shortcode, code(1), "the next of the line goes first: it was ready earlier");
         assert_eq!(again.lane.name, "n8n:0");
@@ -145,17 +147,17 @@ on_both! {
         let who = InstanceId::new();
         let job = db.claim_job(who, &lanes, START, LEASE).await.unwrap().unwrap();
         assert!(db.note_run(&job, Some("run-7")).await.unwrap());
-        assert!(db.requeue_job(&job, START).await.unwrap());
+        assert!(db.requeue_job(&job, START, None).await.unwrap());
         let second = db.claim_job(who, &lanes[..1], START, LEASE).await.unwrap().unwrap();
         assert_eq!(second.job, job.job, "the first of the line");
-        assert!(db.requeue_job(&second, START).await.unwrap());
+        assert!(db.requeue_job(&second, START, None).await.unwrap());
         db.execute("UPDATE jobs SET run_id = NULL, state = 'running', lane = 'direct:0', lane_kind = 'direct', leased_until = \
             9999999999999 WHERE shortcode = 'REEL000001'").await;
         let third = db.claim_job(who, &lanes, START, LEASE).await.unwrap().unwrap();
         assert_eq!((third.shortcode, third.lane.name.as_str()), (code(2), "n8n:0"));
         assert!(db.claim_job(who, &lanes, START, LEASE).await.unwrap().is_none());
         // Where no direct lane is offered at all, buying it again is better than never answering.
-        let n8n = [Lane { name: "n8n:1".into(), kind: LaneKind::N8n }];
+        let n8n = [Lane::n8n(1)];
         assert_eq!(db.claim_job(who, &n8n, START, LEASE).await.unwrap().unwrap().shortcode, code(0));
     }
 
@@ -173,7 +175,7 @@ on_both! {
         assert_eq!(db.renew_job(&old, at(999)).await.unwrap(), JobLease::Lost);
         assert!(!db.note_run(&old, Some("run-2")).await.unwrap());
         db.note_phase(&old, JobPhase::Scraping).await.unwrap();
-        assert!(!db.requeue_job(&old, at(41)).await.unwrap());
+        assert!(!db.requeue_job(&old, at(41), None).await.unwrap());
         for end in [done(), failed(true), JobEnd::Cancelled { refund: true }] {
             assert!(!db.finish_job(&old, &end, INTERVAL, at(41)).await.unwrap());
         }
@@ -201,7 +203,7 @@ on_both! {
         assert_eq!(first(db.line().await.unwrap()), (job.job, JobPhase::Scraping, at(1)));
         db.note_phase(&job, JobPhase::Analysing).await.unwrap();
         assert_eq!(first(db.line().await.unwrap()), (job.job, JobPhase::Analysing, at(1)));
-        assert!(db.requeue_job(&job, at(90)).await.unwrap());
+        assert!(db.requeue_job(&job, at(90), None).await.unwrap());
         let line = db.line().await.unwrap();
         assert!(line.iter().all(|job| job.running.is_none()));
         assert_eq!((line[1].job, line[1].ready_at), (job.job, at(90)), "behind the one that is ready");
@@ -261,7 +263,7 @@ on_both! {
         submit(&db, mia, &[1], START).await;
         let job = claim_job(&db, START).await.unwrap();
         assert!(db.note_run(&job, Some("run-1")).await.unwrap());
-        db.cancel(mia, None, INTERVAL, at(1)).await.unwrap();
+        db.cancel(&Cancelled::AllOf(mia), INTERVAL, at(1)).await.unwrap();
         assert_eq!(db.renew_job(&job, at(40)).await.unwrap(), JobLease::CancelWanted);
         assert_eq!(submit(&db, noor, &[1], at(2)).await, [Submitted::Joined]);
         // The worker has stopped it already and knows nothing of the second.
@@ -279,8 +281,8 @@ on_both! {
         let mia = person(&db, "mia").await;
         submit(&db, mia, &[1], START).await;
         let job = claim_job(&db, START).await.unwrap();
-        db.cancel(mia, None, INTERVAL, at(1)).await.unwrap();
-        assert!(db.requeue_job(&job, at(2)).await.unwrap());
+        db.cancel(&Cancelled::AllOf(mia), INTERVAL, at(1)).await.unwrap();
+        assert!(db.requeue_job(&job, at(2), None).await.unwrap());
         assert!(db.line().await.unwrap().is_empty());
         assert!(claim_job(&db, at(99)).await.is_none());
         assert_eq!(submit(&db, mia, &[1], at(99)).await, [queued(99)]);
@@ -291,10 +293,10 @@ on_both! {
             let (mia, noor) = (person(&db, &format!("mia {n}")).await, person(&db, &format!("noor {n}")).await);
             submit(&db, mia, &[n], START).await;
             let job = claim_job(&db, START).await.unwrap();
-            db.cancel(mia, None, INTERVAL, START).await.unwrap();
+            db.cancel(&Cancelled::AllOf(mia), INTERVAL, START).await.unwrap();
             let store = db.store();
             let joining = tokio::spawn(async move { submit(&store, noor, &[n], START).await });
-            assert!(db.requeue_job(&job, START).await.unwrap());
+            assert!(db.requeue_job(&job, START, None).await.unwrap());
             joining.await.unwrap();
             let again = claim_job(&db, START).await.expect("somebody waits for it");
             assert_eq!(again.shortcode, code(n));

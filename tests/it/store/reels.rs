@@ -126,6 +126,7 @@ on_both! {
                     placeholder: None,
                     question: "",
                     reels: &reels,
+                    fresh: false,
                 };
                 let limits = QueueLimits { waiting_per_person: 16, ..LIMITS };
                 store.submit(&wish, limits, |_| String::new(), START).await.unwrap()
@@ -187,6 +188,7 @@ on_both! {
                 placeholder: None,
                 question: "",
                 reels: &reels,
+                fresh: false,
             };
             db.submit(&wish, limits, |_| String::new(), START).await.unwrap()
         };
@@ -243,7 +245,7 @@ on_both! {
         let turn = TurnId::new();
         submit_as(&db, turn, mia, &[1], START).await;
         let job = claim_job(&db, START).await.unwrap();
-        assert_eq!(db.cancel(mia, None, INTERVAL, at(1)).await.unwrap(), [code(1)]);
+        assert_eq!(db.cancel(&Cancelled::AllOf(mia), INTERVAL, at(1)).await.unwrap(), [code(1)]);
         submit_as(&db, turn, mia, &[1], at(2)).await;
         assert_eq!(db.renew_job(&job, at(40)).await.unwrap(), JobLease::CancelWanted);
     }
@@ -252,13 +254,13 @@ on_both! {
         let (mia, noor) = (person(&db, "mia").await, person(&db, "noor").await);
         submit(&db, mia, &[1], START).await;
         submit(&db, noor, &[1], at(1)).await;
-        assert_eq!(db.cancel(mia, None, INTERVAL, at(2)).await.unwrap(), [code(1)]);
+        assert_eq!(db.cancel(&Cancelled::AllOf(mia), INTERVAL, at(2)).await.unwrap(), [code(1)]);
         assert_eq!(db.line().await.unwrap().len(), 1, "the second still waits");
         assert_eq!(submit(&db, mia, &[2], at(2)).await, [queued(30)], "no time back for what still runs");
-        assert_eq!(db.cancel(noor, None, INTERVAL, at(3)).await.unwrap(), [code(1)]);
+        assert_eq!(db.cancel(&Cancelled::AllOf(noor), INTERVAL, at(3)).await.unwrap(), [code(1)]);
         assert_eq!(ready_times(&db).await, [at(3)], "gone at once, and the first asker's next one moves up");
         assert_eq!(states(&db, noor).await, [(code(1), SubscriptionState::Cancelled)]);
-        assert!(db.cancel(noor, None, INTERVAL, at(3)).await.unwrap().is_empty());
+        assert!(db.cancel(&Cancelled::AllOf(noor), INTERVAL, at(3)).await.unwrap().is_empty());
         assert_eq!(db.open_turns().await.unwrap(), 0);
         assert_eq!(submit(&db, noor, &[1], at(4)).await, [queued(4)], "it can be asked for anew");
     }
@@ -268,7 +270,7 @@ on_both! {
         submit(&db, mia, &[1], START).await;
         submit(&db, noor, &[1], at(1)).await;
         let job = claim_job(&db, at(2)).await.unwrap();
-        db.cancel(mia, None, INTERVAL, at(3)).await.unwrap();
+        db.cancel(&Cancelled::AllOf(mia), INTERVAL, at(3)).await.unwrap();
         assert_eq!(db.renew_job(&job, at(40)).await.unwrap(), JobLease::Held);
         assert!(db.finish_job(&job, &done(), INTERVAL, at(20)).await.unwrap());
         let turn = claim_one(&db, at(20)).await;
@@ -280,13 +282,13 @@ on_both! {
         submit(&db, mia, &[1], START).await;
         let job = claim_job(&db, START).await.unwrap();
         assert_eq!(db.renew_job(&job, at(40)).await.unwrap(), JobLease::Held);
-        db.cancel(mia, None, INTERVAL, at(1)).await.unwrap();
+        db.cancel(&Cancelled::AllOf(mia), INTERVAL, at(1)).await.unwrap();
         assert_eq!(db.renew_job(&job, at(40)).await.unwrap(), JobLease::CancelWanted);
         // Somebody wants it before the worker has stopped.
         let noor = person(&db, "noor").await;
         assert_eq!(submit(&db, noor, &[1], at(2)).await, [Submitted::Joined]);
         assert_eq!(db.renew_job(&job, at(40)).await.unwrap(), JobLease::Held);
-        db.cancel(noor, None, INTERVAL, at(3)).await.unwrap();
+        db.cancel(&Cancelled::AllOf(noor), INTERVAL, at(3)).await.unwrap();
         assert!(db.finish_job(&job, &JobEnd::Cancelled { refund: true }, INTERVAL, at(4)).await.unwrap());
         assert!(db.line().await.unwrap().is_empty());
         assert_eq!(db.open_turns().await.unwrap(), 0);
@@ -299,8 +301,8 @@ on_both! {
         submit(&db, mia, &[3, 2], START).await;
         let boards = db.open_boards().await.unwrap();
         assert_eq!(boards.len(), 2);
-        assert!(db.cancel(noor, Some(boards[0].id), INTERVAL, at(1)).await.unwrap().is_empty(), "not hers");
-        assert_eq!(db.cancel(mia, Some(boards[0].id), INTERVAL, at(1)).await.unwrap(), [code(1), code(2)]);
+        assert!(db.cancel(&Cancelled::Board(boards[0].id, Some(noor)), INTERVAL, at(1)).await.unwrap().is_empty(), "not hers");
+        assert_eq!(db.cancel(&Cancelled::Board(boards[0].id, Some(mia)), INTERVAL, at(1)).await.unwrap(), [code(1), code(2)]);
         assert_eq!(db.line().await.unwrap().len(), 2, "the second reel is waited for on the other board too");
         assert_eq!(
             states(&db, mia).await.into_iter().map(|(_, state)| state).collect::<Vec<_>>(),
@@ -321,7 +323,7 @@ on_both! {
         let board = db.open_boards().await.unwrap()[0].id;
         db.execute("UPDATE subscriptions SET state = 'cancelled' WHERE shortcode IN ('REEL000003', 'REEL000004')").await;
         db.execute("UPDATE subscriptions SET job_id = NULL WHERE shortcode = 'REEL000001'").await;
-        assert_eq!(db.cancel(mia, Some(board), INTERVAL, at(10)).await.unwrap(), [code(2)]);
+        assert_eq!(db.cancel(&Cancelled::Board(board, Some(mia)), INTERVAL, at(10)).await.unwrap(), [code(2)]);
         assert_eq!(ready_times(&db).await, [at(30), at(60)]);
         assert_eq!(submit(&db, mia, &[5], at(10)).await, [queued(90)]);
         // The first fails before anything was bought: all move up to now, and stay apart.

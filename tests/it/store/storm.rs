@@ -23,6 +23,10 @@ const INVARIANTS: &[(&str, &str)] = &[
          FROM jobs WHERE state = 'running' AND leased_until > $1",
     ),
     (
+        "the count of the line is wrong",
+        "SELECT ABS((SELECT COUNT(*) FROM jobs WHERE state = 'queued') - waiting) FROM line",
+    ),
+    (
         "two live jobs for one reel",
         "SELECT COUNT(*) - COUNT(DISTINCT shortcode) FROM jobs WHERE state IN ('queued', 'running')",
     ),
@@ -161,11 +165,12 @@ impl Actor {
             68..71 => {
                 let Some(job) = self.jobs.choose(&mut self.rng).cloned() else { return "idles".into() };
                 self.store.note_run(&job, Some("run")).await.unwrap();
-                let done = self.store.requeue_job(&job, now + Duration::from_secs(5)).await.unwrap();
+                let failed_on = ["direct", "n8n:0", ""].choose(&mut self.rng).copied().filter(|name| !name.is_empty());
+                let done = self.store.requeue_job(&job, now + Duration::from_secs(5), failed_on).await.unwrap();
                 format!("puts back {job:?}: {done}")
             }
             71..78 => {
-                let codes = self.store.cancel(person, None, INTERVAL, now).await.unwrap();
+                let codes = self.store.cancel(&Cancelled::AllOf(person), INTERVAL, now).await.unwrap();
                 format!("{person:?} takes back {codes:?}")
             }
             78..84 => {

@@ -1,0 +1,90 @@
+//! Taking wishes back. Decides nothing about who may.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::ids::{BoardId, PersonId, Shortcode};
+use crate::store::{Result, Store, exclusive};
+
+use super::{QUEUE, give_time_back, wait_in_line};
+
+/// Which wishes are taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// All of one person.
+    AllOf(PersonId),
+    /// Those of one board; with a person only if it is theirs.
+    Board(BoardId, Option<PersonId>),
+    /// Those for one reel, of one person or of everybody.
+    Reel(Shortcode, Option<PersonId>),
+}
+
+impl Store {
+    /// Takes wishes back. A job that nobody waits for any more leaves the line at once, or is stopped by its worker.
+    /// Returns the reels taken back, each once for everyone who waited for it.
+    pub async fn cancel(&self, which: &Cancelled, interval: Duration, now: Timestamp) -> Result<Vec<Shortcode>> {
+        let (person, board, code) = match which {
+            Cancelled::AllOf(person) => (Some(*person), None, None),
+            Cancelled::Board(board, person) => (*person, Some(*board), None),
+            Cancelled::Reel(code, person) => (*person, None, Some(code)),
+        };
+        let cancelled: Result<Vec<Shortcode>> = exclusive!(&self.db, [QUEUE], tx => {
+            // One statement for each index, because with all in one none would serve.
+            let wished = match which {
+                Cancelled::AllOf(_) => {
+                    "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                     AND person_id = $1 AND $2 IS NULL AND $3 IS NULL ORDER BY id"
+                }
+                Cancelled::Board(..) => {
+                    "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                     AND board_id = $2 AND ($1 IS NULL OR person_id = $1) AND $3 IS NULL ORDER BY id"
+                }
+                Cancelled::Reel(..) => {
+                    "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' \
+                     AND job_id IN (SELECT id FROM jobs WHERE shortcode = $3 AND state IN ('queued', 'running')) \
+                     AND ($1 IS NULL OR person_id = $1) AND $2 IS NULL ORDER BY id"
+                }
+            };
+            let rows: Vec<(String, String, String)> = sqlx::query_as(wished)
+                .bind(person.map(|person| person.to_string()))
+                .bind(board.map(|board| board.to_string()))
+                .bind(code.map(Shortcode::as_str))
+                .fetch_all(&mut *tx)
+                .await?;
+            let mut codes = Vec::with_capacity(rows.len());
+            for (subscription, job, code) in rows {
+                codes.push(code.parse()?);
+                sqlx::query("UPDATE subscriptions SET state = 'cancelled' WHERE id = $1")
+                    .bind(&subscription)
+                    .execute(&mut *tx)
+                    .await?;
+                let (others,): (i64,) =
+                    sqlx::query_as("SELECT COUNT(*) FROM subscriptions WHERE job_id = $1 AND state = 'waiting'")
+                        .bind(&job)
+                        .fetch_one(&mut *tx)
+                        .await?;
+                if others > 0 {
+                    continue;
+                }
+                let left = sqlx::query(
+                        "UPDATE jobs SET state = 'cancelled', finished_at = $1 WHERE id = $2 AND state = 'queued'")
+                    .bind(now.0)
+                    .bind(&job)
+                    .execute(&mut *tx)
+                    .await?;
+                if left.rows_affected() == 1 {
+                    wait_in_line!(tx, -1);
+                    give_time_back!(tx, &job, interval, now);
+                } else {
+                    sqlx::query("UPDATE jobs SET cancel = TRUE WHERE id = $1 AND state = 'running'")
+                        .bind(&job)
+                        .execute(&mut *tx)
+                        .await?;
+                }
+            }
+            Ok(codes)
+        });
+        self.jobs_changed().await;
+        cancelled
+    }
+}
