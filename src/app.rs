@@ -44,6 +44,9 @@ const POLL: Duration = Duration::from_millis(500);
 /// How often open boards are brought up to date.
 const BOARD_TICK: Duration = Duration::from_secs(1);
 
+/// The boards rest for so many times as long as reading them took.
+const BOARD_REST: u32 = 3;
+
 /// How often old rows are looked for, and the pause between two batches of them.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const SWEEP_PAUSE: Duration = Duration::from_millis(200);
@@ -295,14 +298,16 @@ impl App {
         while !stop.is_cancelled() {
             let mut wake = std::pin::pin!(self.store.wake.boards.notified());
             wake.as_mut().enable();
-            let pause = match self.boards.run_once().await {
-                Ok(true) => BOARD_TICK,
-                Ok(false) => POLL * 4,
+            let (rest, pause) = match self.boards.run_once().await {
+                Ok(Some(reading)) => (reading * BOARD_REST, BOARD_TICK),
+                Ok(None) => (Duration::ZERO, POLL * 4),
                 Err(error) => {
                     self.trouble("the boards could not be read", &error).await;
                     continue;
                 }
             };
+            // Reading takes longer the longer the line is: it must not take all the time there is.
+            wait(stop, rest).await;
             tokio::select! {
                 () = wake => {}
                 () = wait(stop, pause) => {}

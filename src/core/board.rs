@@ -252,13 +252,15 @@ impl Boards {
         })
     }
 
-    /// Brings every board to the present; returns whether any is open.
-    pub async fn run_once(&self) -> Result<bool, StoreError> {
+    /// Brings every board to the present; returns how long reading them and the line took, `None` if none is open.
+    pub async fn run_once(&self) -> Result<Option<Duration>, StoreError> {
+        let began = Instant::now();
         let boards = self.store.open_boards().await?;
         if boards.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let view = self.look().await?;
+        let reading = began.elapsed();
         futures::stream::iter(&boards)
             .for_each_concurrent(AT_ONCE, |board| async {
                 if let Err(error) = self.refresh(board, &view).await {
@@ -266,7 +268,7 @@ impl Boards {
                 }
             })
             .await;
-        Ok(true)
+        Ok(Some(reading))
     }
 
     async fn refresh(&self, board: &Board, view: &View) -> Result<(), StoreError> {
