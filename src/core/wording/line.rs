@@ -264,7 +264,7 @@ pub fn lanes(
     text.push_str("\n`/queue pause` and `/queue resume` (a lane, or all), `/queue drain` (take no new reels).");
     for (at, (code, failure, ago)) in failures.iter().enumerate() {
         let title = if at == 0 { "\n**Latest failures**\n" } else { "" };
-        let _ = write!(text, "{title}- `{code}`, {} ago: {}\n", short(*ago), known_failure(failure));
+        let _ = writeln!(text, "{title}- `{code}`, {} ago: {}", short(*ago), known_failure(failure));
     }
     text.trim_end().to_owned()
 }

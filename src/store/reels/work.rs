@@ -365,8 +365,8 @@ impl<'a> Choice<'a> {
             LaneKind::N8n => (kind_order(lane.kind), known.used_at(lane)),
         });
         let direct = |lane: &&Lane| lane.kind == LaneKind::Direct;
-        let takes_runs = free.iter().any(|lane| direct(lane))
-            || !all.iter().any(|lane| direct(&lane) && usable.contains(lane.upstream()));
+        let takes_runs =
+            free.iter().any(&direct) || !all.iter().any(|lane| direct(&lane) && usable.contains(lane.upstream()));
         let only = free.first().map_or("", |lane| lane.upstream());
         let is_only = free.iter().all(|lane| lane.upstream() == only);
         let not_from = if is_only && usable.len() > 1 { only } else { "" };
