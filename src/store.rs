@@ -15,12 +15,14 @@ pub mod reels;
 pub mod retention;
 pub mod turns;
 
+use std::future::Future;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, Executor};
 use tokio::sync::Notify;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -43,6 +45,23 @@ pub enum StoreError {
     Corrupt(&'static str),
 }
 
+impl StoreError {
+    /// Whether the database could not be asked, or did not answer: the same may work later, and if it was a write, it
+    /// may have been done.
+    pub fn is_outage(&self) -> bool {
+        let StoreError::Query(error) = self else { return false };
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut => true,
+            // 57: an operator's or the server's own intervention, such as a shutdown; 53: no room, such as too many
+            // connections; 25P03: idle in a transaction for too long; 08: connection exceptions.
+            sqlx::Error::Database(refused) => refused.code().is_some_and(|code| {
+                code.starts_with("57") || code.starts_with("53") || code.starts_with("08") || code == "25P03"
+            }),
+            _ => false,
+        }
+    }
+}
+
 impl From<crate::ids::BadId> for StoreError {
     fn from(_: crate::ids::BadId) -> Self {
         StoreError::Corrupt("an id column")
@@ -63,12 +82,34 @@ pub enum Db {
     Pg(PgPool),
 }
 
+/// How long PostgreSQL may take to give a connection, and then to answer: beyond it the path to it is taken for dead.
+/// Without a bound of our own a path that swallows packets in silence is noticed after some 15 minutes, or never.
+const CONNECT: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a pooled connection may take to show that it is alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// A connection that was returned no longer ago than this has just shown it.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// How often a listener that hears nothing makes sure that it could.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// The pause before a write that must not be forgotten is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What each session of ours asks of the server. A server does not hear that its client is gone: a transaction that
+/// was cut off would keep its locks, the queue's among them, until TCP gives up.
+const SESSION: &str = "SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '8s'; \
+     SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+
 /// Runs one expression on the native pool, whichever it is: `read!(db, pool => query.fetch_all(pool).await)`.
 macro_rules! read {
     ($db:expr, $pool:ident => $run:expr) => {
         match $db {
             $crate::store::Db::Sqlite { read: $pool, .. } => $run,
-            $crate::store::Db::Pg($pool) => $run,
+            $crate::store::Db::Pg($pool) => $crate::store::bounded(async { $run }).await,
         }
     };
 }
@@ -78,7 +119,7 @@ macro_rules! write {
     ($db:expr, $pool:ident => $run:expr) => {
         match $db {
             $crate::store::Db::Sqlite { write: $pool, .. } => $run,
-            $crate::store::Db::Pg($pool) => $run,
+            $crate::store::Db::Pg($pool) => $crate::store::bounded(async { $run }).await,
         }
     };
 }
@@ -100,20 +141,23 @@ macro_rules! exclusive {
                 Ok(value)
             }
             $crate::store::Db::Pg(pool) => {
-                let mut transaction = pool.begin().await?;
-                for lock in $locks {
-                    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-                        .bind($crate::store::lock_key(&lock))
-                        .execute(&mut *transaction)
-                        .await?;
-                }
-                let outcome: $crate::store::Result<_> = {
-                    let $tx = &mut *transaction;
-                    async { $body }.await
-                };
-                let value = outcome?;
-                transaction.commit().await?;
-                Ok(value)
+                $crate::store::bounded(async {
+                    let mut transaction = pool.begin().await?;
+                    for lock in $locks {
+                        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+                            .bind($crate::store::lock_key(&lock))
+                            .execute(&mut *transaction)
+                            .await?;
+                    }
+                    let outcome: $crate::store::Result<_> = {
+                        let $tx = &mut *transaction;
+                        async { $body }.await
+                    };
+                    let value = outcome?;
+                    transaction.commit().await?;
+                    Ok(value)
+                })
+                .await
             }
         }
     };
@@ -156,13 +200,7 @@ impl Store {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| StoreError::Url("not a valid postgres:// address".into()))?
                 .application_name("reelcoach");
-            let pool = PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(Duration::from_secs(10))
-                .connect_with(options)
-                .await
-                .map_err(StoreError::Open)?;
-            Db::Pg(pool)
+            open_postgres(options, connections).await?
         } else {
             return Err(StoreError::Url("must begin with sqlite:// or postgres://".into()));
         };
@@ -171,14 +209,41 @@ impl Store {
 
     /// Brings the tables to this program's version; does nothing when they are there already.
     pub async fn migrate(&self) -> Result<()> {
-        write!(&self.db, pool => MIGRATOR.run(pool).await?);
+        match &self.db {
+            Db::Sqlite { write, .. } => MIGRATOR.run(write).await?,
+            Db::Pg(pool) => {
+                // A session without our bounds: a change of a large table takes its time, and other instances that
+                // start meanwhile wait for the migrator's lock.
+                let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+                MIGRATOR.run(&mut connection).await?;
+                connection.close().await?;
+            }
+        }
         Ok(())
     }
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        read!(&self.db, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))?;
+        let asked = async { read!(&self.db, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ())) };
+        tokio::time::timeout(SIGN_OF_LIFE * 2, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         Ok(())
+    }
+
+    /// Runs a statement of this store until the database has answered: for what nobody else knows, such as a paid run
+    /// or an answer on screen. Each of them may be repeated, because it is keyed or fenced.
+    ///
+    /// # Errors
+    /// What the database answers, and a closed store.
+    pub async fn insist<T, R: Future<Output = Result<T>>>(&self, what: &'static str, run: impl Fn() -> R) -> Result<T> {
+        loop {
+            match run().await {
+                Err(error) if error.is_outage() => {
+                    tracing::warn!(what, "waiting for the database: {error}");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answered => return answered,
+            }
+        }
     }
 
     /// Whether several instances can share this database.
@@ -218,12 +283,22 @@ impl Store {
         };
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen("reelcoach").await?;
+        // What was hinted at before this connection was there is unknown.
+        self.wake.jobs.notify_waiters();
+        self.wake.boards.notify_waiters();
         loop {
-            let hint = listener.recv().await?;
-            if hint.payload() == "jobs" {
-                self.wake.jobs.notify_waiters();
-                self.wake.boards.notify_waiters();
+            while let Ok(hint) = tokio::time::timeout(QUIET, listener.try_recv()).await {
+                match hint? {
+                    Some(hint) if hint.payload() != "jobs" => {}
+                    // None: the connection was lost and made again.
+                    Some(_) | None => {
+                        self.wake.jobs.notify_waiters();
+                        self.wake.boards.notify_waiters();
+                    }
+                }
             }
+            let alive = sqlx::query("SELECT 1").execute(&mut listener);
+            tokio::time::timeout(SIGN_OF_LIFE, alive).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         }
     }
 
@@ -234,7 +309,11 @@ impl Store {
                 read.close().await;
                 write.close().await;
             }
-            Db::Pg(pool) => pool.close().await,
+            Db::Pg(pool) => {
+                if tokio::time::timeout(SIGN_OF_LIFE * 2, pool.close()).await.is_err() {
+                    tracing::warn!("some connections to the database could not be closed in good order");
+                }
+            }
         }
     }
 
@@ -272,6 +351,38 @@ fn make_private_file(file: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(file).map(|_| ())
+}
+
+/// Gives up on a path that does not answer.
+async fn bounded<T, E: From<sqlx::Error>>(
+    asked: impl Future<Output = std::result::Result<T, E>>,
+) -> std::result::Result<T, E> {
+    match tokio::time::timeout(CONNECT + ANSWER, asked).await {
+        Ok(answered) => answered,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()),
+    }
+}
+
+async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<Db> {
+    // sqlx asks a connection for a sign of life at both ends of its use, but waits for it without end, and what it waits
+    // for keeps its place in the pool.
+    async fn is_alive(connection: &mut PgConnection) -> sqlx::Result<bool> {
+        let alive = tokio::time::timeout(SIGN_OF_LIFE, connection.ping());
+        alive.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(CONNECT)
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) }))
+        .test_before_acquire(false)
+        .before_acquire(|connection, now| {
+            Box::pin(async move { if now.idle_for < FRESH { Ok(true) } else { is_alive(connection).await } })
+        })
+        .after_release(|connection, _| Box::pin(is_alive(connection)))
+        .connect_with(options)
+        .await
+        .map_err(StoreError::Open)?;
+    Ok(Db::Pg(pool))
 }
 
 async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
