@@ -155,7 +155,8 @@ impl Worker {
                 let (id, reel, attempt, lane) = (job.job, &job.shortcode, job.attempt, &job.lane.name);
                 if let Some(again) = self.again(job, &stopped) {
                     tracing::warn!(job = %id, %reel, attempt, lane, %reference, "a reel is tried again: {stopped}");
-                    self.store.requeue_job(job, now + again.pause, again.failed_on).await?;
+                    let requeue = || self.store.requeue_job(job, now + again.pause, again.failed_on);
+                    self.store.insist("requeueing a job", requeue).await?;
                     return Ok(());
                 }
                 match stopped.why {
@@ -169,7 +170,8 @@ impl Worker {
             }
         };
         crash::point("job ran");
-        if self.store.finish_job(job, &end, self.interval, now).await? {
+        let finish = || self.store.finish_job(job, &end, self.interval, now);
+        if self.store.insist("ending a job", finish).await? {
             crash::point("job finished");
             let took_ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
             tracing::info!(job = %job.job, reel = %job.shortcode, lane = %job.lane.name, outcome, took_ms, "a reel is through");
@@ -248,7 +250,10 @@ impl Worker {
     async fn keep(&self, job: &Claimed, cancel: &CancellationToken) {
         loop {
             tokio::time::sleep(RENEWAL).await;
-            match self.store.renew_job(job, self.clock.now() + LEASE).await {
+            let renewed = self.store.renew_job(job, self.clock.now() + LEASE);
+            // A later try may get through where this one waits for a connection that is dead.
+            let Ok(renewed) = tokio::time::timeout(RENEWAL * 3, renewed).await else { continue };
+            match renewed {
                 Ok(JobLease::Held) => {}
                 Ok(JobLease::CancelWanted) => cancel.cancel(),
                 Ok(JobLease::Lost) => return,
@@ -310,7 +315,9 @@ struct JobWatch<'a> {
 #[async_trait]
 impl Watch for JobWatch<'_> {
     async fn run_started(&self, run: &str) {
-        match self.worker.store.note_run(self.job, Some(run)).await {
+        let store = &self.worker.store;
+        // Nobody else knows of the run: forgotten, it would be bought again.
+        match store.insist("noting a paid run", || store.note_run(self.job, Some(run))).await {
             Ok(_) => crash::point("scrape started"),
             Err(error) => tracing::error!(job = %self.job.job, run, "a paid run could not be noted: {error}"),
         }
@@ -341,7 +348,8 @@ impl Watch for JobWatch<'_> {
     }
 
     async fn unreserve(&self, key: &str) {
-        if let Err(error) = self.worker.store.unreserve(key).await {
+        let store = &self.worker.store;
+        if let Err(error) = store.insist("taking a reserved cost back", || store.unreserve(key)).await {
             // It is counted although it cost nothing: the safe side.
             tracing::warn!(job = %self.job.job, key, "a reserved cost could not be taken back: {error}");
         }
@@ -403,7 +411,8 @@ impl JobWatch<'_> {
             latency_ms: i64::try_from(spent.latency_ms).unwrap_or(i64::MAX),
             outcome: spent.outcome,
         };
-        match self.worker.store.record(entry).await {
+        let store = &self.worker.store;
+        match store.insist("writing a cost down", || store.record(entry.clone())).await {
             Ok(new) => new.then_some(micro_usd),
             Err(error) => {
                 tracing::error!(job = %self.job.job, key = %spent.key, micro_usd, "a cost could not be written down: {error}");
