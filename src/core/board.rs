@@ -325,7 +325,8 @@ impl Boards {
             Progress::Shown(message) => {
                 let posted_at = board.posted_at.filter(|_| edited).unwrap_or_else(|| self.clock.now());
                 crash::point("board posted");
-                self.store.posted(board.id, until, Some((&message, &body.text, posted_at))).await?;
+                let noted = || self.store.posted(board.id, until, Some((&message, &body.text, posted_at)));
+                self.store.insist("noting a board", noted).await?;
                 crash::point("board noted");
                 Ok(true)
             }
