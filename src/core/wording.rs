@@ -105,6 +105,11 @@ pub fn not_stored() -> &'static str {
     "I could not take this in just now, so nothing was started. Please try again in a minute."
 }
 
+/// A message that could not be stored yet, and will be.
+pub fn late() -> &'static str {
+    "I cannot get at my notes just now, so this takes longer. Your message is not lost: the answer follows."
+}
+
 /// A command in a form that is not known (an old menu).
 pub fn outdated_command() -> &'static str {
     "This command has changed. Please restart Discord and try again."
