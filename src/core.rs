@@ -11,5 +11,6 @@ pub mod board;
 pub mod coach;
 pub mod admin;
 pub mod inbox;
+pub mod late;
 pub mod reply;
 pub mod worker;

@@ -1,6 +1,7 @@
 //! Long polling. Owns the offset, which acknowledges updates to Telegram, and the pauses after errors;
 //! never acknowledges an update before the core has stored it.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::api::{self, Fault, NewUpdates, WANTED};
 use super::inbound::{translate, update_id};
 use super::{Me, Telegram};
 use crate::core::chat::Receive;
+use crate::ids::ChatId;
 
 /// The longest pause after errors in a row.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -93,13 +95,15 @@ async fn take(
 ) -> Taken {
     let had_updates = !batch.is_empty();
     let mut had_ids = false;
-    for update in batch {
+    let mut batch = batch.into_iter();
+    while let Some(update) = batch.next() {
         if stop.is_cancelled() {
             return Taken::Stopped;
         }
         let id = update_id(&update);
-        if let ControlFlow::Break(taken) = hand_over(telegram, me, receive, update).await {
-            return taken;
+        if let ControlFlow::Break(chat) = hand_over(telegram, me, receive, update).await {
+            try_others(telegram, me, receive, chat, batch).await;
+            return Taken::NotStored;
         }
         if let Some(id) = id {
             *offset = Some(id.saturating_add(1));
@@ -109,7 +113,8 @@ async fn take(
     if had_updates && !had_ids { Taken::NoIds } else { Taken::All }
 }
 
-async fn hand_over(telegram: &Telegram, me: &Me, receive: &Receive, update: Value) -> ControlFlow<Taken> {
+/// Hands one update over; breaks with its chat if it is not stored.
+async fn hand_over(telegram: &Telegram, me: &Me, receive: &Receive, update: Value) -> ControlFlow<ChatId> {
     let inbound = match translate(update, me, telegram.clock().now()) {
         Ok(Some(inbound)) => inbound,
         Ok(None) => return ControlFlow::Continue(()),
@@ -123,8 +128,24 @@ async fn hand_over(telegram: &Telegram, me: &Me, receive: &Receive, update: Valu
             telegram.acknowledge(&inbound).await;
             ControlFlow::Continue(())
         }
-        Err(_) => ControlFlow::Break(Taken::NotStored),
+        Err(_) => ControlFlow::Break(inbound.message.chat),
     }
+}
+
+/// The first message of each other chat behind one that was not stored: those people wait too, and the core tells
+/// whoever it cannot serve. All of it comes again, since nothing is acknowledged here.
+async fn try_others(
+    telegram: &Telegram,
+    me: &Me,
+    receive: &Receive,
+    chat: ChatId,
+    updates: impl Iterator<Item = Value>,
+) {
+    let mut tried = HashSet::from([chat]);
+    let first = updates
+        .filter_map(|update| translate(update, me, telegram.clock().now()).ok().flatten())
+        .filter(|inbound| tried.insert(inbound.message.chat.clone()));
+    futures::future::join_all(first.map(|inbound| receive(inbound))).await;
 }
 
 /// Logs a failed `getUpdates` and says how long to wait. The words are those of tdlib/telegram-bot-api.
