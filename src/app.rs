@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -18,6 +18,7 @@ use crate::core::board::Boards;
 use crate::core::chat::{Messenger, Receive, ReceiveFailed};
 use crate::core::coach::{Coach, CoachSettings};
 use crate::core::inbox::Inbox;
+use crate::core::late::Late;
 use crate::core::money::Prices;
 use crate::core::outbox::Outbox;
 use crate::core::reels::Reels;
@@ -32,6 +33,7 @@ use crate::web::{self, Web, Webhook};
 
 mod check;
 mod refused;
+mod roles;
 mod upstreams;
 
 pub use check::faults;
@@ -54,8 +56,15 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(200);
 /// Turns claimed in one statement.
 const CLAIM_BATCH: u32 = 64;
 
-/// How long a role is held without renewal.
-const ROLE_LEASE: Duration = Duration::from_secs(8);
+/// A message that is not stored by then is not: it is asked for again, and the person is told.
+const STORED_WITHIN: Duration = Duration::from_secs(8);
+
+/// An outage of the database that is shorter lets no lease run out: each is renewed well before its last 8 s.
+const SHORT_OUTAGE: Duration = Duration::from_secs(8);
+
+/// After a longer one, whoever is still at work has renewed its leases within this time (a second's pause and 3 s for
+/// the renewal, in `core::worker` and `core::reply`); what nobody has renewed then is taken over.
+const RENEWAL_GRACE: Duration = Duration::from_secs(6);
 
 /// A part that is built, before it runs.
 pub struct App {
@@ -64,6 +73,7 @@ pub struct App {
     instance: InstanceId,
     store: Arc<Store>,
     inbox: Arc<Inbox>,
+    late: Arc<Late>,
     replies: Arc<Replies>,
     worker: Arc<Worker>,
     boards: Arc<Boards>,
@@ -112,6 +122,7 @@ impl App {
         ));
         let inbox =
             Arc::new(Inbox::new(store.clone(), clock.clone(), config.coach.merge_window, config.coach.overheard_reels));
+        let late = Arc::new(Late::new(outbox.clone(), clock.clone()));
         let replies = Arc::new(Replies {
             store: store.clone(),
             outbox,
@@ -128,6 +139,7 @@ impl App {
             instance,
             store,
             inbox,
+            late,
             replies,
             worker,
             boards,
@@ -138,17 +150,22 @@ impl App {
 
     /// The core's door, for adapters.
     pub fn receive(&self) -> Receive {
-        let inbox = self.inbox.clone();
+        let (inbox, late, clock) = (self.inbox.clone(), self.late.clone(), self.clock.clone());
         Arc::new(move |inbound| {
-            let inbox = inbox.clone();
+            let (inbox, late, clock) = (inbox.clone(), late.clone(), clock.clone());
             Box::pin(async move {
-                match inbox.receive(&inbound).await {
-                    Ok(_) => Ok(()),
-                    Err(error) => {
-                        tracing::error!(chat = %inbound.message.chat, reference = %Reference::new(), "a message could not be stored: {error}");
-                        Err(ReceiveFailed)
+                let began = clock.now();
+                let problem = match tokio::time::timeout(STORED_WITHIN, inbox.receive(&inbound)).await {
+                    Ok(Ok(_)) => {
+                        late.stored();
+                        return Ok(());
                     }
-                }
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => format!("the database did not answer within {STORED_WITHIN:?}"),
+                };
+                tracing::error!(chat = %inbound.message.chat, reference = %Reference::new(), "a message could not be stored: {problem}");
+                late.not_stored(&inbound, began).await;
+                Err(ReceiveFailed)
             })
         })
     }
@@ -228,6 +245,7 @@ impl App {
 
     async fn answer_turns(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         let slots = Arc::new(Semaphore::new(self.config.coach.max_turns as usize));
+        let mut reached = Instant::now();
         while !stop.is_cancelled() {
             let mut wake = std::pin::pin!(self.store.wake.turns.notified());
             wake.as_mut().enable();
@@ -237,10 +255,11 @@ impl App {
                 let turns = match self.replies.claim(free).await {
                     Ok(turns) => turns,
                     Err(error) => {
-                        self.trouble("turns could not be claimed", &error).await;
+                        self.trouble("turns could not be claimed", &error, reached, stop).await;
                         continue;
                     }
                 };
+                reached = Instant::now();
                 is_more = turns.len() == free as usize;
                 for turn in turns {
                     let permit = slots.clone().acquire_owned().await.context("the slots are closed")?;
@@ -266,6 +285,7 @@ impl App {
     }
 
     async fn run_jobs(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut reached = Instant::now();
         while !stop.is_cancelled() {
             let mut wake = std::pin::pin!(self.store.wake.jobs.notified());
             wake.as_mut().enable();
@@ -276,9 +296,9 @@ impl App {
                     self.store.wake.boards.notify_waiters();
                     continue;
                 }
-                Ok(None) => {}
+                Ok(None) => reached = Instant::now(),
                 Err(error) => {
-                    self.trouble("a job could not be claimed", &error).await;
+                    self.trouble("a job could not be claimed", &error, reached, stop).await;
                     continue;
                 }
             }
@@ -295,6 +315,7 @@ impl App {
     }
 
     async fn refresh_boards(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut reached = Instant::now();
         while !stop.is_cancelled() {
             let mut wake = std::pin::pin!(self.store.wake.boards.notified());
             wake.as_mut().enable();
@@ -302,10 +323,11 @@ impl App {
                 Ok(Some(reading)) => (reading * BOARD_REST, BOARD_TICK),
                 Ok(None) => (Duration::ZERO, POLL * 4),
                 Err(error) => {
-                    self.trouble("the boards could not be read", &error).await;
+                    self.trouble("the boards could not be read", &error, reached, stop).await;
                     continue;
                 }
             };
+            reached = Instant::now();
             // Reading takes longer the longer the line is: it must not take all the time there is.
             wait(stop, rest).await;
             tokio::select! {
@@ -342,10 +364,19 @@ impl App {
         }
     }
 
-    /// A database that does not answer is waited for: the rows are safe, and nothing is acknowledged meanwhile.
-    async fn trouble(&self, what: &str, error: &StoreError) {
+    /// A database that does not answer is waited for: the rows are safe, and nothing is acknowledged meanwhile. After an
+    /// outage in which leases may have run out, those who hold them go first: what they have bought or sent meanwhile
+    /// only they know.
+    async fn trouble(&self, what: &str, error: &StoreError, reached: Instant, stop: &CancellationToken) {
         tracing::error!(reference = %Reference::new(), "{what}: {error}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        wait(stop, Duration::from_secs(1)).await;
+        if reached.elapsed() < SHORT_OUTAGE {
+            return;
+        }
+        while !stop.is_cancelled() && self.store.ping().await.is_err() {
+            wait(stop, Duration::from_secs(1)).await;
+        }
+        wait(stop, RENEWAL_GRACE).await;
     }
 
     /// Starts the adapters and the web server; they end with `doors`.
@@ -389,63 +420,6 @@ impl App {
             start("the web server", Box::pin(async move { Ok(web::serve(listener, web, stop).await?) }));
         }
         adapters
-    }
-
-    /// Runs an adapter while this instance holds a role, so that only one of several does.
-    async fn in_role<F, R>(&self, role: &'static str, stop: &CancellationToken, run: F) -> anyhow::Result<()>
-    where
-        F: Fn(CancellationToken) -> R,
-        R: Future<Output = anyhow::Result<()>>,
-    {
-        while !stop.is_cancelled() {
-            let now = self.clock.now();
-            match self.store.hold(role, self.instance, now, now + ROLE_LEASE).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    wait(stop, ROLE_LEASE / 4).await;
-                    continue;
-                }
-                Err(error) => {
-                    tracing::warn!(role, "a role could not be asked for: {error}");
-                    wait(stop, Duration::from_secs(1)).await;
-                    continue;
-                }
-            }
-            tracing::info!(role, "this instance has the role");
-            let held = stop.child_token();
-            let keep = async {
-                let mut safe_until = now + ROLE_LEASE;
-                loop {
-                    tokio::time::sleep(ROLE_LEASE / 4).await;
-                    let now = self.clock.now();
-                    match self.store.hold(role, self.instance, now, now + ROLE_LEASE).await {
-                        Ok(true) => safe_until = now + ROLE_LEASE,
-                        Ok(false) => return,
-                        // Without the database nothing could be stored anyway.
-                        Err(_) if now < safe_until => {}
-                        Err(_) => return,
-                    }
-                }
-            };
-            let running = run(held.clone());
-            tokio::pin!(running);
-            tokio::select! {
-                result = &mut running => {
-                    if let Err(error) = self.store.let_go(role, self.instance).await {
-                        tracing::debug!(role, "a role could not be given up: {error}");
-                    }
-                    if !stop.is_cancelled() || result.is_err() {
-                        return result.and_then(|()| Err(anyhow!("ended by itself")));
-                    }
-                }
-                () = keep => {
-                    tracing::warn!(role, "the role is lost");
-                    held.cancel();
-                    running.await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Receives from Telegram: by polling, or by telling it where the webhook is, which is open from then on.

@@ -333,22 +333,21 @@ impl Coach {
         if outcome != STARTED {
             metrics::counter!(COST, "provider" => "openai").increment(micro_usd.unsigned_abs());
         }
-        self.store
-            .record(Entry {
-                key,
-                at: now,
-                person: turn.person,
-                chat: &turn.chat,
-                provider: Provider::OpenAi,
-                model,
-                tool,
-                usage,
-                micro_usd,
-                price_version: &self.prices.version,
-                latency_ms: i64::try_from(now.since(began).as_millis()).unwrap_or(i64::MAX),
-                outcome,
-            })
-            .await?;
+        let entry = Entry {
+            key,
+            at: now,
+            person: turn.person,
+            chat: &turn.chat,
+            provider: Provider::OpenAi,
+            model,
+            tool,
+            usage,
+            micro_usd,
+            price_version: &self.prices.version,
+            latency_ms: i64::try_from(now.since(began).as_millis()).unwrap_or(i64::MAX),
+            outcome,
+        };
+        self.store.insist("writing a cost down", || self.store.record(entry.clone())).await?;
         Ok(())
     }
 

@@ -199,7 +199,8 @@ impl Outbox {
                     }
                     at += 1;
                     // The last piece is noted by the turn's end.
-                    if !known && at < pieces.len() && !self.store.show_turn(turn, shown).await? {
+                    let noted = || self.store.show_turn(turn, shown);
+                    if !known && at < pieces.len() && !self.store.insist("noting what is on screen", noted).await? {
                         return Ok(Delivered::Lost);
                     }
                 }

@@ -31,6 +31,11 @@ use crate::telemetry::{FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
 /// How long a turn is held without renewal.
 pub const LEASE: Duration = Duration::from_secs(20);
 
+/// A renewal that failed or takes longer than this is tried again, so that after an outage of the database those who are
+/// at work are heard before anything is taken over.
+const RENEWAL: Duration = Duration::from_secs(3);
+const RENEWAL_AGAIN: Duration = Duration::from_secs(1);
+
 /// A turn that failed so often is answered with an apology instead of being tried for ever.
 const ATTEMPTS: i64 = 6;
 
@@ -112,7 +117,8 @@ impl Replies {
         let reference = Reference::new();
         tracing::error!(turn = %turn.id, attempt = turn.attempt, %reference, "a turn failed: {error}");
         let pause = Duration::from_secs(1 << turn.attempt.clamp(0, 5));
-        if let Err(error) = self.store.release_turn(&turn, self.clock.now() + pause).await {
+        let again = self.clock.now() + pause;
+        if let Err(error) = self.store.insist("giving a turn back", || self.store.release_turn(&turn, again)).await {
             // The lease runs out by itself.
             tracing::warn!(turn = %turn.id, "a turn could not be given back: {error}");
         }
@@ -127,13 +133,19 @@ impl Replies {
 
     /// Renews the lease until it is lost.
     async fn keep(&self, turn: &Turn) {
+        let mut pause = LEASE / 3;
         loop {
-            tokio::time::sleep(LEASE / 3).await;
-            match self.store.renew_turn(turn, self.clock.now() + LEASE).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => tracing::warn!(turn = %turn.id, "a lease could not be renewed: {error}"),
-            }
+            tokio::time::sleep(pause).await;
+            let renewed = self.store.renew_turn(turn, self.clock.now() + LEASE);
+            pause = match tokio::time::timeout(RENEWAL, renewed).await {
+                Ok(Ok(true)) => LEASE / 3,
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(turn = %turn.id, "a lease could not be renewed: {error}");
+                    RENEWAL_AGAIN
+                }
+                Err(_) => RENEWAL_AGAIN,
+            };
         }
     }
 
@@ -314,7 +326,8 @@ impl Replies {
                     if screen.shown.first() != Some(&id) {
                         crash::point("first text sent");
                         screen.shown = vec![id];
-                        if !self.store.show_turn(turn, &screen.shown).await? {
+                        let noted = || self.store.show_turn(turn, &screen.shown);
+                        if !self.store.insist("noting what is on screen", noted).await? {
                             return Ok(ShowEnd::Lost);
                         }
                         crash::point("first text noted");
@@ -354,7 +367,7 @@ impl Replies {
             return Ok(None);
         }
         self.clock.sleep_until(screen.merge_until).await;
-        match self.store.seal_turn(turn, screen.inputs).await? {
+        match self.store.insist("sealing a turn", || self.store.seal_turn(turn, screen.inputs)).await? {
             Sealed::Yes => {
                 screen.sealed = true;
                 crash::point("turn sealed");
@@ -380,11 +393,13 @@ impl Replies {
         let memory = if lines.is_empty() {
             None
         } else {
-            Some(self.store.memory(turn.person, &turn.chat, self.clock.now()).await?.conversation)
+            let read = || self.store.memory(turn.person, &turn.chat, self.clock.now());
+            Some(self.store.insist("reading the memory", read).await?.conversation)
         };
         let answer = serde_json::to_string(&body).unwrap_or_default();
         let memory = memory.map(|conversation| (conversation, lines.as_slice()));
-        if !self.store.answer_turn(turn, &answer, memory, self.clock.now()).await? {
+        let store = || self.store.answer_turn(turn, &answer, memory, self.clock.now());
+        if !self.store.insist("storing an answer", store).await? {
             return Ok(());
         }
         crash::point("answer stored");
@@ -400,8 +415,8 @@ impl Replies {
             }
             Delivered::No => self.close(turn, Outcome::Undeliverable).await,
             Delivered::Later(at) => {
-                self.store.show_turn(turn, &screen.shown).await?;
-                self.store.release_turn(turn, at).await.map(|_| ())
+                self.store.insist("noting what is on screen", || self.store.show_turn(turn, &screen.shown)).await?;
+                self.store.insist("giving a turn back", || self.store.release_turn(turn, at)).await.map(|_| ())
             }
             Delivered::Lost => Ok(()),
         }
@@ -409,7 +424,7 @@ impl Replies {
 
     async fn close(&self, turn: &Turn, outcome: Outcome) -> Result<(), StoreError> {
         let now = self.clock.now();
-        if self.store.close_turn(turn, outcome, now).await? {
+        if self.store.insist("closing a turn", || self.store.close_turn(turn, outcome, now)).await? {
             crash::point("turn closed");
             let (kind, outcome) = match (turn.kind, outcome) {
                 (TurnKind::Talk, Outcome::Answered) => ("talk", "answered"),

@@ -154,7 +154,7 @@ impl Discord {
         })
     }
 
-    /// Listens until `stop`, and ends within 2 s then. A lost connection is made again, with longer and longer
+    /// Listens until `stop`, and ends within 3 s then. A lost connection is made again, with longer and longer
     /// pauses; what was written meanwhile is read over REST.
     ///
     /// # Errors
@@ -171,8 +171,8 @@ impl Discord {
             ended = self.keep_connected(ears, stop) => ended,
             () = &mut intake => Ok(()),
         };
-        // The senders are gone now: what was heard already gets a moment to be stored.
-        if tokio::time::timeout(Duration::from_millis(500), intake).await.is_err() {
+        // The senders are gone now: what was heard already gets a moment to be stored, beyond the pause that it may be in.
+        if tokio::time::timeout(Duration::from_millis(1500), intake).await.is_err() {
             tracing::warn!("stopped listening to Discord before everything heard was stored");
         }
         ended

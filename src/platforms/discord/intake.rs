@@ -35,8 +35,8 @@ const GAP_CHATS: usize = 8;
 /// Tries for one page of a chat.
 const GAP_TRIES: u32 = 3;
 
-/// The longest pause between two tries to store one message.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause between two tries to store one message: shorter than the time that a stop leaves for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The kinds of threads (Discord API reference, Channel Types).
 const THREADS: [u64; 3] = [10, 11, 12];
