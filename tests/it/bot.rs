@@ -120,10 +120,15 @@ impl Drop for TestBot {
 
 /// Looks every few milliseconds whether something holds.
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+/// The same where it may take longer, or must be faster.
+pub async fn until_within(patience: Duration, what: &str, holds: impl AsyncFn() -> bool) {
     let looking = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, looking).await.is_ok(), "not within {PATIENCE:?}: {what}");
+    assert!(tokio::time::timeout(patience, looking).await.is_ok(), "not within {patience:?}: {what}");
 }

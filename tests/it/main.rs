@@ -7,16 +7,19 @@
 mod support;
 mod bot;
 mod process;
+mod proxy;
 
 mod cli;
 mod crash;
 mod discord;
 mod guild;
 mod instances;
+mod outage;
 mod outbox;
 mod readme;
 mod reels;
 mod store;
+mod takeover;
 mod talk;
 mod telegram;
 mod tidy;

@@ -79,12 +79,21 @@ impl TestDb {
     }
 
     pub async fn postgres() -> TestDb {
+        let template = template(&server()).await;
+        Self::postgres_like(&format!("TEMPLATE {template}")).await
+    }
+
+    /// One that nobody has migrated yet.
+    pub async fn empty_postgres() -> TestDb {
+        Self::postgres_like("").await
+    }
+
+    async fn postgres_like(template: &str) -> TestDb {
         let place = POSTGRES_PLACES.acquire().await.unwrap();
         let server = server();
-        let template = template(&server).await;
         let name = unique_name();
         let mut admin = connect(&server).await;
-        run(&mut admin, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+        run(&mut admin, format!("CREATE DATABASE {name} {template}")).await;
         admin.close().await.unwrap();
         let url = on_server(&server, &name);
         let store = Store::open(url.as_str(), 8).await.unwrap();
