@@ -2,6 +2,7 @@
 
 mod boards;
 mod chats;
+mod fences;
 mod instances;
 mod jobs;
 mod lanes;

@@ -141,6 +141,16 @@ impl TestDb {
         number.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// The same of a text, without values.
+    pub async fn text(&self, sql: &str) -> String {
+        let statement = AssertSqlSafe(sql.to_owned());
+        let text = match &self.behind {
+            Behind::Sqlite(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
+            Behind::Postgres(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
+        };
+        text.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
     /// Removes all rows of a table.
     pub async fn empty(&self, table: &str) {
         self.execute(&format!("DELETE FROM {table}")).await;
