@@ -160,6 +160,41 @@ fn the_named_dates_and_defaults_are_the_codes() {
 }
 
 #[test]
+fn the_compose_files_set_variables_that_exist_and_fit_together() {
+    let scale = include_str!("../../deploy/compose.scale.yaml");
+    let set = |file: &'static str| -> Vec<(&str, &str)> {
+        let lines = file.lines().filter_map(|line| line.strip_prefix("      ")?.split_once(": "));
+        let upper = lines.filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
+        // Those of PostgreSQL's own image.
+        upper
+            .filter(|(name, _)| !name.starts_with("POSTGRES_"))
+            .map(|(name, value)| (name, value.trim_matches('"')))
+            .collect()
+    };
+    for file in [scale, include_str!("../../deploy/compose.yaml")] {
+        assert!(set(file).len() >= 2, "variables are found");
+        for (name, _) in set(file) {
+            assert!(VARIABLES.iter().any(|variable| variable.name == name), "{name} is no variable of the program");
+        }
+    }
+    let number = |name: &str| -> u32 {
+        let value = set(scale).into_iter().find(|(set, _)| *set == name).map(|(_, value)| value);
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("compose.scale.yaml sets {name}"))
+    };
+    let replicas = scale.lines().find_map(|line| line.trim().strip_prefix("replicas: ")?.parse::<u32>().ok());
+    let replicas = replicas.expect("compose.scale.yaml sets replicas");
+    assert!(replicas >= 3);
+    let telegram =
+        VARIABLES.iter().find(|variable| variable.name == "TELEGRAM_PER_SECOND").map(|variable| variable.default);
+    assert_eq!(
+        Some((replicas * number("TELEGRAM_PER_SECOND")).to_string().as_str()),
+        telegram,
+        "each instance paces for itself"
+    );
+    assert!(replicas * (number("DATABASE_CONNECTIONS") + 1) <= 97, "PostgreSQL gives 100, three of them to superusers");
+}
+
+#[test]
 fn the_shortcodes_of_the_sandbox_are_the_stand_ins() {
     let prefixes = |text: &str| -> BTreeSet<String> {
         let codes = text.match_indices("…`").filter_map(|(at, _)| text.get(at.checked_sub(5)?..at));
