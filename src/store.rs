@@ -51,12 +51,13 @@ impl StoreError {
     pub fn is_outage(&self) -> bool {
         let StoreError::Query(error) = self else { return false };
         match error {
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut => true,
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => true,
             // 57: an operator's or the server's own intervention, such as a shutdown; 53: no room, such as too many
-            // connections; 25P03: idle in a transaction for too long; 08: connection exceptions.
-            sqlx::Error::Database(refused) => refused.code().is_some_and(|code| {
-                code.starts_with("57") || code.starts_with("53") || code.starts_with("08") || code == "25P03"
-            }),
+            // connections; 08: connection exceptions; 55P03: a lock was not to be had; 25P03: idle in a transaction for
+            // too long.
+            sqlx::Error::Database(refused) => refused
+                .code()
+                .is_some_and(|code| ["57", "53", "08", "55P03", "25P03"].iter().any(|class| code.starts_with(class))),
             _ => false,
         }
     }
@@ -82,10 +83,10 @@ pub enum Db {
     Pg(PgPool),
 }
 
-/// How long PostgreSQL may take to give a connection, and then to answer: beyond it the path to it is taken for dead.
+/// How long PostgreSQL may take to give a connection, and a call in all: beyond it the path to it is taken for dead.
 /// Without a bound of our own a path that swallows packets in silence is noticed after some 15 minutes, or never.
 const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(10);
+const CALL: Duration = Duration::from_secs(15);
 
 /// How long a pooled connection may take to show that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
@@ -100,8 +101,9 @@ const QUIET: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What each session of ours asks of the server. A server does not hear that its client is gone: a transaction that
-/// was cut off would keep its locks, the queue's among them, until TCP gives up.
-const SESSION: &str = "SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '8s'; \
+/// was cut off would keep its locks, the queue's among them, until TCP gives up. Of others that were cut off while they
+/// waited for the lock, one gets it next, and the rest have stopped waiting by then: after 6 s it is free.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '5s'; SET statement_timeout = '8s'; \
      SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
 /// Runs one expression on the native pool, whichever it is: `read!(db, pool => query.fetch_all(pool).await)`.
@@ -357,7 +359,7 @@ fn make_private_file(file: &Path) -> std::io::Result<()> {
 async fn bounded<T, E: From<sqlx::Error>>(
     asked: impl Future<Output = std::result::Result<T, E>>,
 ) -> std::result::Result<T, E> {
-    match tokio::time::timeout(CONNECT + ANSWER, asked).await {
+    match tokio::time::timeout(CALL, asked).await {
         Ok(answered) => answered,
         Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()),
     }

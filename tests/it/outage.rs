@@ -4,8 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reelcoach::clock::Clock;
 use reelcoach::core::wording;
+use reelcoach::ids::InstanceId;
 use reelcoach::sandbox::{Fault, Sandbox, Settings};
+use reelcoach::store::Store;
+use reelcoach::store::reels::{Lane, LaneKind};
 
 use crate::bot::{environment, until, until_within};
 use crate::process::Process;
@@ -144,8 +148,54 @@ fn finals_on_discord(sandbox: &Sandbox, channel: &str) -> Vec<String> {
     said.filter(|text| !text.contains('▌')).collect()
 }
 
-/// Both kinds at a time: most of it is waiting.
+/// An instance on a path that goes silent in the midst of transactions: its calls end, and the locks that the server
+/// still holds for it do not keep the others out.
+async fn silence_in_the_midst_of_transactions() {
+    let db = TestDb::postgres().await;
+    let proxy = Proxy::to(&db.url).await;
+    let cut_off = Arc::new(Store::open(&proxy.url(&db.url), 4).await.unwrap());
+    let lanes = [Lane { name: "direct:0".into(), kind: LaneKind::Direct }];
+    let claim = async |store: &Store| {
+        store.claim_job(InstanceId::new(), &lanes, Clock::System.now(), Duration::from_secs(15)).await
+    };
+    // Each call takes the queue's lock and gives it back: without a pause in between, one of the four is always inside.
+    let calls: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, lanes) = (cut_off.clone(), lanes.clone());
+            tokio::spawn(async move {
+                loop {
+                    let began = Instant::now();
+                    let now = Clock::System.now();
+                    let claimed = store.claim_job(InstanceId::new(), &lanes, now, Duration::from_secs(15)).await;
+                    if let Err(error) = claimed {
+                        return (began.elapsed(), error);
+                    }
+                }
+            })
+        })
+        .collect();
+    until("the lock is held, and waited for", async || {
+        let held = "SELECT COUNT(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+            WHERE locktype = 'advisory' AND datname = current_database()";
+        db.number(held, &[]).await >= 2
+    })
+    .await;
+    proxy.set(Path::Silent);
+    // One that was cut off has the lock, and perhaps another gets it next.
+    until_within(Duration::from_secs(10), "others get the lock", async || claim(&db).await.is_ok()).await;
+    for call in calls {
+        let (took, error) = call.await.unwrap();
+        assert!(error.is_outage() && took < Duration::from_secs(18), "{took:?}: {error}");
+    }
+    let began = Instant::now();
+    cut_off.ping().await.expect_err("nothing answers");
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    proxy.set(Path::Open);
+    claim(&cut_off).await.expect("a new connection works, and no place in the pool is lost");
+}
+
+/// All at a time: most of it is waiting.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_database_loses_and_doubles_nothing() {
-    tokio::join!(outage(Path::Cut, 2), outage(Path::Silent, 1));
+    tokio::join!(outage(Path::Cut, 2), outage(Path::Silent, 1), silence_in_the_midst_of_transactions());
 }
