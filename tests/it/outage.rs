@@ -72,7 +72,7 @@ async fn outage(how: Path, instances: usize) {
     let bots = |person: i64| sandbox.telegram.screen(person).into_iter().filter(|shown| shown.from_bot);
     until("answers are growing", async || TALKERS.filter(|person| bots(*person).count() > 0).count() >= 3).await;
 
-    proxy.set(how);
+    proxy.set(how).await;
     let began = Instant::now();
     for person in LATE_READERS {
         sandbox.telegram.say(person, person, "P", &link(person));
@@ -84,11 +84,12 @@ async fn outage(how: Path, instances: usize) {
     sandbox.discord.say(&channel, BEA, "Bea", &format!("<@{me}> how long is the queue?"));
     let told = |person: i64| bots(person).any(|shown| shown.text.contains(wording::late()));
     let watching = async {
-        until_within(OUTAGE, "those who write now are told", async || {
-            LATE_READERS.chain(LATE_TALKERS).all(told)
-                && sandbox.discord.screen(&channel).iter().any(|shown| shown.content.contains(wording::late()))
-        })
-        .await;
+        let left = || OUTAGE.saturating_sub(began.elapsed());
+        for person in LATE_READERS.chain(LATE_TALKERS) {
+            until_within(left(), &format!("{what}: {person} is told"), async || told(person)).await;
+        }
+        let told = || sandbox.discord.screen(&channel).iter().any(|shown| shown.content.contains(wording::late()));
+        until_within(left(), &format!("{what}: Bea is told"), async || told()).await;
         for address in &addresses {
             for (path, status) in [("livez", 200), ("readyz", 503)] {
                 let asked = reqwest012::get(format!("http://{address}/{path}"));
@@ -99,7 +100,7 @@ async fn outage(how: Path, instances: usize) {
     };
     tokio::join!(watching, tokio::time::sleep(OUTAGE));
     assert!(began.elapsed() < OUTAGE * 3 / 2, "{what}: nothing hangs: {:?}", began.elapsed());
-    proxy.set(Path::Open);
+    proxy.set(Path::Open).await;
 
     until_within(RECOVERY, "all is answered", async || {
         let on_discord = [&dm, &channel].iter().all(|channel| !finals_on_discord(&sandbox, channel).is_empty());
@@ -180,7 +181,7 @@ async fn silence_in_the_midst_of_transactions() {
         db.number(held, &[]).await >= 2
     })
     .await;
-    proxy.set(Path::Silent);
+    proxy.set(Path::Silent).await;
     // One that was cut off has the lock, and perhaps another gets it next.
     until_within(Duration::from_secs(10), "others get the lock", async || claim(&db).await.is_ok()).await;
     for call in calls {
@@ -190,7 +191,7 @@ async fn silence_in_the_midst_of_transactions() {
     let began = Instant::now();
     cut_off.ping().await.expect_err("nothing answers");
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    proxy.set(Path::Open);
+    proxy.set(Path::Open).await;
     claim(&cut_off).await.expect("a new connection works, and no place in the pool is lost");
 }
 

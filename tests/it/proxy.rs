@@ -22,6 +22,8 @@ pub enum Path {
 pub struct Proxy {
     address: SocketAddr,
     path: watch::Sender<Path>,
+    /// Connections over which bytes pass.
+    carrying: watch::Sender<usize>,
     running: JoinHandle<()>,
 }
 
@@ -33,8 +35,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (path, seen) = watch::channel(Path::Open);
-        let running = tokio::spawn(run(listener, server, seen));
-        Proxy { address, path, running }
+        let carrying = watch::Sender::new(0);
+        let running = tokio::spawn(run(listener, server, seen, carrying.clone()));
+        Proxy { address, path, carrying, running }
     }
 
     /// The address of the same database by this path.
@@ -45,8 +48,12 @@ impl Proxy {
         url.into()
     }
 
-    pub fn set(&self, path: Path) {
+    /// Once it returns, the path is so for everybody.
+    pub async fn set(&self, path: Path) {
         self.path.send_replace(path);
+        if path != Path::Open {
+            self.carrying.subscribe().wait_for(|carrying| *carrying == 0).await.unwrap();
+        }
     }
 }
 
@@ -56,7 +63,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn run(mut listener: TcpListener, server: (String, u16), path: watch::Receiver<Path>) {
+async fn run(
+    mut listener: TcpListener,
+    server: (String, u16),
+    path: watch::Receiver<Path>,
+    carrying: watch::Sender<usize>,
+) {
     let mut connections = tokio::task::JoinSet::new();
     let address = listener.local_addr().unwrap();
     let mut seen = path.clone();
@@ -73,7 +85,7 @@ async fn run(mut listener: TcpListener, server: (String, u16), path: watch::Rece
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted.unwrap();
-                connections.spawn(carry(client, server.clone(), path.clone()));
+                connections.spawn(carry(client, server.clone(), path.clone(), carrying.clone()));
             }
             changed = seen.changed() => changed.unwrap(),
         }
@@ -87,24 +99,30 @@ fn bound(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-async fn carry(mut client: TcpStream, (host, port): (String, u16), mut path: watch::Receiver<Path>) {
+async fn carry(
+    mut client: TcpStream,
+    (host, port): (String, u16),
+    mut path: watch::Receiver<Path>,
+    carrying: watch::Sender<usize>,
+) {
     let mut server = None;
-    let carried = async {
-        if *path.borrow() == Path::Open {
+    // Counted before the look, so that whoever takes the path away waits for this one, too.
+    carrying.send_modify(|carrying| *carrying += 1);
+    let is_open = *path.borrow() == Path::Open;
+    let ended = tokio::select! {
+        biased;
+        _ = path.wait_for(|path| *path != Path::Open) => false,
+        () = async {
             let server = server.insert(TcpStream::connect((host, port)).await.unwrap());
             // Either side may end it as it likes.
             let _ = tokio::io::copy_bidirectional(&mut client, server).await;
-        } else {
-            std::future::pending::<()>().await;
-        }
+        }, if is_open => true,
     };
-    let mut changes = path.clone();
-    let taken_away = tokio::select! {
-        () = carried => return,
-        changed = changes.wait_for(|path| *path != Path::Open) => *changed.unwrap(),
-    };
-    path.mark_unchanged();
-    if taken_away == Path::Silent {
+    carrying.send_modify(|carrying| *carrying -= 1);
+    if ended {
+        return;
+    }
+    if *path.borrow() == Path::Silent {
         // The server does not hear either that its client is gone.
         std::future::pending::<()>().await;
     }
