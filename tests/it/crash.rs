@@ -104,8 +104,11 @@ struct Scene {
 
 impl Scene {
     async fn new(db: TestDb) -> Scene {
-        // Fast, but slow enough that an answer is seen growing.
-        let sandbox = Sandbox::start(Settings { port: 0, speed: 8.0, enforce_limits: false }).await.unwrap();
+        Self::at_speed(db, 8.0).await
+    }
+
+    async fn at_speed(db: TestDb, speed: f64) -> Scene {
+        let sandbox = Sandbox::start(Settings { port: 0, speed, enforce_limits: false }).await.unwrap();
         let environment = environment(&sandbox, &db, &[]);
         let channel = sandbox.discord.dm(ADA);
         Scene { sandbox: Arc::new(sandbox), db, environment, channel }
@@ -203,7 +206,8 @@ impl Scene {
 /// Dies at a point while it answers `text`, starts again, and is looked at.
 async fn die(db: TestDb, place: Place, text: &str, (point, nth): (&str, u32), reels: usize, sign: &str) {
     let what = format!("{place:?}, {point} {nth}");
-    let scene = Scene::new(db).await;
+    // Fast, but slow enough that an answer is seen growing where that is when it dies.
+    let scene = Scene::at_speed(db, if point.starts_with("first text") { 2.0 } else { 8.0 }).await;
     if BEFORE_THE_RUN.contains(&point) {
         scene.sandbox.apify.control.fault("/runs", Fault::Slow(Duration::from_secs(2)));
     }
