@@ -140,7 +140,7 @@ impl Worker {
         };
         let now = self.clock.now();
         let reference = Reference::new();
-        self.note_health(job, &result, &reference, now).await?;
+        self.note_health(job, &result, &reference, now).await;
         let outcome = match &result {
             Ok(_) => "done",
             Err(stopped) if stopped.why == ReelFailure::Cancelled => "cancelled",
@@ -203,13 +203,7 @@ impl Worker {
     }
 
     /// Tells the breaker how the upstream did.
-    async fn note_health(
-        &self,
-        job: &Claimed,
-        result: &Result<Reel, Stopped>,
-        reference: &Reference,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn note_health(&self, job: &Claimed, result: &Result<Reel, Stopped>, reference: &Reference, now: Timestamp) {
         let upstream = job.lane.upstream();
         let reference = reference.to_string();
         let health = match result {
@@ -228,22 +222,26 @@ impl Worker {
                 | ReelFailure::TooLarge
                 | ReelFailure::Blocked
                 | ReelFailure::Unreadable => Health::Worked,
-                ReelFailure::Cancelled => return Ok(()),
+                ReelFailure::Cancelled => return,
             },
         };
-        if let Some(breaker) = self.store.note_health(upstream, health, now).await? {
-            let open_s = breaker.open_until.since(now).as_secs();
-            tracing::error!(
-                upstream,
-                cause = breaker.cause,
-                failures = breaker.failures,
-                open_s,
-                reference,
-                "no reel is sent there for a while"
-            );
-            metrics::counter!(BREAKER_OPENED, "upstream" => upstream.to_owned()).increment(1);
+        match self.store.note_health(upstream, health, now).await {
+            Ok(Some(breaker)) => {
+                let open_s = breaker.open_until.since(now).as_secs();
+                tracing::error!(
+                    upstream,
+                    cause = breaker.cause,
+                    failures = breaker.failures,
+                    open_s,
+                    reference,
+                    "no reel is sent there for a while"
+                );
+                metrics::counter!(BREAKER_OPENED, "upstream" => upstream.to_owned()).increment(1);
+            }
+            Ok(None) => {}
+            // The next run tells as much.
+            Err(error) => tracing::warn!(upstream, "it could not be noted how an upstream did: {error}"),
         }
-        Ok(())
     }
 
     /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more.

@@ -9,7 +9,7 @@ use reelcoach::core::wording;
 use reelcoach::ids::InstanceId;
 use reelcoach::sandbox::{Fault, Sandbox, Settings};
 use reelcoach::store::Store;
-use reelcoach::store::reels::{Lane, LaneKind};
+use reelcoach::store::lanes::Lane;
 
 use crate::bot::{environment, until, until_within};
 use crate::process::Process;
@@ -155,7 +155,7 @@ async fn silence_in_the_midst_of_transactions() {
     let db = TestDb::postgres().await;
     let proxy = Proxy::to(&db.url).await;
     let cut_off = Arc::new(Store::open(&proxy.url(&db.url), 4).await.unwrap());
-    let lanes = [Lane { name: "direct:0".into(), kind: LaneKind::Direct }];
+    let lanes = [Lane::direct(0)];
     let claim = async |store: &Store| {
         store.claim_job(InstanceId::new(), &lanes, Clock::System.now(), Duration::from_secs(15)).await
     };

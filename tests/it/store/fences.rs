@@ -67,11 +67,11 @@ on_both! {
             assert_eq!((new.job, new.attempt, new.run_id.as_deref()), (old.job, 2, Some("run-1")), "{became:?}");
             match became {
                 Became::TakenOver => {}
-                Became::Requeued => assert!(db.requeue_job(&new, now(900)).await.unwrap()),
+                Became::Requeued => assert!(db.requeue_job(&new, now(900), None).await.unwrap()),
                 Became::Done => assert!(db.finish_job(&new, &done(), INTERVAL, now(40)).await.unwrap()),
                 Became::Failed => assert!(db.finish_job(&new, &failed(false), INTERVAL, now(40)).await.unwrap()),
                 Became::Cancelled => {
-                    db.cancel(mia, None, INTERVAL, now(39)).await.unwrap();
+                    db.cancel(&Cancelled::AllOf(mia), INTERVAL, now(39)).await.unwrap();
                     assert!(db.finish_job(&new, &JobEnd::Cancelled { refund: false }, INTERVAL, now(40)).await.unwrap());
                 }
             }
@@ -83,7 +83,7 @@ on_both! {
             for phase in [JobPhase::Scraping, JobPhase::Analysing] {
                 db.note_phase(&old, phase).await.unwrap();
             }
-            assert!(!db.requeue_job(&old, now(41)).await.unwrap(), "{became:?}");
+            assert!(!db.requeue_job(&old, now(41), None).await.unwrap(), "{became:?}");
             for end in [done(), failed(true), JobEnd::Cancelled { refund: true }] {
                 assert!(!db.finish_job(&old, &end, INTERVAL, now(42)).await.unwrap(), "{became:?}");
             }
