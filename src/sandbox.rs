@@ -66,6 +66,8 @@ struct State {
     at: Vec<Instant>,
     /// A fault, and the part of the path it waits for.
     faults: VecDeque<(String, Fault)>,
+    /// Requests refused because there were too many of them.
+    refused: usize,
     /// Who hears of each request as it arrives.
     follower: Option<mpsc::UnboundedSender<(Instant, Asked)>>,
 }
@@ -146,6 +148,16 @@ impl Control {
     /// How many requests had this in their path.
     pub fn count(&self, path: &str) -> usize {
         self.lock().asked.iter().filter(|a| a.path.contains(path)).count()
+    }
+
+    /// For the server: a request was refused for its rate (HTTP 429), not by a [`Fault`].
+    pub fn refuse(&self) {
+        self.lock().refused += 1;
+    }
+
+    /// How many requests were refused for their rate.
+    pub fn refused(&self) -> usize {
+        self.lock().refused
     }
 
     /// Waits until `seen` holds of what was asked. For tests: it has no timeout of its own.

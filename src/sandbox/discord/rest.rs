@@ -109,7 +109,12 @@ impl Shared {
         match answered {
             Ok(Value::Null) => StatusCode::NO_CONTENT.into_response(),
             Ok(value) => (pace_headers("5", None), axum::Json(value)).into_response(),
-            Err(no) => respond(no),
+            Err(no) => {
+                if no.status == 429 {
+                    self.control.refuse();
+                }
+                respond(no)
+            }
         }
     }
 

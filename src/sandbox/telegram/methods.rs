@@ -414,6 +414,7 @@ fn may_write(world: &World, state: &mut State, id: i64, counted: bool) -> Result
     }
     if world.enforce_limits && counted {
         state.limits.take(id, Instant::now()).map_err(|wait| {
+            world.control.refuse();
             let seconds = wait.as_millis().div_ceil(1000).max(1);
             let description = format!("Too Many Requests: retry after {seconds}");
             Refusal { code: 429, description, parameters: Some(json!({"retry_after": seconds as u64})) }
