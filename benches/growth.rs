@@ -1,10 +1,23 @@
-//! How the bot's own work grows with its input: each figure at one size and at a hundred times that size (or a
-//! thousand), and how many times dearer it became. Owns fixtures and the clock; the code under measure is the product's.
+//! How the bot's own work grows with its input: each figure at one size and at a hundred or a thousand times that size,
+//! and how many times dearer it became; how the databases carry out what is done with the line. Owns the clock; the code
+//! under measure is the product's.
 //!
-//! `cargo bench --bench growth -- [--json FILE]`, with `TEST_DATABASE_URL=postgres://…` for PostgreSQL beside SQLite.
+//! `cargo bench --bench growth -- [--json FILE] [--only pure,line,talk]`, with `TEST_DATABASE_URL=postgres://…`
+//! for PostgreSQL beside SQLite. Ends with 1 if an action on the line becomes more than twice as dear with 100,000 jobs
+//! waiting, and with 1,000,000 ended ones beside them, as with 100 waiting.
 //!
-//! Figures are medians. A pure function is run until a tenth of a second has gone by; a statement a hundred times.
+//! Figures are medians. A pure function is run until a tenth of a second has gone by; an action on a database a hundred
+//! times, a slow one less often.
 #![expect(clippy::disallowed_methods, reason = "a program of its own: it reads the environment itself")]
+
+#[path = "shared/database.rs"]
+mod database;
+#[path = "growth/fixture.rs"]
+mod fixture;
+#[path = "growth/line.rs"]
+mod line;
+#[path = "growth/plans.rs"]
+mod plans;
 
 use std::fs;
 use std::hint::black_box;
@@ -16,33 +29,50 @@ use reelcoach::core::chat::{Body, LengthUnit, Markup, MessengerRules};
 use reelcoach::core::reels::eta::{self, LaneState};
 use reelcoach::core::reels::link::{self, Hosts};
 use reelcoach::core::text;
-use reelcoach::ids::{ChatId, InstanceId, MessageRef, PersonId, Platform, Shortcode, TurnId};
+use reelcoach::ids::{ChatId, InstanceId, MessageRef, PersonId, Platform};
 use reelcoach::store::Store;
 use reelcoach::store::chats::Role;
-use reelcoach::store::lanes::{Lane, LaneKind};
-use reelcoach::store::reels::{JobEnd, QueueLimits, Wish};
 use reelcoach::store::turns::{Arrival, NewMessage, Outcome as Ended};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
-type Outcome<T> = Result<T, Failed>;
+use database::{Failed, Outcome, server};
+use fixture::Place;
+use line::{BACKGROUND, Line, Probe};
+use plans::{Ear, plans};
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 /// Times a statement is measured.
 const TIMES: usize = 100;
+/// Jobs in the line, few and many, and ended ones beside them.
+const FEW: u32 = 100;
+const MANY: u32 = 100_000;
+const ENDED: u32 = 1_000_000;
+/// How many times dearer an action on the line may become.
+const BOUND: f64 = 2.0;
 
 fn main() -> ExitCode {
-    let file = std::env::args().skip_while(|argument| argument != "--json").nth(1);
+    let value = |name: &str| std::env::args().skip_while(|argument| argument != name).nth(1);
+    let (file, only) = (value("--json"), value("--only"));
+    let wants = |part: &str| only.as_ref().is_none_or(|only| only.split(',').any(|name| name == part));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ran = runtime.map_err(Failed::from).and_then(|runtime| {
         let mut table = Table::default();
-        pure(&mut table);
-        runtime.block_on(stored(&mut table))?;
-        file.map_or(Ok(()), |file| Ok(fs::write(file, serde_json::to_string_pretty(&table.json())?)?))
+        if wants("pure") {
+            pure(&mut table);
+        }
+        runtime.block_on(stored(&mut table, &wants))?;
+        if let Some(file) = &file {
+            fs::write(file, serde_json::to_string_pretty(&table.json())?)?;
+        }
+        Ok(table)
     });
     match ran {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(table) if table.broken.is_empty() => ExitCode::SUCCESS,
+        Ok(table) => {
+            println!();
+            table.broken.iter().for_each(|what| println!("NOT MET: {what}"));
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("growth: {error}");
             ExitCode::FAILURE
@@ -52,7 +82,12 @@ fn main() -> ExitCode {
 
 /// What was measured: a name, and a time for each size.
 #[derive(Default)]
-struct Table(Vec<(String, Vec<(String, Duration)>)>);
+struct Table {
+    rows: Vec<(String, Vec<(String, Duration)>)>,
+    plans: Vec<Value>,
+    /// What was promised and is not so.
+    broken: Vec<String>,
+}
 
 impl Table {
     fn row(&mut self, name: impl Into<String>, sizes: Vec<(String, Duration)>) {
@@ -60,16 +95,16 @@ impl Table {
         let cells: Vec<String> =
             sizes.iter().map(|(size, span)| format!("{size}: {:.1} µs", span.as_secs_f64() * 1e6)).collect();
         println!("{name:<34} {}   ×{:.1}", cells.join("   "), grown(&sizes));
-        self.0.push((name, sizes));
+        self.rows.push((name, sizes));
     }
 
     fn json(&self) -> Value {
-        let rows = self.0.iter().map(|(name, sizes)| {
+        let rows = self.rows.iter().map(|(name, sizes)| {
             let us: serde_json::Map<String, Value> =
                 sizes.iter().map(|(size, span)| (size.clone(), json!(span.as_secs_f64() * 1e6))).collect();
             json!({"name": name, "microseconds": us, "growth": grown(sizes)})
         });
-        Value::Array(rows.collect())
+        json!({"rows": rows.collect::<Vec<_>>(), "plans": self.plans, "broken": self.broken})
     }
 }
 
@@ -149,30 +184,86 @@ fn median(spans: &mut [Duration]) -> Duration {
 }
 
 /// What the database does, on each that there is.
-async fn stored(table: &mut Table) -> Outcome<()> {
+async fn stored(table: &mut Table, wants: &impl Fn(&str) -> bool) -> Outcome<()> {
+    let ear = Ear::installed();
     let folder = tempfile::tempdir()?;
-    let server = std::env::var("TEST_DATABASE_URL").ok();
+    let server = server();
     let mut kinds = vec![("SQLite", None)];
     kinds.extend(server.as_deref().map(|server| ("PostgreSQL", Some(server))));
     for (kind, server) in kinds {
-        println!("\n{kind}: 100 and 10,000 jobs in the line.");
-        let mut rows = Vec::new();
-        for jobs in [100, 10_000] {
-            let mut place = Place::make(folder.path(), server, &format!("jobs{jobs}")).await?;
-            place.fill(jobs, 0).await?;
-            rows.push((jobs.to_string(), queue(&place.store).await?));
+        if wants("line") {
+            let mut place = Place::make(folder.path(), server, "line").await?;
+            in_line(table, kind, &mut place, &ear).await?;
             place.remove().await?;
         }
-        show(table, kind, rows);
-        println!("\n{kind}: 1,000 and 100,000 finished turns.");
-        let mut rows = Vec::new();
-        for turns in [1000, 100_000] {
-            let mut place = Place::make(folder.path(), server, &format!("turns{turns}")).await?;
-            place.fill(0, turns).await?;
-            rows.push((turns.to_string(), talk(&place.store).await?));
-            place.remove().await?;
+        if wants("talk") {
+            println!("\n{kind}: 1,000 and 100,000 finished turns.");
+            let mut rows = Vec::new();
+            for turns in [1000, 100_000] {
+                let mut place = Place::make(folder.path(), server, &format!("turns{turns}")).await?;
+                place.talk(turns).await?;
+                rows.push((turns.to_string(), talk(&place.store).await?));
+                place.remove().await?;
+            }
+            show(table, kind, rows);
         }
-        show(table, kind, rows);
+    }
+    Ok(())
+}
+
+/// What is done with the line, as it and the past behind it grow.
+async fn in_line(table: &mut Table, kind: &str, place: &mut Place, ear: &Ear) -> Outcome<()> {
+    println!("\n{kind}: {FEW} jobs in the line, {MANY}, and {MANY} with {ENDED} ended ones beside them.");
+    let mut line = Line::new(place.store.clone());
+    let mut sizes = Vec::new();
+    for size in [format!("{FEW}"), format!("{MANY}"), format!("{MANY} + {ENDED} ended")] {
+        match sizes.len() {
+            0 => place.wait(0, FEW).await?,
+            1 => place.wait(FEW, MANY).await?,
+            _ => place.end(ENDED).await?,
+        }
+        let mut probe = Probe::timing();
+        for _ in 0..TIMES {
+            line.round(&mut probe).await?;
+        }
+        line.look(&mut probe, TIMES).await?;
+        sizes.push((size, probe.actions));
+    }
+    let mut probe = Probe::listening(ear);
+    line.round(&mut probe).await?;
+    line.look(&mut probe, 1).await?;
+    let names: Vec<&str> = probe.actions.iter().map(|action| action.name).collect();
+    for name in &names {
+        let of = |actions: &mut Vec<line::Action>| {
+            let found = actions.iter_mut().find(|action| action.name == *name);
+            found.map(|action| median(&mut action.times)).unwrap_or_default()
+        };
+        let cells: Vec<_> = sizes.iter_mut().map(|(size, actions)| (size.clone(), of(actions))).collect();
+        let first = cells.first().map_or(0.0, |(_, span)| span.as_secs_f64());
+        let most = cells.iter().map(|(_, span)| span.as_secs_f64()).fold(0.0, f64::max) / first.max(1e-9);
+        let label =
+            if BACKGROUND.contains(name) { format!("{kind}: {name} (background)") } else { format!("{kind}: {name}") };
+        if most > BOUND && !BACKGROUND.contains(name) {
+            table.broken.push(format!("{label}: ×{most:.1}, promised ×{BOUND:.0}"));
+        }
+        table.row(label, cells);
+    }
+    println!("\n{kind}: how these are carried out; !! reads a whole table or index.");
+    let mut shown = Vec::new();
+    for action in &probe.actions {
+        for plan in plans(&mut place.database, &action.statements).await? {
+            table.plans.push(json!({"database": kind, "action": action.name, "statement": plan.statement,
+                "plan": plan.lines, "scans": plan.scans}));
+            if shown.contains(&plan.statement) {
+                continue;
+            }
+            println!("  {}: {}", action.name, plan.statement);
+            for line in &plan.lines {
+                let mark = if plan.scans.iter().any(|scan| scan == line.trim()) { "!!" } else { "  " };
+                println!("   {mark}   {line}");
+            }
+            shown.push(plan.statement);
+        }
     }
     Ok(())
 }
@@ -193,35 +284,6 @@ async fn timed<T, E>(into: &mut Vec<Duration>, work: impl Future<Output = Result
     let done = work.await;
     into.push(from.elapsed());
     done
-}
-
-/// One job comes, one goes: the line keeps its length.
-async fn queue(store: &Store) -> Outcome<Times> {
-    let limits = QueueLimits { interval: Duration::ZERO, waiting_per_person: i64::MAX, waiting: i64::MAX, pipeline: 1 };
-    let lanes = [Lane { name: "direct:0".to_owned(), kind: LaneKind::Direct }];
-    let (who, lease) = (InstanceId::new(), Duration::from_secs(60));
-    let (mut submit, mut claim, mut finish, mut line) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for at in 0..TIMES {
-        let chat = ChatId::new(Platform::Telegram, at.to_string());
-        let person = store.person(Platform::Telegram, &format!("new{at}"), "Ana", NOW).await?;
-        let reels: [Shortcode; 1] = [format!("E{at:010}").parse()?];
-        let wish = Wish {
-            turn: TurnId::new(),
-            person,
-            chat: &chat,
-            reply_to: None,
-            placeholder: None,
-            question: "",
-            reels: &reels,
-            fresh: false,
-        };
-        timed(&mut submit, store.submit(&wish, limits, |_| String::new(), NOW)).await?;
-        let job = timed(&mut claim, store.claim_job(who, &lanes, NOW, lease)).await?.ok_or("no job")?;
-        let end = JobEnd::Done { content: "{}".to_owned(), pipeline: 1, until: NOW + lease };
-        timed(&mut finish, store.finish_job(&job, &end, Duration::ZERO, NOW)).await?;
-        timed(&mut line, store.line()).await?;
-    }
-    Ok(vec![("submit", submit), ("claim a job", claim), ("finish a job", finish), ("read the line", line)])
 }
 
 /// One turn after another, of people who have talked before.
@@ -255,121 +317,4 @@ async fn talk(store: &Store) -> Outcome<Times> {
     let names =
         ["receive", "claim a turn", "read the memory", "answer a turn", "close a turn", "ask whether all is answered"];
     Ok(names.into_iter().zip(times).collect())
-}
-
-/// A database of this program's own.
-struct Place {
-    store: Store,
-    behind: Behind,
-    /// The server, and the name on it.
-    server: Option<(String, String)>,
-}
-
-enum Behind {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
-
-impl Place {
-    async fn make(folder: &std::path::Path, server: Option<&str>, name: &str) -> Outcome<Place> {
-        let Some(server) = server else {
-            let url = format!("sqlite://{}", folder.join(name).with_extension("db").display());
-            let store = Store::open(&url, 4).await?;
-            store.migrate().await?;
-            let behind = Behind::Sqlite(SqliteConnection::connect(&url).await?);
-            return Ok(Place { store, behind, server: None });
-        };
-        let name = format!("reelcoach_growth_{}_{name}", std::process::id());
-        let mut admin = PgConnection::connect(server).await?;
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await?;
-        let mut url = url::Url::parse(server)?;
-        url.set_path(&name);
-        let store = Store::open(url.as_str(), 4).await?;
-        store.migrate().await?;
-        let behind = Behind::Postgres(PgConnection::connect(url.as_str()).await?);
-        Ok(Place { store, behind, server: Some((server.to_owned(), name)) })
-    }
-
-    /// 1,000 people, so many jobs in the line and so many finished turns, in SQL that both databases know.
-    async fn fill(&mut self, jobs: u32, turns: u32) -> Outcome<()> {
-        let numbers =
-            |to: u32| format!("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {to})");
-        let id = |what: char, number: &str| {
-            format!("'{what}0000000-0000-7000-8000-' || SUBSTR(CAST(1000000000000 + {number} AS TEXT), 2, 12)")
-        };
-        let (one, person, job, turn) = (id('a', "i"), id('a', "i % 1000"), id('e', "i"), id('b', "i"));
-        let at = NOW.0 - 1_000_000_000;
-        let people = numbers(1000);
-        let mut statements = vec![
-            format!("{people} INSERT INTO people (id, created_at) SELECT {one}, {at} FROM n"),
-            format!("{people} INSERT INTO accounts SELECT 'telegram', CAST(i AS TEXT), {one}, 'Person', {at} FROM n"),
-            format!(
-                "{people} INSERT INTO chats SELECT 'telegram:' || CAST(i AS TEXT), 'telegram', 'x', {at}, TRUE FROM n"
-            ),
-            format!(
-                "{people} INSERT INTO conversations SELECT {}, {one}, 'telegram:' || CAST(i AS TEXT), {at}, NULL, '', '' FROM n",
-                id('d', "i")
-            ),
-        ];
-        if jobs > 0 {
-            let line = numbers(jobs);
-            statements.push(format!(
-                "{line} INSERT INTO jobs (id, shortcode, state, phase, asked_by, ready_at, attempt, leased_until, cancel, created_at) \
-                 SELECT {job}, 'D' || SUBSTR(CAST(100000000000 + i AS TEXT), 2), 'queued', 'waiting', {person}, {at} + i, 0, 0, FALSE, {at} FROM n"
-            ));
-            statements.push(format!(
-                "{line} INSERT INTO boards (id, state, person_id, chat, note, shown, posting_until, created_at) \
-                 SELECT {}, 'open', {person}, 'telegram:' || CAST(i % 1000 AS TEXT), '', '', 0, {at} FROM n",
-                id('f', "i")
-            ));
-            statements.push(format!(
-                "{line} INSERT INTO subscriptions (id, state, job_id, shortcode, board_id, person_id, chat, turn_id, question, created_at) \
-                 SELECT {}, 'waiting', {job}, 'D' || SUBSTR(CAST(100000000000 + i AS TEXT), 2), {}, {person}, \
-                 'telegram:' || CAST(i % 1000 AS TEXT), {turn}, '', {at} FROM n",
-                id('c', "i"),
-                id('f', "i")
-            ));
-        }
-        if turns > 0 {
-            let past = numbers(turns);
-            statements.push(format!(
-                "{past} INSERT INTO turns (id, kind, state, person_id, chat, merge_until, inputs, sealed, due_at, attempt, shown, \
-                 outcome, created_at, closed_at) SELECT {turn}, 'talk', 'closed', {person}, 'telegram:' || CAST(i % 1000 AS TEXT), {at}, 1, TRUE, \
-                 {at} + i, 1, '[]', 'answered', {at}, {at} FROM n"
-            ));
-            statements.push(format!(
-                "{past} INSERT INTO inbox SELECT 'telegram:' || CAST(i % 1000 AS TEXT), 'old' || CAST(i AS TEXT), {turn}, '', {at} FROM n"
-            ));
-            // The same short memory for everyone: only the tables around it are large.
-            statements.push(format!(
-                "{people} INSERT INTO messages SELECT {}, {}, {turn}, 'person', 'A sentence of usual length.', {at} FROM n",
-                id('c', "i"),
-                id('d', "i")
-            ));
-        }
-        if self.server.is_some() {
-            statements.push("ANALYZE".to_owned());
-        }
-        for statement in statements {
-            let statement = AssertSqlSafe(statement);
-            let _rows = match &mut self.behind {
-                Behind::Sqlite(connection) => sqlx::query(statement).execute(connection).await?.rows_affected(),
-                Behind::Postgres(connection) => sqlx::query(statement).execute(connection).await?.rows_affected(),
-            };
-        }
-        Ok(())
-    }
-
-    async fn remove(self) -> Outcome<()> {
-        self.store.close().await;
-        match self.behind {
-            Behind::Sqlite(connection) => connection.close().await?,
-            Behind::Postgres(connection) => connection.close().await?,
-        }
-        if let Some((server, name)) = self.server {
-            let mut admin = PgConnection::connect(&server).await?;
-            sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name}"))).execute(&mut admin).await?;
-        }
-        Ok(())
-    }
 }

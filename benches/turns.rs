@@ -316,8 +316,8 @@ async fn fill(file: &Path) -> Outcome<f64> {
             id('d', "i")
         ),
         format!(
-            "{fifty} INSERT INTO turns (id, kind, state, person_id, chat, merge_until, inputs, sealed, due_at, attempt, shown, \
-             outcome, created_at, closed_at) SELECT {turn}, 'talk', 'closed', {person}, 'telegram:' || (i % 1000), i, 1, TRUE, i, 1, \
+            "{fifty} INSERT INTO turns (id, kind, state, person_id, chat, merge_until, inputs, aside, sealed, due_at, attempt, shown, \
+             outcome, created_at, closed_at) SELECT {turn}, 'talk', 'closed', {person}, 'telegram:' || (i % 1000), i, 1, FALSE, TRUE, i, 1, \
              '[\"7\"]', 'answered', i, i + 1 FROM n"
         ),
         format!("{fifty} INSERT INTO inbox SELECT 'telegram:' || (i % 1000), i, {turn}, '', i FROM n"),
