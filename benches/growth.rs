@@ -151,7 +151,16 @@ fn pure(table: &mut Table) {
 
 fn rules(markup: Markup, unit: LengthUnit, limit: usize) -> MessengerRules {
     let edit_interval = Duration::from_secs(1);
-    MessengerRules { unit, limit, markup, edit_interval, editable_for: None, dedupes_sends: false, per_second: 30 }
+    MessengerRules {
+        unit,
+        limit,
+        markup,
+        edit_interval,
+        editable_for: None,
+        dedupes_sends: false,
+        per_second: 30,
+        in_chat: None,
+    }
 }
 
 fn repeated(unit: &str, bytes: usize) -> String {

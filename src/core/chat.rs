@@ -122,6 +122,17 @@ pub struct MessengerRules {
     pub dedupes_sends: bool,
     /// Sends and edits that the whole bot may make in a second on this platform.
     pub per_second: u32,
+    /// What one chat takes of sends, and as much again of edits; `None` where only `edit_interval` holds.
+    pub in_chat: Option<Allowance>,
+}
+
+/// So many at most within any span of this length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// 1 to 32.
+    pub times: usize,
+    /// A minute at most.
+    pub within: Duration,
 }
 
 /// How a platform counts the length of a text.

@@ -4,7 +4,7 @@
 //! Priorities: a final waits for its place and for the chat's pause; progress (stream frames, boards) only tries,
 //! and gives way at once when the chat is busy or paused, because a newer state replaces it anyway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use governor::DefaultDirectRateLimiter;
 use governor::Quota;
 
-use super::chat::{Body, Destination, Messenger, MessengerRules, Piece, SendError};
+use super::chat::{Allowance, Body, Destination, Messenger, MessengerRules, Piece, SendError};
 use super::text;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
@@ -27,6 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends with an unknown outcome are repeated this often before the turn is put aside for a while.
 const UNKNOWN_TRIES: u32 = 5;
+
+/// Sends or edits that a chat remembers: as many as any allowance has, or more.
+const REMEMBERED: usize = 32;
+
+/// A chat whose last send or edit is older is forgotten when there are many: longer than any allowance's span.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// The platforms that are connected, and the order in each of their chats.
 pub struct Outbox {
@@ -45,11 +51,18 @@ struct Link {
 /// One chat's order.
 #[derive(Default)]
 struct Gate {
-    order: tokio::sync::Mutex<()>,
+    order: tokio::sync::Mutex<Made>,
     /// Epoch ms until which the platform wants silence.
     paused_until: AtomicI64,
     /// Epoch ms of the latest progress shown.
     progress_at: AtomicI64,
+}
+
+/// When the latest sends and edits in a chat were made, as far back as its allowance goes.
+#[derive(Default)]
+struct Made {
+    sends: VecDeque<Timestamp>,
+    edits: VecDeque<Timestamp>,
 }
 
 /// What became of an attempt to show progress.
@@ -120,10 +133,12 @@ impl Outbox {
     pub async fn progress(&self, to: &Destination, message: Option<&str>, piece: &Piece, nonce: &str) -> Progress {
         let Some(link) = self.links.get(&to.chat.platform) else { return Progress::NotNow };
         let gate = self.gate(&to.chat);
-        let interval = i64::try_from(link.messenger.rules(&to.chat).edit_interval.as_millis()).unwrap_or(0);
+        let rules = link.messenger.rules(&to.chat);
+        let interval = i64::try_from(rules.edit_interval.as_millis()).unwrap_or(0);
         let now = self.clock.now();
-        let Ok(_order) = gate.order.try_lock() else { return Progress::NotNow };
+        let Ok(mut made) = gate.order.try_lock() else { return Progress::NotNow };
         if gate.paused(now)
+            || made.free_at(rules.in_chat, message.is_some(), now) > now
             || (message.is_some() && now.0 - gate.progress_at.load(Ordering::Relaxed) < interval)
             || link.pace.check().is_err()
         {
@@ -131,8 +146,10 @@ impl Outbox {
         }
         gate.progress_at.store(now.0, Ordering::Relaxed);
         let mut outcome = attempt(link, to, message, piece, false, nonce).await;
+        made.note(message.is_some(), self.clock.now());
         if outcome == Err(SendError::Unparsable) {
             outcome = attempt(link, to, message, piece, true, nonce).await;
+            made.note(message.is_some(), self.clock.now());
         }
         count(to.chat.platform, "progress", &outcome);
         match outcome {
@@ -230,7 +247,7 @@ impl Outbox {
         repeated: bool,
     ) -> Piecemeal {
         let gate = self.gate(&to.chat);
-        let dedupes = link.messenger.rules(&to.chat).dedupes_sends;
+        let MessengerRules { dedupes_sends: dedupes, in_chat, .. } = link.messenger.rules(&to.chat);
         let mut shown = shown;
         let mut plain = false;
         // A platform that recognises a repeat gives back the first message, which may hold older words.
@@ -242,23 +259,27 @@ impl Outbox {
                 return Piecemeal::Later(pause);
             }
             self.clock.sleep_until(pause).await;
-            let order = gate.order.lock().await;
+            let mut made = gate.order.lock().await;
             if gate.paused(self.clock.now()) {
                 continue;
             }
+            self.clock.sleep_until(made.free_at(in_chat, shown.is_some(), self.clock.now())).await;
             link.pace.until_ready().await;
             let mut outcome = attempt(link, to, shown, piece, plain, nonce).await;
+            made.note(shown.is_some(), self.clock.now());
             if shown.is_none()
                 && settle
                 && let Ok(id) = &outcome
             {
                 let id = id.clone();
+                self.clock.sleep_until(made.free_at(in_chat, true, self.clock.now())).await;
                 outcome = attempt(link, to, Some(&id), piece, plain, nonce).await.map(|_| id.clone());
+                made.note(true, self.clock.now());
                 if outcome == Err(SendError::NotModified) {
                     outcome = Ok(id);
                 }
             }
-            drop(order);
+            drop(made);
             count(to.chat.platform, "final", &outcome);
             match outcome {
                 Ok(id) => return Piecemeal::Done(id),
@@ -306,10 +327,10 @@ impl Outbox {
         if let Some(gate) = gates.get(chat) {
             return gate.clone();
         }
-        // A gate that nobody holds and that is not paused remembers nothing worth keeping.
+        // A gate that nobody holds, that is not paused and was not used just now remembers nothing worth keeping.
         if gates.len() >= 4096 {
             let now = self.clock.now();
-            gates.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.paused(now));
+            gates.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.paused(now) || gate.is_recent(now));
         }
         gates.entry(chat.clone()).or_default().clone()
     }
@@ -329,6 +350,39 @@ impl Gate {
 
     fn pause(&self, until: Timestamp) {
         self.paused_until.fetch_max(until.0, Ordering::Relaxed);
+    }
+
+    fn is_recent(&self, now: Timestamp) -> bool {
+        let latest = |made: &Made| made.sends.back().max(made.edits.back()).copied();
+        self.order.try_lock().map_or(true, |made| latest(&made).is_some_and(|at| now.since(at) < KEPT))
+    }
+}
+
+impl Made {
+    /// When the chat takes one more send, or one more edit: `now` if it does already.
+    fn free_at(&mut self, allowance: Option<Allowance>, is_edit: bool, now: Timestamp) -> Timestamp {
+        let Some(Allowance { times, within }) = allowance else { return now };
+        let made = self.of(is_edit);
+        while made.len() > times.max(1) {
+            made.pop_front();
+        }
+        match made.front() {
+            Some(&first) if made.len() >= times => now.max(first + within),
+            _ => now,
+        }
+    }
+
+    /// One was made, and its answer came `at`: it arrived before that, and the next one leaves after it.
+    fn note(&mut self, is_edit: bool, at: Timestamp) {
+        let made = self.of(is_edit);
+        made.push_back(at);
+        if made.len() > REMEMBERED {
+            made.pop_front();
+        }
+    }
+
+    fn of(&mut self, is_edit: bool) -> &mut VecDeque<Timestamp> {
+        if is_edit { &mut self.edits } else { &mut self.sends }
     }
 }
 
@@ -379,4 +433,35 @@ fn count(platform: Platform, kind: &'static str, outcome: &Result<String, SendEr
         Err(SendError::Failed(_)) => "failed",
     };
     metrics::counter!(SENDS, "platform" => platform.name(), "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chat_takes_so_many_in_any_span() {
+        let at = |ms: i64| Timestamp(1_000_000 + ms);
+        let allowance = Some(Allowance { times: 2, within: Duration::from_secs(5) });
+        let mut made = Made::default();
+        for (now, edit, free) in [
+            (0, true, 0),
+            (100, true, 100),
+            (200, true, 5000),
+            (200, false, 200),
+            (5000, true, 5000),
+            (5001, true, 5100),
+        ] {
+            assert_eq!(made.free_at(allowance, edit, at(now)), at(free), "{now} {edit}");
+            assert_eq!(made.free_at(None, edit, at(now)), at(now));
+            if free == now {
+                made.note(edit, at(now));
+            }
+        }
+        for ms in 0..1000 {
+            made.note(true, at(10_000 + ms));
+        }
+        assert_eq!(made.free_at(allowance, true, at(11_000)), at(10_998) + Duration::from_secs(5));
+        assert!(made.edits.len() <= REMEMBERED);
+    }
 }

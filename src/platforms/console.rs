@@ -238,6 +238,7 @@ impl Messenger for Console {
             editable_for: None,
             dedupes_sends: true,
             per_second: 1000,
+            in_chat: None,
         }
     }
 

@@ -66,6 +66,7 @@ fn rules(markup: Markup, limit: usize) -> MessengerRules {
         editable_for: None,
         dedupes_sends: false,
         per_second: 30,
+        in_chat: None,
     }
 }
 

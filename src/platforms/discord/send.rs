@@ -11,7 +11,9 @@ use serenity::model::id::{ApplicationId, ChannelId, MessageId};
 use super::Discord;
 use super::interaction::InteractionRef;
 use super::rest::Refused;
-use crate::core::chat::{Button, Destination, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError};
+use crate::core::chat::{
+    Allowance, Button, Destination, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError,
+};
 use crate::ids::{ChatId, MessageRef};
 
 /// Message flags (Discord API reference, Message Flags).
@@ -35,6 +37,8 @@ impl Messenger for Discord {
             dedupes_sends: true,
             // 50 a second for the whole bot, with room for what serenity itself asks.
             per_second: 45,
+            // What is commonly seen; Discord documents no number, only that the headers tell.
+            in_chat: Some(Allowance { times: 5, within: Duration::from_secs(5) }),
         }
     }
 

@@ -37,6 +37,7 @@ impl Messenger for Telegram {
             editable_for: None,
             dedupes_sends: false,
             per_second: self.per_second(),
+            in_chat: None,
         }
     }
 
