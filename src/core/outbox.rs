@@ -102,6 +102,8 @@ impl Outbox {
             .map(|(platform, messenger)| {
                 let per_second = messenger.rules(&ChatId::new(platform, "")).per_second;
                 let quota = Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN));
+                // What leaves evenly may arrive in a heap: a burst of all that a second has could be one too many there.
+                let quota = quota.allow_burst(NonZeroU32::new(per_second / 6 * 5).unwrap_or(NonZeroU32::MIN));
                 (platform, Link { messenger, pace: DefaultDirectRateLimiter::direct(quota) })
             })
             .collect();
