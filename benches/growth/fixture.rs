@@ -81,9 +81,9 @@ impl Place {
         .await
     }
 
-    /// So many jobs have ended, each with its reel, its answered asker and its closed board.
-    pub async fn end(&mut self, ended: u32) -> Outcome<()> {
-        let (past, person, job, board) = (numbers(0, ended), person(), id("e1000000", "i"), id("f1000000", "i"));
+    /// Jobs number `from` to `to` have ended, each with its reel, its answered asker and its closed board.
+    pub async fn end(&mut self, from: u32, to: u32) -> Outcome<()> {
+        let (past, person, job, board) = (numbers(from, to), person(), id("e1000000", "i"), id("f1000000", "i"));
         let code = code('F', "i");
         self.insert(&[
             format!(

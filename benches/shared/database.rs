@@ -85,9 +85,23 @@ impl Database {
                 let highest = (1..=32).rev().find(|at| statement.contains(&format!("${at}"))).unwrap_or(0);
                 let values = vec!["NULL"; highest].join(", ");
                 let values = if highest == 0 { values } else { format!("({values})") };
-                for sql in ["SET plan_cache_mode = force_generic_plan", &format!("PREPARE measured AS {statement}")] {
-                    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *connection).await?;
+                sqlx::raw_sql("SET plan_cache_mode = force_generic_plan").execute(&mut *connection).await?;
+                // The program names the types of its parameters; where they cannot be told from the statement, one of
+                // them does for all.
+                let named = (0..highest).flat_map(|at| [(at, "text"), (at, "bigint")]).map(|(at, name)| {
+                    let mut types = vec!["unknown"; highest];
+                    types[at] = name;
+                    format!("({})", types.join(", "))
+                });
+                let mut prepared = Err("no statement".into());
+                for types in std::iter::once(String::new()).chain(named) {
+                    let sql = AssertSqlSafe(format!("PREPARE measured{types} AS {statement}"));
+                    prepared = sqlx::raw_sql(sql).execute(&mut *connection).await.map_err(Failed::from);
+                    if prepared.is_ok() {
+                        break;
+                    }
                 }
+                prepared?;
                 let explain = AssertSqlSafe(format!("EXPLAIN (COSTS OFF) EXECUTE measured{values}"));
                 let rows = sqlx::raw_sql(explain).fetch_all(&mut *connection).await;
                 sqlx::raw_sql("DEALLOCATE measured").execute(&mut *connection).await?;
