@@ -28,3 +28,17 @@ INSERT INTO line (id, waiting, draining) SELECT 1, COUNT(*), FALSE FROM jobs WHE
 ALTER TABLE jobs ADD COLUMN failed_on TEXT;
 -- What an admin sees of the latest failures.
 CREATE INDEX jobs_failed ON jobs (finished_at) WHERE state = 'failed';
+
+-- Each person's own, however many others there are and however much they have asked for.
+CREATE INDEX boards_of_person ON boards (person_id, id) WHERE state = 'open';
+CREATE INDEX subscriptions_wished ON subscriptions (person_id, id) WHERE state = 'waiting';
+DROP INDEX subscriptions_of_job;
+CREATE INDEX subscriptions_of_job ON subscriptions (job_id, person_id, id);
+
+-- What is old enough to be deleted, without looking at what is not.
+CREATE INDEX turns_old ON turns (closed_at) WHERE state = 'closed';
+CREATE INDEX subscriptions_old ON subscriptions (created_at) WHERE state IN ('answered', 'cancelled');
+CREATE INDEX boards_old ON boards (created_at) WHERE state = 'closed';
+CREATE INDEX jobs_old ON jobs (finished_at) WHERE state IN ('done', 'failed', 'cancelled');
+CREATE INDEX reels_old ON reels (until);
+CREATE INDEX conversations_old ON conversations (ended_at) WHERE ended_at IS NOT NULL;

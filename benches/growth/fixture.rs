@@ -77,6 +77,7 @@ impl Place {
                 chat(),
                 id("b0000000", "i")
             ),
+            "UPDATE line SET waiting = (SELECT COUNT(*) FROM jobs WHERE state = 'queued')".to_owned(),
         ])
         .await
     }

@@ -10,7 +10,8 @@ use reelcoach::core::outbox::Outbox;
 use reelcoach::ids::{ChatId, InstanceId, PersonId, Platform, Shortcode, TurnId};
 use reelcoach::store::Store;
 use reelcoach::store::boards::BoardReel;
-use reelcoach::store::reels::{JobEnd, JobPhase, Lane, LaneKind, QueueLimits, Submitted, SubscriptionState, Wish};
+use reelcoach::store::lanes::{Lane, LaneKind};
+use reelcoach::store::reels::{Cancelled, JobEnd, JobPhase, QueueLimits, Submitted, SubscriptionState, Wish};
 
 use crate::NOW;
 use crate::database::{Failed, Outcome};
@@ -21,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 const FEWEST: usize = 5;
 
 /// What is done in the background, over everything there is: it may grow, and it is shown.
-pub const BACKGROUND: [&str; 3] = ["read the whole line", "read all open boards", "look for old rows"];
+pub const BACKGROUND: [&str; 3] = ["look at the whole line", "read all open boards", "look for old rows"];
 
 /// Either the time or the statements of each action.
 pub struct Probe {
@@ -94,7 +95,7 @@ pub struct Line {
 
 impl Line {
     pub fn new(store: Arc<Store>) -> Line {
-        let lanes: Vec<Lane> = (0..2).map(|at| Lane { name: format!("direct:{at}"), kind: LaneKind::Direct }).collect();
+        let lanes: Vec<Lane> = (0..2).map(Lane::direct).collect();
         let outbox = Arc::new(Outbox::new(Vec::new(), store.clone(), Clock::manual(NOW)));
         let boards = Boards::new(store.clone(), outbox, Clock::manual(NOW), lanes.clone());
         let limits = QueueLimits { interval: Duration::ZERO, waiting_per_person: 5, waiting: i64::MAX, pipeline: 1 };
@@ -118,7 +119,7 @@ impl Line {
         probe.run("note a run", store.note_run(&job, Some("abcdefghijklmnopq"))).await?;
         probe.run("note a phase", store.note_phase(&job, JobPhase::Analysing)).await?;
         // To the front of the line, so that it is the next to be claimed.
-        probe.run("put a job back", store.requeue_job(&job, NOW - Duration::from_secs(5_000_000))).await?;
+        probe.run("put a job back", store.requeue_job(&job, NOW - Duration::from_secs(5_000_000), None)).await?;
         let job = store.claim_job(self.who, &self.lanes, NOW, lease).await?.ok_or("no job")?;
         let end = JobEnd::Done { content: "{}".to_owned(), pipeline: 1, until: NOW + lease };
         if !probe.run("finish a job", store.finish_job(&job, &end, self.limits.interval, NOW)).await? {
@@ -134,7 +135,7 @@ impl Line {
         }
         let (other, chat, code) = self.somebody().await?;
         self.submit(other, &chat, &code).await?;
-        let taken_back = probe.run("cancel", store.cancel(other, None, self.limits.interval, NOW)).await?;
+        let taken_back = probe.run("cancel", store.cancel(&Cancelled::AllOf(other), self.limits.interval, NOW)).await?;
         if taken_back.len() != 1 {
             return Err("nothing was cancelled".into());
         }
@@ -151,19 +152,21 @@ impl Line {
         let reel = BoardReel { shortcode: code, state: SubscriptionState::Waiting, job };
         for _ in 0..times {
             if !probe.is_known("a place and an ETA") {
-                let looked = async {
-                    let view = self.boards.view().await?;
-                    Ok::<_, Failed>(view.state(&reel))
-                };
-                probe.run("a place and an ETA", looked).await?;
+                // What the boards' own rounds do in the background: people who ask find what they have seen.
+                self.boards.look().await?;
+                let (_, states) =
+                    probe.run("a place and an ETA", self.boards.states_of(std::iter::once(&reel))).await?;
+                if states.len() != 1 {
+                    return Err("somebody who waits has no place".into());
+                }
             }
             if !probe.is_known(BACKGROUND[0]) {
-                probe.run(BACKGROUND[0], store.line()).await?;
+                probe.run(BACKGROUND[0], self.boards.look()).await?;
                 probe.run(BACKGROUND[1], store.open_boards()).await?;
                 probe.run(BACKGROUND[2], store.sweep(Timestamp(1))).await?;
             }
         }
-        store.cancel(person, None, self.limits.interval, NOW).await?;
+        store.cancel(&Cancelled::AllOf(person), self.limits.interval, NOW).await?;
         Ok(())
     }
 
@@ -177,7 +180,16 @@ impl Line {
 
     async fn submit(&self, person: PersonId, chat: &ChatId, code: &Shortcode) -> Outcome<Submitted> {
         let reels = std::slice::from_ref(code);
-        let wish = Wish { turn: TurnId::new(), person, chat, reply_to: None, placeholder: None, question: "", reels };
+        let wish = Wish {
+            turn: TurnId::new(),
+            person,
+            chat,
+            reply_to: None,
+            placeholder: None,
+            question: "",
+            reels,
+            fresh: false,
+        };
         let outcomes = self.store.submit(&wish, self.limits, |_| String::new(), NOW).await?;
         outcomes.into_iter().next().ok_or_else(|| "nothing became of a wish".into())
     }

@@ -87,8 +87,9 @@ pub async fn run(quick: bool) -> Outcome<Found> {
             let shortcode: Shortcode = code.parse()?;
             let id: JobId = job.parse()?;
             let reel = BoardReel { shortcode, state: SubscriptionState::Waiting, job: Some(id) };
-            if let ReelState::Queued { left, .. } | ReelState::Scraping { left } | ReelState::Analysing { left } =
-                view.state(&reel)
+            if let Some(
+                ReelState::Queued { left, .. } | ReelState::Scraping { left, .. } | ReelState::Analysing { left, .. },
+            ) = view.state(&reel, now)
             {
                 told.push(Told { job, at: now, end: now + left });
             }

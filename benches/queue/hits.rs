@@ -14,7 +14,8 @@ use reelcoach::clock::Timestamp;
 use reelcoach::core::reels::pipeline::{PIPELINE_VERSION, ReelFailure};
 use reelcoach::ids::{ChatId, InstanceId, PersonId, Platform, Shortcode, TurnId};
 use reelcoach::store::Store;
-use reelcoach::store::reels::{Claimed, JobEnd, Lane, LaneKind, QueueLimits, Submitted, Wish};
+use reelcoach::store::lanes::Lane;
+use reelcoach::store::reels::{Claimed, JobEnd, QueueLimits, Submitted, Wish};
 use serde_json::{Value, json};
 
 use crate::Found;
@@ -191,7 +192,7 @@ pub async fn submit(
     now: Timestamp,
 ) -> Outcome<Submitted> {
     let reels = std::slice::from_ref(code);
-    let wish = Wish { turn, person, chat, reply_to: None, placeholder: None, question: "", reels };
+    let wish = Wish { turn, person, chat, reply_to: None, placeholder: None, question: "", reels, fresh: false };
     let outcomes = store.submit(&wish, limits, |_| String::new(), now).await?;
     outcomes.into_iter().next().ok_or_else(|| "nothing became of a wish".into())
 }
@@ -248,8 +249,7 @@ struct Upstream {
 
 impl Upstream {
     fn new() -> Upstream {
-        let lane = |at: usize| Lane { name: format!("direct:{at}"), kind: LaneKind::Direct };
-        Upstream { instance: InstanceId::new(), lanes: [lane(0), lane(1)], running: Vec::new() }
+        Upstream { instance: InstanceId::new(), lanes: [Lane::direct(0), Lane::direct(1)], running: Vec::new() }
     }
 
     /// Everything that happens between two requests.
