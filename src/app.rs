@@ -19,7 +19,7 @@ use crate::core::chat::{Messenger, Receive, ReceiveFailed};
 use crate::core::coach::{Coach, CoachSettings};
 use crate::core::inbox::Inbox;
 use crate::core::late::Late;
-use crate::core::money::Prices;
+use crate::core::money::{Prices, Purse};
 use crate::core::outbox::Outbox;
 use crate::core::reels::Reels;
 use crate::core::reply::Replies;
@@ -96,7 +96,7 @@ impl App {
         let http = crate::upstream::http_client()
             .context("the HTTP client cannot be made (is the package ca-certificates installed?)")?;
         let Upstreams { openai, apify, gemini, n8n } = upstreams(&config, http.clone(), clock.clone())?;
-        let prices = Arc::new(Prices::built_in());
+        let purse = Arc::new(Purse::new(store.clone(), Prices::built_in(), clock.clone(), &config));
         let messengers = platforms.messengers();
         let outbox = Arc::new(Outbox::new(messengers, store.clone(), clock.clone()));
         let reels = Arc::new(Reels::new(store.clone(), clock.clone(), http.clone(), &config.reels));
@@ -106,7 +106,7 @@ impl App {
             store.clone(),
             reels.clone(),
             boards.clone(),
-            prices.clone(),
+            purse.clone(),
             clock.clone(),
             coach_settings(&config)?,
         ));
@@ -115,7 +115,7 @@ impl App {
             store.clone(),
             upstreams::pipeline(&config, apify, gemini, http)?,
             n8n,
-            prices,
+            purse.clone(),
             clock.clone(),
             instance,
             &config,

@@ -35,6 +35,7 @@ pub struct Config {
     pub gemini: GeminiConfig,
     pub n8n: N8nConfig,
     pub reels: ReelConfig,
+    pub budget: BudgetConfig,
     pub sandbox_speed: f64,
 }
 
@@ -123,6 +124,17 @@ pub struct ReelConfig {
     pub media_origins: Vec<String>,
     pub instagram_url: Url,
     pub mirrors: Vec<String>,
+}
+
+/// In micro-USD; `None`: no limit.
+#[derive(Clone, Debug)]
+pub struct BudgetConfig {
+    pub bot_day: Option<i64>,
+    pub bot_month: Option<i64>,
+    pub platform_month: Option<i64>,
+    pub chat_month: Option<i64>,
+    pub person_day: Option<i64>,
+    pub person_month: Option<i64>,
 }
 
 /// One thing that is wrong with the configuration.
@@ -304,6 +316,14 @@ impl Config {
                 instagram_url: r.required_url("INSTAGRAM_URL"),
                 mirrors: r.list("INSTAGRAM_MIRRORS"),
             },
+            budget: BudgetConfig {
+                bot_day: r.budget("BUDGET_DAY_USD"),
+                bot_month: r.budget("BUDGET_MONTH_USD"),
+                platform_month: r.budget("BUDGET_PLATFORM_MONTH_USD"),
+                chat_month: r.budget("BUDGET_CHAT_MONTH_USD"),
+                person_day: r.budget("BUDGET_PERSON_DAY_USD"),
+                person_month: r.budget("BUDGET_PERSON_MONTH_USD"),
+            },
             sandbox_speed: r.speed("SANDBOX_SPEED"),
         };
         let lanes_are_known = !r.faults.iter().any(|fault| matches!(fault.name, "REEL_LANES" | "N8N_WEBHOOK_URLS"));
@@ -472,11 +492,22 @@ impl Reader<'_> {
         ids
     }
 
+    /// Dollars as micro-dollars, or none.
+    fn budget(&mut self, name: &'static str) -> Option<i64> {
+        if self.text(name).eq_ignore_ascii_case("none") {
+            return None;
+        }
+        Some(self.dollars_up_to(name, 1e6, "Give US dollars above 0, such as 100, or none"))
+    }
+
     /// Dollars as micro-dollars.
     fn dollars(&mut self, name: &'static str) -> i64 {
-        let mend = "Give US dollars above 0 and up to 100, such as 0.02";
+        self.dollars_up_to(name, 100.0, "Give US dollars above 0 and up to 100, such as 0.02")
+    }
+
+    fn dollars_up_to(&mut self, name: &'static str, most: f64, mend: &str) -> i64 {
         match self.parsed::<f64>(name, mend) {
-            Some(usd) if usd > 0.0 && usd <= 100.0 => (usd * 1e6).round() as i64,
+            Some(usd) if usd > 0.0 && usd <= most => (usd * 1e6).round() as i64,
             Some(usd) => {
                 self.fault(name, format!("{usd} is out of range"), mend);
                 1

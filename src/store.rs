@@ -6,6 +6,7 @@
 //! cannot write.
 
 pub mod boards;
+pub mod budgets;
 pub mod chats;
 pub mod instances;
 pub mod lanes;

@@ -15,6 +15,8 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
+
 /// Who is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -123,6 +125,25 @@ pub enum Cause {
     /// We called it off ourselves.
     #[error("cancelled")]
     Cancelled,
+    /// A budget does not cover it: it was not made.
+    #[error("over budget")]
+    OverBudget(Budget),
+}
+
+/// A budget that is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    pub whose: BudgetOf,
+    pub resets_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BudgetOf {
+    Person,
+    Chat,
+    /// The platform's, or the bot's as a whole.
+    Everybody,
 }
 
 impl Cause {
@@ -138,7 +159,8 @@ impl Cause {
             | Cause::BadRequest
             | Cause::Blocked
             | Cause::TooLong
-            | Cause::Cancelled => false,
+            | Cause::Cancelled
+            | Cause::OverBudget(_) => false,
         }
     }
 
@@ -157,6 +179,7 @@ impl Cause {
             Cause::Blocked => "blocked",
             Cause::TooLong => "too_long",
             Cause::Cancelled => "cancelled",
+            Cause::OverBudget(_) => "over_budget",
         }
     }
 

@@ -20,6 +20,7 @@ pub enum Section {
     Platforms,
     Coach,
     Reels,
+    Money,
     Ground,
     Addresses,
 }
@@ -30,6 +31,7 @@ impl Section {
             Section::Platforms => "Platforms: at least one token for `serve`",
             Section::Coach => "Coach",
             Section::Reels => "Reels",
+            Section::Money => "Budgets",
             Section::Ground => "Database, web, logs",
             Section::Addresses => "Other addresses of the outside world (sandbox, proxies, tests)",
         }
@@ -44,7 +46,7 @@ const fn secret(section: Section, name: &'static str, meaning: &'static str) -> 
     Variable { section, name, default: "", meaning, secret: true }
 }
 
-use Section::{Addresses, Coach, Ground, Platforms, Reels};
+use Section::{Addresses, Coach, Ground, Money, Platforms, Reels};
 
 /// Every variable, in the order in which it is documented.
 pub const VARIABLES: &[Variable] = &[
@@ -138,6 +140,12 @@ pub const VARIABLES: &[Variable] = &[
     variable(Reels, "REEL_CACHE_DAYS", "30", "How long a reel's result is used again"),
     variable(Reels, "REEL_MAX_MINUTES", "15", "Longest video that is watched"),
     variable(Reels, "REEL_MAX_MB", "200", "Largest video that is downloaded, in millions of bytes"),
+    variable(Money, "BUDGET_MONTH_USD", "100", "Most that the bot may spend in a month (UTC); none: no limit"),
+    variable(Money, "BUDGET_DAY_USD", "none", "Most that the bot may spend in a day"),
+    variable(Money, "BUDGET_PLATFORM_MONTH_USD", "none", "Most for all of one platform in a month"),
+    variable(Money, "BUDGET_CHAT_MONTH_USD", "none", "Most for one chat in a month"),
+    variable(Money, "BUDGET_PERSON_DAY_USD", "1", "Most for one person in a day"),
+    variable(Money, "BUDGET_PERSON_MONTH_USD", "10", "Most for one person in a month"),
     variable(
         Ground,
         "DATABASE_URL",

@@ -14,18 +14,17 @@ use tokio::sync::Notify;
 use self::tools::Toolbox;
 use self::turn::{Answer, Event, Frame, Step};
 use super::board::Boards;
-use super::money::Prices;
+use super::money::{Allowed, Call, Purse, SPARING};
 use super::reels::Reels;
 use super::reels::pipeline::Reel;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
 use crate::store::chats::{Line, Memory, Role};
-use crate::store::ledger::Entry;
 use crate::store::turns::{NewMessage, Turn};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{COST, UPSTREAM_CALLS};
-use crate::upstream::openai::{Ask, Effort, Item, OpenAi};
-use crate::upstream::{Failure, Provider, STARTED, Usage};
+use crate::telemetry::UPSTREAM_CALLS;
+use crate::upstream::openai::{Ask, Effort, Item, OpenAi, ToolSpec};
+use crate::upstream::{Cause, Failure, Provider, Usage};
 
 /// The built-in persona and rules.
 pub const PROMPT: &str = include_str!("coach/prompt.md");
@@ -92,6 +91,7 @@ struct LiveState {
 #[derive(Clone, Debug)]
 struct InFlight {
     key: String,
+    model: String,
     input_chars: usize,
     began: Timestamp,
 }
@@ -157,7 +157,7 @@ pub struct Coach {
     store: Arc<Store>,
     reels: Arc<Reels>,
     boards: Arc<Boards>,
-    prices: Arc<Prices>,
+    purse: Arc<Purse>,
     clock: Clock,
     settings: CoachSettings,
 }
@@ -168,11 +168,11 @@ impl Coach {
         store: Arc<Store>,
         reels: Arc<Reels>,
         boards: Arc<Boards>,
-        prices: Arc<Prices>,
+        purse: Arc<Purse>,
         clock: Clock,
         settings: CoachSettings,
     ) -> Self {
-        Self { openai, store, reels, boards, prices, clock, settings }
+        Self { openai, store, reels, boards, purse, clock, settings }
     }
 
     /// Answers a question, showing the text in `live` as it comes. `run` tells the tries of one turn apart in the
@@ -185,7 +185,10 @@ impl Coach {
         memory: &Memory,
         live: &Live,
     ) -> Result<Result<Answer, Failure>, StoreError> {
-        let mut machine = turn::Turn::new(self.frame(turn, memory), self.input(turn, question, memory));
+        let tightest = self.purse.tightest(turn.person, &turn.chat).await?;
+        let is_sparing = tightest.is_some_and(|standing| standing.percent() >= SPARING);
+        let mut machine =
+            turn::Turn::new(self.frame(turn, memory, is_sparing), self.input(turn, question, memory, is_sparing));
         let said = memory.lines.iter().filter(|line| line.role == Role::Person).map(|line| line.content.as_str());
         let said: Vec<&str> = said.chain([question.text.as_str()]).collect();
         let named = self.reels.find(&said.join("\n"), &[]).links;
@@ -230,7 +233,18 @@ impl Coach {
             estimated: true,
             ..Usage::default()
         };
-        self.record(turn, &call.key, "coach", &self.settings.model, usage, call.began, "cancelled").await
+        let call = Call {
+            key: &call.key,
+            person: turn.person,
+            chat: &turn.chat,
+            provider: Provider::OpenAi,
+            model: &call.model,
+            tool: "coach",
+            latency_ms: self.ms_since(call.began),
+            outcome: "cancelled",
+            usage,
+        };
+        self.purse.settle(&call).await.map(|_| ())
     }
 
     /// Whether a memory with these lines added is due to be shortened.
@@ -291,70 +305,53 @@ impl Coach {
         let began = self.clock.now();
         let input_chars = ask.instructions.len() + ask.input.iter().map(length).sum::<usize>();
         let most = Usage {
-            input_tokens: (input_chars / 4) as u64,
+            // A token is a byte at least; the tools and the frame of each item are sent as well.
+            input_tokens: (input_chars + 16 * ask.input.len() + tools_length(&ask.tools)) as u64,
             output_tokens: u64::from(ask.max_output_tokens),
             estimated: true,
             ..Usage::default()
         };
-        self.record(turn, key, tool, &ask.model, most, began, STARTED).await?;
+        let call = Call {
+            key,
+            person: turn.person,
+            chat: &turn.chat,
+            provider: Provider::OpenAi,
+            model: &ask.model,
+            tool,
+            latency_ms: 0,
+            outcome: "",
+            usage: most,
+        };
+        if let Allowed::Over(standing) = self.purse.reserve(&call).await? {
+            let cause = Cause::OverBudget(standing.budget());
+            return Ok(Err(Failure::new(Provider::OpenAi, cause, standing.cap.scope.kind())));
+        }
         crash::point("call reserved");
-        live.begin(InFlight { key: key.to_owned(), input_chars, began });
+        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), input_chars, began });
         let result = self.openai.respond(ask, &mut |delta| live.push(delta)).await;
         let (usage, outcome) = match &result {
             Ok(reply) => (reply.usage, "ok"),
             Err(failure) => (failure.usage.as_deref().copied().unwrap_or_default(), failure.cause.name()),
         };
         metrics::counter!(UPSTREAM_CALLS, "provider" => "openai", "outcome" => outcome).increment(1);
-        self.record(turn, key, tool, &ask.model, usage, began, outcome).await?;
+        self.purse.settle(&Call { usage, outcome, latency_ms: self.ms_since(began), ..call }).await?;
         crash::point("ledger written");
         Ok(result)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a ledger row has many columns; a struct would only repeat them")]
-    async fn record(
-        &self,
-        turn: &Turn,
-        key: &str,
-        tool: &str,
-        model: &str,
-        usage: Usage,
-        began: Timestamp,
-        outcome: &str,
-    ) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let micro_usd = match self.prices.cost(model, &usage, now) {
-            Ok(cost) => cost,
-            Err(unknown) => {
-                // The start refuses such a model, so this is a fault of the program.
-                tracing::error!(turn = %turn.id, "an unpriced call was made: {unknown}");
-                return Ok(());
-            }
-        };
-        if outcome != STARTED {
-            metrics::counter!(COST, "provider" => "openai").increment(micro_usd.unsigned_abs());
-        }
-        let entry = Entry {
-            key,
-            at: now,
-            person: turn.person,
-            chat: &turn.chat,
-            provider: Provider::OpenAi,
-            model,
-            tool,
-            usage,
-            micro_usd,
-            price_version: &self.prices.version,
-            latency_ms: i64::try_from(now.since(began).as_millis()).unwrap_or(i64::MAX),
-            outcome,
-        };
-        self.store.insist("writing a cost down", || self.store.record(entry.clone())).await?;
-        Ok(())
+    fn ms_since(&self, began: Timestamp) -> i64 {
+        i64::try_from(self.clock.now().since(began).as_millis()).unwrap_or(i64::MAX)
     }
 
-    fn frame(&self, turn: &Turn, memory: &Memory) -> Frame {
+    fn frame(&self, turn: &Turn, memory: &Memory, is_sparing: bool) -> Frame {
+        let settings = &self.settings;
+        let (model, effort) = match is_sparing {
+            true => (&settings.economy_model, settings.economy_effort),
+            false => (&settings.model, settings.effort),
+        };
         Frame {
-            model: self.settings.model.clone(),
-            effort: self.settings.effort,
+            model: model.clone(),
+            effort,
             max_output_tokens: self.settings.max_output_tokens,
             instructions: self.settings.instructions.clone(),
             tools: tools::specs(),
@@ -367,14 +364,15 @@ impl Coach {
     /// The prompt: what never changes first, what changes with each turn last, so that the provider's cache of the
     /// prefix is used (OpenAI, guide "Prompt caching"). Whatever people or models wrote comes as the user's words: only
     /// ours have a developer's authority.
-    fn input(&self, turn: &Turn, question: &Question, memory: &Memory) -> Vec<Item> {
+    fn input(&self, turn: &Turn, question: &Question, memory: &Memory, is_sparing: bool) -> Vec<Item> {
         let mut input = Vec::with_capacity(memory.lines.len() + 5);
         let name: String = question.name.chars().filter(|c| !c.is_control()).take(60).collect();
         input.push(Item::User(format!("(My display name here is “{name}”.)")));
         if !memory.summary.is_empty() {
             input.push(Item::User(format!("(What we talked about before, in short: {})", memory.summary)));
         }
-        for line in recent(&memory.lines, self.settings.history_chars * LONGEST_HISTORY) {
+        let most = self.settings.history_chars;
+        for line in recent(&memory.lines, if is_sparing { most / 4 } else { most * LONGEST_HISTORY }) {
             input.push(match line.role {
                 Role::Coach => Item::Assistant(line.content.clone()),
                 Role::Person | Role::Reel => Item::User(line.content.clone()),
@@ -421,6 +419,11 @@ fn older_half(lines: &[Line], limit: usize) -> Option<usize> {
         sum >= total / 2
     })? + 1;
     Some(cut.clamp(2, lines.len() - 2))
+}
+
+/// About as many bytes as the tools take in the request.
+fn tools_length(tools: &[ToolSpec]) -> usize {
+    tools.iter().map(|tool| tool.name.len() + tool.description.len() + tool.parameters.to_string().len() + 64).sum()
 }
 
 /// About as many characters as the provider is sent.

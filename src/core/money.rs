@@ -1,12 +1,16 @@
 //! Prices, and what a call costs. All money is integer micro-USD; an unknown model has no price and is refused,
 //! never counted as nothing.
 
+mod purse;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::clock::Timestamp;
 use crate::upstream::Usage;
+
+pub use self::purse::{Allowed, Call, Purse, SPARING};
 
 /// The dated table of prices.
 #[derive(Clone, Debug, Deserialize)]
@@ -88,6 +92,11 @@ impl Prices {
         .map(|(tokens, rate)| u128::from(*tokens) * u128::from(*rate))
         .sum::<u128>();
         Ok(i64::try_from(millionths.div_ceil(1_000_000)).unwrap_or(i64::MAX))
+    }
+
+    /// What it would cost on the dearest model.
+    pub fn dearest(&self, usage: &Usage, at: Timestamp) -> i64 {
+        self.models.keys().filter_map(|model| self.cost(model, usage, at).ok()).max().unwrap_or(i64::MAX)
     }
 
     /// Whether the table knows the model, and as whose.

@@ -14,7 +14,7 @@ use super::reels::pipeline::{Reel, ReelFailure};
 use crate::clock::Timestamp;
 use crate::store::ledger::ModelUse;
 use crate::telemetry::Reference;
-use crate::upstream::Cause;
+use crate::upstream::{Budget, BudgetOf, Cause};
 
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
@@ -51,6 +51,7 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         ReelFailure::OutOfCredit => "I cannot read reels right now: the credit with the reel service is used up. Only the operator can mend that.".into(),
         ReelFailure::Misconfigured => "I cannot read reels right now: the reel service is not set up correctly. Only the operator can mend that.".into(),
         ReelFailure::Cancelled => "This reel was cancelled.".into(),
+        ReelFailure::OverBudget(budget) => format!("I could not read this reel. {}", over_budget(budget)),
     }
 }
 
@@ -232,8 +233,22 @@ pub fn failure(cause: &Cause, reference: &Reference) -> String {
         Cause::Blocked => "The model service refuses to answer that. Try to put it differently.",
         Cause::TooLong => "That needed a longer answer than I may give. Ask for a part of it.",
         Cause::Cancelled => "This was called off.",
+        Cause::OverBudget(budget) => return over_budget(budget),
     };
     format!("{what} (reference {reference})")
+}
+
+/// A budget is used up: whose, and when it is filled again.
+pub fn over_budget(budget: &Budget) -> String {
+    let whose = match budget.whose {
+        BudgetOf::Person => "You have used up your budget",
+        BudgetOf::Chat => "The budget of this chat is used up",
+        BudgetOf::Everybody => "My budget is used up",
+    };
+    let resets = budget.resets_at.utc().map(|at| at.format("%-d %B, %H:%M UTC").to_string()).unwrap_or_default();
+    format!(
+        "{whose}. It is filled again on {resets}. Until then I still answer from what I know: `/help`, and reels that were read before."
+    )
 }
 
 /// A failure of our own.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::money::Prices;
+use super::money::{Allowed, Call, Purse};
 use super::reels::KnownFailure;
 use super::reels::pipeline::{PIPELINE_VERSION, Phase, Pipeline, Reel, ReelFailure, Spent, Stopped, Watch, run_n8n};
 use crate::clock::{Clock, Timestamp};
@@ -15,10 +15,9 @@ use crate::config::Config;
 use crate::crash;
 use crate::ids::InstanceId;
 use crate::store::lanes::{Health, Lane};
-use crate::store::ledger::Entry;
 use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{BREAKER_OPENED, COST, REEL_SECONDS, REELS, Reference, UPSTREAM_CALLS};
+use crate::telemetry::{BREAKER_OPENED, REEL_SECONDS, REELS, Reference, UPSTREAM_CALLS};
 use crate::upstream::n8n::N8n;
 use crate::upstream::{Cause, Provider};
 
@@ -44,21 +43,11 @@ pub struct Worker {
     /// One lane each, in the order of their lanes.
     n8n: Vec<N8n>,
     lanes: Vec<Lane>,
-    prices: Arc<Prices>,
+    purse: Arc<Purse>,
     clock: Clock,
     instance: InstanceId,
     cache: Duration,
     interval: Duration,
-    estimates: Estimates,
-    /// The configured model that watches videos.
-    video_model: String,
-}
-
-/// What is counted for a run that does not tell what it charged, in micro-USD.
-#[derive(Clone, Copy, Debug)]
-struct Estimates {
-    apify: i64,
-    n8n: i64,
 }
 
 /// The lanes that a configuration has: direct ones first.
@@ -73,7 +62,7 @@ impl Worker {
         store: Arc<Store>,
         pipeline: Pipeline,
         n8n: Vec<N8n>,
-        prices: Arc<Prices>,
+        purse: Arc<Purse>,
         clock: Clock,
         instance: InstanceId,
         config: &Config,
@@ -83,13 +72,11 @@ impl Worker {
             pipeline,
             n8n,
             lanes: lanes(config),
-            prices,
+            purse,
             clock,
             instance,
             cache: config.reels.cache,
             interval: config.reels.interval,
-            estimates: Estimates { apify: config.apify.estimate_micro_usd, n8n: config.n8n.estimate_micro_usd },
-            video_model: config.gemini.model.clone(),
         }
     }
 
@@ -222,7 +209,7 @@ impl Worker {
                 | ReelFailure::TooLarge
                 | ReelFailure::Blocked
                 | ReelFailure::Unreadable => Health::Worked,
-                ReelFailure::Cancelled => return,
+                ReelFailure::Cancelled | ReelFailure::OverBudget(_) => return,
             },
         };
         match self.store.note_health(upstream, health, now).await {
@@ -334,20 +321,25 @@ impl Watch for JobWatch<'_> {
         }
     }
 
-    async fn reserve(&self, spent: Spent) {
-        let provider = spent.provider;
-        if self.write(&spent).await.is_some() {
-            match provider {
-                Provider::Apify => crash::point("scrape reserved"),
-                Provider::Gemini => crash::point("analysis reserved"),
-                Provider::OpenAi | Provider::N8n => {}
+    async fn reserve(&self, spent: Spent) -> Result<(), ReelFailure> {
+        match self.worker.purse.reserve(&self.call(&spent)).await {
+            Ok(Allowed::Yes) => {}
+            Ok(Allowed::Over(standing)) => return Err(ReelFailure::OverBudget(standing.budget())),
+            Err(error) => {
+                tracing::error!(job = %self.job.job, key = %spent.key, "a cost could not be reserved: {error}");
+                return Err(ReelFailure::UpstreamBusy);
             }
         }
+        match spent.provider {
+            Provider::Apify => crash::point("scrape reserved"),
+            Provider::Gemini => crash::point("analysis reserved"),
+            Provider::OpenAi | Provider::N8n => {}
+        }
+        Ok(())
     }
 
     async fn unreserve(&self, key: &str) {
-        let store = &self.worker.store;
-        if let Err(error) = store.insist("taking a reserved cost back", || store.unreserve(key)).await {
+        if let Err(error) = self.worker.purse.unreserve(key).await {
             // It is counted although it cost nothing: the safe side.
             tracing::warn!(job = %self.job.job, key, "a reserved cost could not be taken back: {error}");
         }
@@ -360,62 +352,28 @@ impl Watch for JobWatch<'_> {
             Provider::OpenAi | Provider::N8n => {}
         }
         metrics::counter!(UPSTREAM_CALLS, "provider" => spent.provider.name(), "outcome" => spent.outcome).increment(1);
-        if let Some(micro_usd) = self.write(&spent).await {
-            metrics::counter!(COST, "provider" => spent.provider.name()).increment(micro_usd.unsigned_abs());
-            crash::point("cost written");
+        match self.worker.purse.settle(&self.call(&spent)).await {
+            Ok(Some(_)) => crash::point("cost written"),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(job = %self.job.job, key = %spent.key, "a cost could not be written down: {error}");
+            }
         }
     }
 }
 
 impl JobWatch<'_> {
-    /// Writes a call into the ledger; its cost in micro-USD if that is new there.
-    async fn write(&self, spent: &Spent) -> Option<i64> {
-        let now = self.worker.clock.now();
-        let mut usage = spent.usage;
-        let estimate = match spent.provider {
-            Provider::Apify => Some(self.worker.estimates.apify),
-            Provider::N8n => Some(self.worker.estimates.n8n),
-            Provider::OpenAi | Provider::Gemini => None,
-        };
-        if usage.charged_micro_usd.is_none()
-            && let Some(estimate) = estimate
-        {
-            usage.charged_micro_usd = Some(estimate);
-            usage.estimated = true;
-        }
-        let prices = &self.worker.prices;
-        // A model that answers under another name than it was called by costs what was called.
-        let cost =
-            prices.cost(&spent.model, &usage, now).or_else(|_| prices.cost(&self.worker.video_model, &usage, now));
-        let micro_usd = match cost {
-            Ok(cost) => cost,
-            Err(unknown) => {
-                // The start refuses such a model, so this is a fault of the program.
-                tracing::error!(job = %self.job.job, "an unpriced call was made: {unknown}");
-                return None;
-            }
-        };
-        let entry = Entry {
+    fn call<'a>(&'a self, spent: &'a Spent) -> Call<'a> {
+        Call {
             key: &spent.key,
-            at: now,
             person: self.job.asked_by,
             chat: &self.job.chat,
             provider: spent.provider,
             model: &spent.model,
             tool: spent.tool,
-            usage,
-            micro_usd,
-            price_version: &self.worker.prices.version,
             latency_ms: i64::try_from(spent.latency_ms).unwrap_or(i64::MAX),
             outcome: spent.outcome,
-        };
-        let store = &self.worker.store;
-        match store.insist("writing a cost down", || store.record(entry.clone())).await {
-            Ok(new) => new.then_some(micro_usd),
-            Err(error) => {
-                tracing::error!(job = %self.job.job, key = %spent.key, micro_usd, "a cost could not be written down: {error}");
-                None
-            }
+            usage: spent.usage,
         }
     }
 }

@@ -4,7 +4,8 @@ use crate::clock::Timestamp;
 use crate::ids::{ChatId, PersonId};
 use crate::upstream::{Provider, Usage};
 
-use super::{Result, Store, read, write};
+use super::budgets::{SET_BUDGETS, SetRow, Span, Standing, in_force, spend};
+use super::{Result, Store, exclusive, read};
 
 /// One paid call.
 #[derive(Clone, Debug)]
@@ -38,53 +39,158 @@ pub struct ModelUse {
     pub micro_usd: i64,
 }
 
+/// Writes a call and moves the sums by what is new of it; whether anything was. Part of a transaction.
+macro_rules! write_entry {
+    ($tx:ident, $entry:expr, $until:expr) => {{
+        let entry: &Entry<'_> = $entry;
+        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let stood: Option<(i64, i64)> = sqlx::query_as("SELECT at, micro_usd FROM ledger WHERE key = $1")
+            .bind(entry.key)
+            .fetch_optional(&mut *$tx)
+            .await?;
+        let changed = sqlx::query(
+            "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
+             cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome, \
+             reserved_until) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+             ON CONFLICT (key) DO UPDATE SET model = excluded.model, input_tokens = excluded.input_tokens, \
+             cached_tokens = excluded.cached_tokens, cache_write_tokens = excluded.cache_write_tokens, \
+             output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens, \
+             micro_usd = excluded.micro_usd, price_version = excluded.price_version, estimated = excluded.estimated, \
+             latency_ms = excluded.latency_ms, outcome = excluded.outcome, reserved_until = excluded.reserved_until \
+             WHERE ledger.outcome IN ('started', 'lost') OR (ledger.estimated AND NOT excluded.estimated)",
+        )
+        .bind(entry.key)
+        .bind(entry.at.0)
+        .bind(entry.person.to_string())
+        .bind(entry.chat.platform.name())
+        .bind(entry.chat.to_string())
+        .bind(entry.provider.name())
+        .bind(entry.model)
+        .bind(entry.tool)
+        .bind(count(entry.usage.input_tokens))
+        .bind(count(entry.usage.cached_tokens))
+        .bind(count(entry.usage.cache_write_tokens))
+        .bind(count(entry.usage.output_tokens))
+        .bind(count(entry.usage.reasoning_tokens))
+        .bind(entry.micro_usd)
+        .bind(entry.price_version)
+        .bind(entry.usage.estimated)
+        .bind(entry.latency_ms)
+        .bind(entry.outcome)
+        .bind($until)
+        .execute(&mut *$tx)
+        .await?
+        .rows_affected()
+            == 1;
+        if changed {
+            // The sums are those of when the call began.
+            let (at, counted) = stood.unwrap_or((entry.at.0, 0));
+            spend!($tx, entry.person, entry.chat, Timestamp(at), entry.micro_usd - counted);
+        }
+        changed
+    }};
+}
+
+/// Whether a call may be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// It is reserved; the budgets it falls under.
+    Yes { standings: Vec<Standing> },
+    /// It would not fit into this budget: nothing is written.
+    Over(Standing),
+}
+
+/// A reservation whose call never ended.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Lost {
+    pub key: String,
+    pub model: String,
+    pub input_tokens: i64,
+    pub micro_usd: i64,
+}
+
+/// Serialises what changes the sums.
+const MONEY: &str = "money";
+
 impl Store {
+    /// Reserves what a call may cost, if it fits into every budget it falls under: those that admins have set, and `caps`
+    /// where they have set none. The reservation is given up at `until` if the call has not ended by then.
+    pub async fn reserve(&self, entry: &Entry<'_>, caps: &[(&str, Span, i64)], until: Timestamp) -> Result<Reserved> {
+        exclusive!(&self.db, [MONEY], tx => {
+            let set: Vec<SetRow> = sqlx::query_as(SET_BUDGETS).fetch_all(&mut *tx).await?;
+            let mut standings = Vec::new();
+            for (cap, name) in in_force(&set, caps, entry.person, entry.chat) {
+                let row: Option<(i64,)> = sqlx::query_as("SELECT micro_usd FROM spending WHERE scope = $1 AND period = $2")
+                    .bind(&name)
+                    .bind(cap.span.period(entry.at))
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                let spent = row.map_or(0, |(spent,)| spent);
+                let (limit, resets_at) = (cap.micro_usd, cap.span.end(entry.at));
+                if spent.saturating_add(entry.micro_usd) > limit {
+                    return Ok(Reserved::Over(Standing { cap, spent, resets_at }));
+                }
+                standings.push(Standing { cap, spent: spent + entry.micro_usd, resets_at });
+            }
+            write_entry!(tx, entry, Some(until.0));
+            Ok(Reserved::Yes { standings })
+        })
+    }
+
     /// Writes a call into the ledger; `false` if it stood there already. What was reserved for it gives way to any end
     /// of it, and an estimate to what the provider says.
     pub async fn record(&self, entry: Entry<'_>) -> Result<bool> {
-        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-        let changed = write!(&self.db, pool => sqlx::query(
-                "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
-                 cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
-                 ON CONFLICT (key) DO UPDATE SET at = excluded.at, model = excluded.model, input_tokens = excluded.input_tokens, \
-                 cached_tokens = excluded.cached_tokens, cache_write_tokens = excluded.cache_write_tokens, \
-                 output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens, \
-                 micro_usd = excluded.micro_usd, price_version = excluded.price_version, estimated = excluded.estimated, \
-                 latency_ms = excluded.latency_ms, outcome = excluded.outcome \
-                 WHERE ledger.outcome = 'started' OR (ledger.estimated AND NOT excluded.estimated)")
-            .bind(entry.key)
-            .bind(entry.at.0)
-            .bind(entry.person.to_string())
-            .bind(entry.chat.platform.name())
-            .bind(entry.chat.to_string())
-            .bind(entry.provider.name())
-            .bind(entry.model)
-            .bind(entry.tool)
-            .bind(count(entry.usage.input_tokens))
-            .bind(count(entry.usage.cached_tokens))
-            .bind(count(entry.usage.cache_write_tokens))
-            .bind(count(entry.usage.output_tokens))
-            .bind(count(entry.usage.reasoning_tokens))
-            .bind(entry.micro_usd)
-            .bind(entry.price_version)
-            .bind(entry.usage.estimated)
-            .bind(entry.latency_ms)
-            .bind(entry.outcome)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
-        Ok(changed == 1)
+        exclusive!(&self.db, [MONEY], tx => {
+            Ok(write_entry!(tx, &entry, None::<i64>))
+        })
     }
 
     /// Takes back what was reserved for a call that was not made, or that stands in the ledger under another key.
     pub async fn unreserve(&self, key: &str) -> Result<()> {
-        write!(&self.db, pool => sqlx::query("DELETE FROM ledger WHERE key = $1 AND outcome = 'started'")
-            .bind(key)
-            .execute(pool)
-            .await
-            .map(|_| ()))?;
-        Ok(())
+        exclusive!(&self.db, [MONEY], tx => {
+            let row: Option<(i64, i64, String, String)> = sqlx::query_as(
+                    "DELETE FROM ledger WHERE key = $1 AND outcome = 'started' RETURNING at, micro_usd, person_id, chat")
+                .bind(key)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if let Some((at, micro_usd, person, chat)) = row {
+                let chat: ChatId = chat.parse()?;
+                spend!(tx, person.parse()?, &chat, Timestamp(at), -micro_usd);
+            }
+            Ok(())
+        })
+    }
+
+    /// Reservations that should have ended before `now`.
+    pub async fn lost_reservations(&self, now: Timestamp, limit: u32) -> Result<Vec<Lost>> {
+        Ok(read!(&self.db, pool => sqlx::query_as(
+                "SELECT key, model, input_tokens, micro_usd FROM ledger WHERE reserved_until < $1 ORDER BY reserved_until LIMIT $2")
+            .bind(now.0)
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await)?)
+    }
+
+    /// Gives a reservation up: from now on this is what the call is taken to have cost.
+    pub async fn give_up_reservation(&self, key: &str, micro_usd: i64) -> Result<()> {
+        exclusive!(&self.db, [MONEY], tx => {
+            let row: Option<(i64, i64, String, String)> = sqlx::query_as(
+                    "SELECT at, micro_usd, person_id, chat FROM ledger WHERE key = $1 AND reserved_until IS NOT NULL")
+                .bind(key)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if let Some((at, reserved, person, chat)) = row {
+                let chat: ChatId = chat.parse()?;
+                spend!(tx, person.parse()?, &chat, Timestamp(at), micro_usd - reserved);
+                sqlx::query("UPDATE ledger SET micro_usd = $1, output_tokens = 0, reserved_until = NULL, outcome = 'lost' WHERE key = $2")
+                    .bind(micro_usd)
+                    .bind(key)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(())
+        })
     }
 
     /// Usage by model from `from` (inclusive) to `to` (exclusive), the dearest first.

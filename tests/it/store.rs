@@ -1,6 +1,7 @@
 //! The store, every method on both databases.
 
 mod boards;
+mod budgets;
 mod chats;
 mod fences;
 mod instances;

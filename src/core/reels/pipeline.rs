@@ -15,7 +15,7 @@ use crate::ids::{JobId, Shortcode};
 use crate::upstream::apify::{Apify, Post, RunId, RunStatus, Scraped};
 use crate::upstream::gemini::{Gemini, Line, Scene};
 use crate::upstream::video::{Origin, Video};
-use crate::upstream::{Cause, Failure, Provider, RetryPolicy, STARTED, Usage, retry};
+use crate::upstream::{Budget, Cause, Failure, Provider, RetryPolicy, STARTED, Usage, retry};
 
 pub use self::workflow::run_n8n;
 
@@ -101,6 +101,9 @@ pub enum ReelFailure {
     /// Called off by us. Anything may have been bought.
     #[error("cancelled")]
     Cancelled,
+    /// A budget does not cover the next call.
+    #[error("over budget")]
+    OverBudget(Budget),
 }
 
 impl ReelFailure {
@@ -117,7 +120,10 @@ impl ReelFailure {
             | ReelFailure::Blocked
             | ReelFailure::Unreadable => 24 * 60 * MINUTE,
             ReelFailure::UpstreamBusy => MINUTE,
-            ReelFailure::OutOfCredit | ReelFailure::Misconfigured | ReelFailure::Cancelled => Duration::ZERO,
+            ReelFailure::OutOfCredit
+            | ReelFailure::Misconfigured
+            | ReelFailure::Cancelled
+            | ReelFailure::OverBudget(_) => Duration::ZERO,
         }
     }
 
@@ -133,6 +139,7 @@ impl ReelFailure {
             ReelFailure::UpstreamBusy => "upstream_busy",
             ReelFailure::OutOfCredit => "out_of_credit",
             ReelFailure::Misconfigured => "misconfigured",
+            ReelFailure::OverBudget(_) => "over_budget",
             ReelFailure::Cancelled => "cancelled",
         }
     }
@@ -184,7 +191,10 @@ pub trait Watch: Send + Sync {
     async fn run_started(&self, run: &str);
     async fn phase(&self, phase: Phase);
     /// A call that costs is about to be made; this is what it may cost. [`Watch::spent`] under the same key replaces it.
-    async fn reserve(&self, spent: Spent);
+    ///
+    /// # Errors
+    /// It must not be made, for this reason.
+    async fn reserve(&self, spent: Spent) -> Result<(), ReelFailure>;
     /// The call under this key cost nothing, or is told under another key.
     async fn unreserve(&self, key: &str);
     async fn spent(&self, spent: Spent);
@@ -287,7 +297,7 @@ impl Pipeline {
         let key = going.new_key("scrape");
         let estimated = Usage { estimated: true, ..Usage::default() };
         let call = Spent::begun(Provider::Apify, self.apify.actor(), "scrape", estimated, key.clone());
-        going.watch.reserve(call).await;
+        going.watch.reserve(call.clone()).await.map_err(|why| going.stopped(why, None))?;
         let started = tokio::select! {
             started = self.apify.start(going.code) => started,
             () = too_late => Err(Failure {
@@ -300,6 +310,8 @@ impl Pipeline {
                 going.bought.store(true, Ordering::Relaxed);
                 going.watch.run_started(run.as_str()).await;
                 going.watch.unreserve(&key).await;
+                // From here on it is the run that costs. It is under way, whatever the budget says by now.
+                let _ = going.watch.reserve(Spent { key: run.to_string(), ..call }).await;
                 Ok(run)
             }
             Err(failure) => {
@@ -409,7 +421,7 @@ impl Pipeline {
             ..Usage::default()
         };
         let call = Spent::begun(Provider::Gemini, self.gemini.model(), "analyse", usual, going.new_key("analyse"));
-        going.watch.reserve(call.clone()).await;
+        going.watch.reserve(call.clone()).await.map_err(|why| going.stopped(why, None))?;
         let analysed = self.gemini.analyse(video, &hint, going.cancel).await;
         let (usage, model, outcome) = match &analysed {
             Ok(analysed) => (Some(analysed.usage), analysed.model.clone(), "ok"),
@@ -514,6 +526,7 @@ fn said(failure: &Failure) -> ReelFailure {
         Cause::Blocked => ReelFailure::Blocked,
         Cause::TooLong => ReelFailure::Unreadable,
         Cause::Cancelled => ReelFailure::Cancelled,
+        Cause::OverBudget(budget) => ReelFailure::OverBudget(budget),
     }
 }
 

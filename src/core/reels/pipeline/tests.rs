@@ -62,11 +62,12 @@ impl Watch for Notes {
         self.phases.send_modify(|phases| phases.push(phase));
     }
 
-    async fn reserve(&self, spent: Spent) {
+    async fn reserve(&self, spent: Spent) -> Result<(), ReelFailure> {
         assert!(
             self.spent.lock().unwrap().iter().all(|other| other.key != spent.key),
             "reserved behind its end: {spent:?}"
         );
+        Ok(())
     }
 
     async fn unreserve(&self, _: &str) {}

@@ -31,7 +31,7 @@ pub async fn run_n8n(
         latency_ms: 0,
         outcome: STARTED,
     };
-    watch.reserve(call.clone()).await;
+    watch.reserve(call.clone()).await.map_err(|why| going.stopped(why, None))?;
     let answered = tokio::select! {
         answered = n8n.run(&job, code) => answered,
         () = cancel.cancelled() => Err(Failure::new(Provider::N8n, Cause::Cancelled, "called off")),

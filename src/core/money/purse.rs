@@ -1,0 +1,211 @@
+//! Every paid call's way through the ledger: reserve the worst case, call, settle what it really was. Owns what a call is
+//! taken to cost where its provider does not say; the store holds the budgets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Prices;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::ids::{ChatId, PersonId};
+use crate::store::budgets::{Span, Standing};
+use crate::store::ledger::{Entry, Reserved};
+use crate::store::{Store, StoreError};
+use crate::telemetry::COST;
+use crate::upstream::{Provider, STARTED, Usage};
+
+/// A call that has not ended by then never will: longer than any deadline.
+const RESERVED_FOR: Duration = Duration::from_secs(2 * 3600);
+
+/// Reservations given up at a time.
+const GIVEN_UP: u32 = 100;
+
+/// From this part of a budget on, in percent, the cheaper ways are taken.
+pub const SPARING: i64 = 80;
+
+/// Percent of a budget at which the operator is told.
+const TOLD_AT: [i64; 3] = [100, 80, 50];
+
+/// A paid call.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// Names the call.
+    pub key: &'a str,
+    pub person: PersonId,
+    pub chat: &'a ChatId,
+    pub provider: Provider,
+    pub model: &'a str,
+    /// What it is for: coach, summary, scrape, analyse, workflow.
+    pub tool: &'a str,
+    pub latency_ms: i64,
+    /// `ok`, or why it failed in one word.
+    pub outcome: &'a str,
+    /// Before the call the worst case, afterwards what it was.
+    pub usage: Usage,
+}
+
+/// Whether a call may be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    Yes,
+    /// This budget does not cover it.
+    Over(Standing),
+}
+
+/// Spends, within budgets.
+pub struct Purse {
+    store: Arc<Store>,
+    pub prices: Prices,
+    clock: Clock,
+    /// Of the configuration: kind of scope, span, micro-USD.
+    caps: Vec<(&'static str, Span, i64)>,
+    apify: i64,
+    apify_most: i64,
+    n8n: i64,
+    video_model: String,
+}
+
+impl Purse {
+    pub fn new(store: Arc<Store>, prices: Prices, clock: Clock, config: &Config) -> Self {
+        let budget = &config.budget;
+        let caps = [
+            ("bot", Span::Day, budget.bot_day),
+            ("bot", Span::Month, budget.bot_month),
+            ("platform", Span::Month, budget.platform_month),
+            ("chat", Span::Month, budget.chat_month),
+            ("person", Span::Day, budget.person_day),
+            ("person", Span::Month, budget.person_month),
+        ];
+        Self {
+            store,
+            prices,
+            clock,
+            caps: caps.into_iter().filter_map(|(kind, span, cap)| Some((kind, span, cap?))).collect(),
+            apify: config.apify.estimate_micro_usd,
+            apify_most: config.apify.max_charge_micro_usd,
+            n8n: config.n8n.estimate_micro_usd,
+            video_model: config.gemini.model.clone(),
+        }
+    }
+
+    /// Sets the worst case of a call aside, if every budget covers it.
+    ///
+    /// # Errors
+    /// Without the database nothing may be spent.
+    pub async fn reserve(&self, call: &Call<'_>) -> Result<Allowed, StoreError> {
+        let now = self.clock.now();
+        let most = match call.provider {
+            Provider::Apify => self.apify_most,
+            Provider::OpenAi | Provider::Gemini | Provider::N8n => self.cost(call, now),
+        };
+        let call = Call { outcome: STARTED, ..call.clone() };
+        let entry = self.entry(&call, most, now);
+        let reserve = || self.store.reserve(&entry, &self.caps, now + RESERVED_FOR);
+        match self.store.insist("reserving a cost", reserve).await? {
+            Reserved::Over(standing) => {
+                self.tell(&standing, now).await;
+                Ok(Allowed::Over(standing))
+            }
+            Reserved::Yes { standings } => {
+                for standing in &standings {
+                    self.tell(standing, now).await;
+                }
+                Ok(Allowed::Yes)
+            }
+        }
+    }
+
+    /// Writes down what a call was; what was reserved for it gives way. Its cost in micro-USD if that is news.
+    pub async fn settle(&self, call: &Call<'_>) -> Result<Option<i64>, StoreError> {
+        let now = self.clock.now();
+        let micro_usd = self.cost(call, now);
+        let entry = self.entry(call, micro_usd, now);
+        let news = self.store.insist("writing a cost down", || self.store.record(entry.clone())).await?;
+        if news {
+            metrics::counter!(COST, "provider" => call.provider.name()).increment(micro_usd.unsigned_abs());
+        }
+        Ok(news.then_some(micro_usd))
+    }
+
+    /// The call was not made, or stands in the ledger under another key.
+    pub async fn unreserve(&self, key: &str) -> Result<(), StoreError> {
+        self.store.insist("taking a reserved cost back", || self.store.unreserve(key)).await
+    }
+
+    /// The budget of a person in a chat that is used up most.
+    pub async fn tightest(&self, person: PersonId, chat: &ChatId) -> Result<Option<Standing>, StoreError> {
+        let standings = self.store.standings(person, chat, &self.caps, self.clock.now()).await?;
+        Ok(standings.into_iter().max_by_key(Standing::percent))
+    }
+
+    /// Gives up reservations whose calls never ended, because a process died: what was sent is taken to have been paid,
+    /// what would have come back is not. Returns how many there were.
+    pub async fn give_up_lost(&self) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let lost = self.store.lost_reservations(now, GIVEN_UP).await?;
+        for call in &lost {
+            let sent = Usage { input_tokens: u64::try_from(call.input_tokens).unwrap_or(0), ..Usage::default() };
+            // A call that is not paid by tokens costs what was reserved.
+            let micro_usd = self.prices.cost(&call.model, &sent, now).unwrap_or(call.micro_usd).min(call.micro_usd);
+            self.store.give_up_reservation(&call.key, micro_usd).await?;
+            tracing::warn!(key = call.key, micro_usd, "a call that never ended is counted at what was sent");
+        }
+        Ok(lost.len())
+    }
+
+    fn entry<'a>(&'a self, call: &Call<'a>, micro_usd: i64, now: Timestamp) -> Entry<'a> {
+        let estimated = call.usage.estimated
+            || call.usage.charged_micro_usd.is_none() && matches!(call.provider, Provider::Apify | Provider::N8n);
+        Entry {
+            key: call.key,
+            at: now,
+            person: call.person,
+            chat: call.chat,
+            provider: call.provider,
+            model: call.model,
+            tool: call.tool,
+            usage: Usage { estimated, ..call.usage },
+            micro_usd,
+            price_version: &self.prices.version,
+            latency_ms: call.latency_ms,
+            outcome: call.outcome,
+        }
+    }
+
+    fn cost(&self, call: &Call<'_>, now: Timestamp) -> i64 {
+        if let Some(charged) = call.usage.charged_micro_usd {
+            return charged.max(0);
+        }
+        match call.provider {
+            Provider::Apify => return self.apify,
+            Provider::N8n => return self.n8n,
+            Provider::OpenAi | Provider::Gemini => {}
+        }
+        // A model that answers under another name than it was called by costs what was called.
+        let cost = self.prices.cost(call.model, &call.usage, now);
+        cost.or_else(|_| self.prices.cost(&self.video_model, &call.usage, now)).unwrap_or_else(|unknown| {
+            // The start refuses such a model, so this is a fault of the program. The dearest price is the safe side.
+            tracing::error!(model = call.model, "an unpriced call was made: {unknown}");
+            self.prices.dearest(&call.usage, now)
+        })
+    }
+
+    /// Tells the operator once of each mark that a budget passes. People's own are their own business.
+    async fn tell(&self, standing: &Standing, now: Timestamp) {
+        let Some(mark) = TOLD_AT.into_iter().find(|mark| standing.percent() >= *mark) else { return };
+        if standing.cap.scope.kind() == "person" {
+            return;
+        }
+        match self.store.alert_budget(&standing.cap.scope, standing.cap.span, now, mark).await {
+            Ok(true) => tracing::warn!(
+                scope = standing.cap.scope.kind(),
+                span = standing.cap.span.name(),
+                spent_micro_usd = standing.spent,
+                budget_micro_usd = standing.cap.micro_usd,
+                "{mark}% of a budget is used"
+            ),
+            Ok(false) => {}
+            Err(error) => tracing::warn!("a budget's mark could not be noted: {error}"),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Budgets: what each scope has spent in a period, and how much it may. Owns the periods and the arithmetic of the
+//! spending rows; the ledger writes them with its own.
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
+
+use crate::clock::Timestamp;
+use crate::ids::{ChatId, PersonId, Platform};
+use crate::upstream::{Budget, BudgetOf};
+
+use super::{Result, Store, StoreError, read, write};
+
+/// Who or what a budget is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Bot,
+    Platform(Platform),
+    Chat(ChatId),
+    Person(PersonId),
+}
+
+impl Scope {
+    /// The name in the database.
+    pub fn name(&self) -> String {
+        match self {
+            Scope::Bot => "bot".into(),
+            Scope::Platform(platform) => format!("platform:{platform}"),
+            Scope::Chat(chat) => format!("chat:{chat}"),
+            Scope::Person(person) => format!("person:{person}"),
+        }
+    }
+
+    /// Under which a budget for all scopes of the kind stands.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Scope::Bot => "bot",
+            Scope::Platform(_) => "platform",
+            Scope::Chat(_) => "chat",
+            Scope::Person(_) => "person",
+        }
+    }
+}
+
+/// How long a budget lasts; days and months are those of UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    Day,
+    Month,
+}
+
+impl Span {
+    pub fn name(self) -> &'static str {
+        match self {
+            Span::Day => "day",
+            Span::Month => "month",
+        }
+    }
+
+    /// The name of the period that a moment is in.
+    pub fn period(self, at: Timestamp) -> String {
+        let day = day(at);
+        match self {
+            Span::Day => day.format("%Y-%m-%d").to_string(),
+            Span::Month => day.format("%Y-%m").to_string(),
+        }
+    }
+
+    /// When the period that a moment is in is over.
+    pub fn end(self, at: Timestamp) -> Timestamp {
+        let day = day(at);
+        let next = match self {
+            Span::Day => day.checked_add_days(Days::new(1)),
+            Span::Month => day.with_day(1).and_then(|first| first.checked_add_months(Months::new(1))),
+        };
+        next.map_or(Timestamp::NEVER, |day| Timestamp(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis()))
+    }
+}
+
+fn day(at: Timestamp) -> NaiveDate {
+    at.utc().as_ref().map(DateTime::<Utc>::date_naive).unwrap_or_default()
+}
+
+/// A budget as it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cap {
+    pub scope: Scope,
+    pub span: Span,
+    pub micro_usd: i64,
+}
+
+/// Which sums a call of a person in a chat belongs to.
+pub(super) fn scopes(person: PersonId, chat: &ChatId) -> [(Scope, Span); 6] {
+    [
+        (Scope::Bot, Span::Day),
+        (Scope::Bot, Span::Month),
+        (Scope::Platform(chat.platform), Span::Month),
+        (Scope::Chat(chat.clone()), Span::Month),
+        (Scope::Person(person), Span::Day),
+        (Scope::Person(person), Span::Month),
+    ]
+}
+
+/// A budget that admins have set: scope or kind, span, amount.
+pub(super) type SetRow = (String, String, Option<i64>);
+pub(super) const SET_BUDGETS: &str = "SELECT scope, span, micro_usd FROM budgets";
+
+/// The budgets that a call falls under, with their scopes' names: one set for the very scope, else one set for its kind,
+/// else one of the configuration.
+pub(super) fn in_force(
+    set: &[SetRow],
+    configured: &[(&str, Span, i64)],
+    person: PersonId,
+    chat: &ChatId,
+) -> Vec<(Cap, String)> {
+    let budget = |(scope, span): (Scope, Span)| {
+        let name = scope.name();
+        let set_for = |wanted: &str| {
+            let found = set.iter().find(|(set, for_span, _)| set == wanted && for_span == span.name());
+            found.map(|(_, _, micro_usd)| *micro_usd)
+        };
+        let default = || {
+            let found = configured.iter().find(|(kind, for_span, _)| *kind == scope.kind() && *for_span == span);
+            found.map(|(_, _, micro_usd)| *micro_usd)
+        };
+        let micro_usd = set_for(&name).or_else(|| set_for(scope.kind())).unwrap_or_else(default)?;
+        Some((Cap { scope, span, micro_usd }, name))
+    };
+    scopes(person, chat).into_iter().filter_map(budget).collect()
+}
+
+/// What a budget has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub cap: Cap,
+    pub spent: i64,
+    pub resets_at: Timestamp,
+}
+
+impl Standing {
+    /// What a person is told of it.
+    pub fn budget(&self) -> Budget {
+        let whose = match self.cap.scope {
+            Scope::Person(_) => BudgetOf::Person,
+            Scope::Chat(_) => BudgetOf::Chat,
+            Scope::Platform(_) | Scope::Bot => BudgetOf::Everybody,
+        };
+        Budget { whose, resets_at: self.resets_at }
+    }
+
+    /// 100 and more: used up.
+    pub fn percent(&self) -> i64 {
+        match self.cap.micro_usd {
+            ..=0 => 100,
+            limit => (i128::from(self.spent) * 100 / i128::from(limit)).clamp(0, 1_000_000) as i64,
+        }
+    }
+}
+
+/// Adds to the sums of a call. Part of a transaction.
+macro_rules! spend {
+    ($tx:ident, $person:expr, $chat:expr, $at:expr, $micro_usd:expr) => {
+        for (scope, span) in $crate::store::budgets::scopes($person, $chat) {
+            sqlx::query(
+                "INSERT INTO spending (scope, period, micro_usd, alerted) VALUES ($1, $2, $3, 0) \
+                 ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd",
+            )
+            .bind(scope.name())
+            .bind(span.period($at))
+            .bind::<i64>($micro_usd)
+            .execute(&mut *$tx)
+            .await?;
+        }
+    };
+}
+pub(super) use spend;
+
+impl Store {
+    /// What is spent in a scope, reservations among it.
+    pub async fn spent(&self, scope: &Scope, span: Span, at: Timestamp) -> Result<i64> {
+        let row: Option<(i64,)> = read!(&self.db, pool => sqlx::query_as("SELECT micro_usd FROM spending WHERE scope = $1 AND period = $2")
+            .bind(scope.name())
+            .bind(span.period(at))
+            .fetch_optional(pool)
+            .await)?;
+        Ok(row.map_or(0, |(spent,)| spent))
+    }
+
+    /// How the budgets stand that a call of this person in this chat would fall under.
+    pub async fn standings(
+        &self,
+        person: PersonId,
+        chat: &ChatId,
+        configured: &[(&str, Span, i64)],
+        at: Timestamp,
+    ) -> Result<Vec<Standing>> {
+        let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
+        let mut standings = Vec::new();
+        for (cap, _) in in_force(&set, configured, person, chat) {
+            let spent = self.spent(&cap.scope, cap.span, at).await?;
+            let resets_at = cap.span.end(at);
+            standings.push(Standing { cap, spent, resets_at });
+        }
+        Ok(standings)
+    }
+
+    /// The budgets that admins have set: scope or kind, span, amount (`None`: there is none).
+    pub async fn budgets(&self) -> Result<Vec<(String, Span, Option<i64>)>> {
+        let rows: Vec<(String, String, Option<i64>)> = read!(&self.db, pool => sqlx::query_as("SELECT scope, span, micro_usd FROM budgets ORDER BY scope, span").fetch_all(pool).await)?;
+        rows.into_iter()
+            .map(|(scope, span, micro_usd)| {
+                let span = match span.as_str() {
+                    "day" => Span::Day,
+                    "month" => Span::Month,
+                    _ => return Err(StoreError::Corrupt("budgets.span")),
+                };
+                Ok((scope, span, micro_usd))
+            })
+            .collect()
+    }
+
+    /// Sets a budget for a scope or for all of a kind.
+    pub async fn set_budget(&self, scope: &str, span: Span, micro_usd: Option<i64>) -> Result<()> {
+        write!(&self.db, pool => sqlx::query(
+                "INSERT INTO budgets (scope, span, micro_usd) VALUES ($1, $2, $3) \
+                 ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd")
+            .bind(scope)
+            .bind(span.name())
+            .bind(micro_usd)
+            .execute(pool)
+            .await
+            .map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Notes that the operator is told that a budget is used to `percent`; `false` if somebody told it before.
+    pub async fn alert_budget(&self, scope: &Scope, span: Span, at: Timestamp, percent: i64) -> Result<bool> {
+        let changed = write!(&self.db, pool => sqlx::query(
+                "UPDATE spending SET alerted = $1 WHERE scope = $2 AND period = $3 AND alerted < $1")
+            .bind(percent)
+            .bind(scope.name())
+            .bind(span.period(at))
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_are_utc() {
+        let at = Timestamp(1_795_564_799_999); // 2026-11-24T23:59:59.999Z
+        assert_eq!((Span::Day.period(at), Span::Month.period(at)), ("2026-11-24".into(), "2026-11".into()));
+        assert_eq!(Span::Day.end(at), Timestamp(at.0 + 1));
+        assert_eq!(Span::Month.end(at), Timestamp(1_796_083_200_000), "2026-12-01");
+        assert_eq!(Span::Month.end(Timestamp(1_798_700_000_000)), Timestamp(1_798_761_600_000), "the year turns");
+    }
+
+    #[test]
+    fn a_budget_of_nothing_is_used_up() {
+        let standing = |limit, spent| Standing {
+            cap: Cap { scope: Scope::Bot, span: Span::Day, micro_usd: limit },
+            spent,
+            resets_at: Timestamp(0),
+        };
+        assert_eq!(
+            [standing(0, 0), standing(200, 99), standing(200, 200), standing(1, i64::MAX)].map(|s| s.percent()),
+            [100, 49, 100, 1_000_000]
+        );
+    }
+}
