@@ -77,6 +77,7 @@ pub struct App {
     replies: Arc<Replies>,
     worker: Arc<Worker>,
     boards: Arc<Boards>,
+    purse: Arc<Purse>,
     platforms: Platforms,
     tracker: TaskTracker,
 }
@@ -96,7 +97,9 @@ impl App {
         let http = crate::upstream::http_client()
             .context("the HTTP client cannot be made (is the package ca-certificates installed?)")?;
         let Upstreams { openai, apify, gemini, n8n } = upstreams(&config, http.clone(), clock.clone())?;
-        let purse = Arc::new(Purse::new(store.clone(), Prices::built_in(), clock.clone(), &config));
+        let prices =
+            Prices::load(config.money.prices_file.as_deref()).map_err(|problem| anyhow!("PRICES_FILE: {problem}"))?;
+        let purse = Arc::new(Purse::new(store.clone(), prices, clock.clone(), &config));
         let messengers = platforms.messengers();
         let outbox = Arc::new(Outbox::new(messengers, store.clone(), clock.clone()));
         let reels = Arc::new(Reels::new(store.clone(), clock.clone(), http.clone(), &config.reels));
@@ -143,6 +146,7 @@ impl App {
             replies,
             worker,
             boards,
+            purse,
             platforms,
             tracker: TaskTracker::new(),
         })
@@ -341,6 +345,9 @@ impl App {
     /// Deletes what is not needed any more, a little at a time.
     async fn sweep(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
+            if let Err(error) = self.purse.give_up_lost().await {
+                tracing::warn!("reservations could not be given up: {error}");
+            }
             let pause = match self.store.sweep(self.clock.now() - self.config.retention).await {
                 Ok(0) => SWEEP_EVERY,
                 Ok(_) => SWEEP_PAUSE,

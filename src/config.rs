@@ -35,7 +35,7 @@ pub struct Config {
     pub gemini: GeminiConfig,
     pub n8n: N8nConfig,
     pub reels: ReelConfig,
-    pub budget: BudgetConfig,
+    pub money: MoneyConfig,
     pub sandbox_speed: f64,
 }
 
@@ -126,9 +126,10 @@ pub struct ReelConfig {
     pub mirrors: Vec<String>,
 }
 
-/// In micro-USD; `None`: no limit.
+/// Prices and budgets; these in micro-USD, `None`: no limit.
 #[derive(Clone, Debug)]
-pub struct BudgetConfig {
+pub struct MoneyConfig {
+    pub prices_file: Option<PathBuf>,
     pub bot_day: Option<i64>,
     pub bot_month: Option<i64>,
     pub platform_month: Option<i64>,
@@ -316,7 +317,8 @@ impl Config {
                 instagram_url: r.required_url("INSTAGRAM_URL"),
                 mirrors: r.list("INSTAGRAM_MIRRORS"),
             },
-            budget: BudgetConfig {
+            money: MoneyConfig {
+                prices_file: r.maybe("PRICES_FILE").map(PathBuf::from),
                 bot_day: r.budget("BUDGET_DAY_USD"),
                 bot_month: r.budget("BUDGET_MONTH_USD"),
                 platform_month: r.budget("BUDGET_PLATFORM_MONTH_USD"),

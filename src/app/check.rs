@@ -24,7 +24,14 @@ pub fn faults(config: &Config) -> Vec<Fault> {
             mend: "Give sqlite://path or postgres://user:password@host/database".into(),
         });
     }
-    let prices = Prices::built_in();
+    let prices = Prices::load(config.money.prices_file.as_deref()).unwrap_or_else(|problem| {
+        faults.push(Fault {
+            name: "PRICES_FILE",
+            problem,
+            mend: "Give a JSON file in the form of src/core/prices.json, or leave it empty".into(),
+        });
+        Prices::built_in()
+    });
     let coach = &config.coach;
     let models = [
         ("COACH_MODEL", &coach.model, "openai"),
@@ -36,7 +43,7 @@ pub fn faults(config: &Config) -> Vec<Fault> {
             faults.push(Fault {
                 name,
                 problem: format!("the price of “{model}” is not known, so its cost could not be counted"),
-                mend: "Give a model of the price table (README, Models)".into(),
+                mend: "Give a model of the price table (README, Models), or its prices in PRICES_FILE".into(),
             });
         }
     }

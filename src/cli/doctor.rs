@@ -113,7 +113,7 @@ async fn database(config: &Config, findings: &mut Findings) {
 
 /// What the price table knows of the models' ends.
 fn shutdown_dates(config: &Config, findings: &mut Findings) {
-    let prices = Prices::built_in();
+    let prices = Prices::load(config.money.prices_file.as_deref()).unwrap_or_else(|_| Prices::built_in());
     let models = [&config.coach.model, &config.coach.economy_model, &config.gemini.model];
     for model in models {
         if let Some(date) = prices.shutdown_of(model) {

@@ -19,6 +19,7 @@ use super::reels::Reels;
 use super::reels::pipeline::Reel;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
+use crate::store::budgets::Standing;
 use crate::store::chats::{Line, Memory, Role};
 use crate::store::turns::{NewMessage, Turn};
 use crate::store::{Store, StoreError};
@@ -69,6 +70,14 @@ impl Question {
         let text = (!self.text.is_empty()).then(|| NewMessage { role: Role::Person, content: self.text.clone() });
         reel.into_iter().chain(text).collect()
     }
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    pub answer: Answer,
+    /// The budget because of which the cheaper model answered.
+    pub sparing: Option<Standing>,
 }
 
 /// The answer in the making: what can be shown of it now.
@@ -184,11 +193,12 @@ impl Coach {
         question: &Question,
         memory: &Memory,
         live: &Live,
-    ) -> Result<Result<Answer, Failure>, StoreError> {
+    ) -> Result<Result<Answered, Failure>, StoreError> {
         let tightest = self.purse.tightest(turn.person, &turn.chat).await?;
-        let is_sparing = tightest.is_some_and(|standing| standing.percent() >= SPARING);
-        let mut machine =
-            turn::Turn::new(self.frame(turn, memory, is_sparing), self.input(turn, question, memory, is_sparing));
+        let sparing = tightest.filter(|standing| standing.percent() >= SPARING);
+        let (frame, input) =
+            (self.frame(turn, memory, sparing.is_some()), self.input(turn, question, memory, sparing.is_some()));
+        let mut machine = turn::Turn::new(frame, input);
         let said = memory.lines.iter().filter(|line| line.role == Role::Person).map(|line| line.content.as_str());
         let said: Vec<&str> = said.chain([question.text.as_str()]).collect();
         let named = self.reels.find(&said.join("\n"), &[]).links;
@@ -214,7 +224,7 @@ impl Coach {
                     crash::point("tools ran");
                     machine.next(Event::Ran(outputs), "")
                 }
-                Step::Answer(answer) => return Ok(Ok(answer)),
+                Step::Answer(answer) => return Ok(Ok(Answered { answer, sparing })),
                 Step::GiveUp(failure) => return Ok(Err(failure)),
             };
         }
@@ -322,9 +332,13 @@ impl Coach {
             outcome: "",
             usage: most,
         };
-        if let Allowed::Over(standing) = self.purse.reserve(&call).await? {
-            let cause = Cause::OverBudget(standing.budget());
-            return Ok(Err(Failure::new(Provider::OpenAi, cause, standing.cap.scope.kind())));
+        let refused = |cause, detail: &str| Ok(Err(Failure::new(Provider::OpenAi, cause, detail)));
+        match self.purse.reserve(&call).await? {
+            Allowed::Yes => {}
+            Allowed::Over(standing) => {
+                return refused(Cause::OverBudget(standing.budget()), standing.cap.scope.kind());
+            }
+            Allowed::Unpriced => return refused(Cause::NotFound, "the price of the model is not known"),
         }
         crash::point("call reserved");
         live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), input_chars, began });

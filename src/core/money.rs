@@ -4,6 +4,7 @@
 mod purse;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -65,6 +66,26 @@ impl Prices {
     /// The table this program was made with.
     pub fn built_in() -> Prices {
         serde_json::from_str(include_str!("prices.json")).unwrap_or_else(|error| unreachable!("prices.json: {error}"))
+    }
+
+    /// The table this program was made with, and over it the one in `file` if there is one: of the same form, its models
+    /// replace those of the same name, its version is noted behind the built-in one's.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file.
+    pub fn load(file: Option<&Path>) -> Result<Prices, String> {
+        let mut prices = Prices::built_in();
+        let Some(file) = file else { return Ok(prices) };
+        let text =
+            std::fs::read_to_string(file).map_err(|error| format!("{} cannot be read ({error})", file.display()))?;
+        let own: Prices = serde_json::from_str(&text)
+            .map_err(|error| format!("{} is not a price table ({error})", file.display()))?;
+        if own.models.is_empty() || own.version.trim().is_empty() {
+            return Err(format!("{} has no version or no models", file.display()));
+        }
+        prices.version = format!("{}+{}", prices.version, own.version);
+        prices.models.extend(own.models);
+        Ok(prices)
     }
 
     /// What a call cost, in micro-USD, rounded up: the documented formula
@@ -171,6 +192,30 @@ mod tests {
         // gpt-6-luna: 0.10 in, 0.50 out.
         assert_eq!(prices.cost("gpt-6-luna", &usage(1_000, 0, 0, 100), NOW), Ok(150));
         assert_eq!(prices.cost("gpt-7", &usage(1, 0, 0, 0), NOW), Err(UnknownPrice("gpt-7".into())));
+    }
+
+    #[test]
+    fn a_file_adds_and_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prices.json");
+        let write = |text: &str| std::fs::write(&file, text).unwrap();
+        write(
+            r#"{"version": "mine", "models": {
+            "gpt-6-luna": {"provider": "openai", "input": 200000, "cached": 0, "cache_write": 0, "output": 0},
+            "gpt-7": {"provider": "openai", "input": 1000000, "cached": 0, "cache_write": 0, "output": 0}}}"#,
+        );
+        let prices = Prices::load(Some(&file)).unwrap();
+        assert!(prices.version.ends_with("+mine"));
+        assert_eq!(prices.cost("gpt-7", &usage(1_000, 0, 0, 0), NOW), Ok(1_000));
+        assert_eq!(prices.cost("gpt-6-luna", &usage(1_000, 0, 0, 100), NOW), Ok(200));
+        assert_eq!(prices.cost("gpt-6.1-sol", &usage(1_000, 0, 0, 0), NOW), Ok(2_000), "the others stay");
+        for broken in
+            ["", "[]", r#"{"version": "x", "models": {}}"#, r#"{"version": "x", "models": {"m": {"input": -1}}}"#]
+        {
+            write(broken);
+            assert!(Prices::load(Some(&file)).unwrap_err().contains("prices.json"), "{broken}");
+        }
+        assert!(Prices::load(Some(&folder.path().join("none.json"))).unwrap_err().contains("cannot be read"));
     }
 
     #[test]

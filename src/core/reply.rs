@@ -14,7 +14,7 @@ use super::admin::Admin;
 use super::board::Boards;
 use super::chat::{Body, Destination};
 use super::coach::turn::{Answer, AnswerEnding};
-use super::coach::{Coach, Live, Question};
+use super::coach::{Answered, Coach, Live, Question};
 use super::outbox::{self, Delivered, Outbox, Progress};
 use super::reels::Reels;
 use super::{text, wording};
@@ -27,6 +27,7 @@ use crate::store::reels::Subscription;
 use crate::store::turns::{NewMessage, Outcome, Sealed, Turn, TurnKind};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
+use crate::upstream::{Cause, Failure};
 
 /// How long a turn is held without renewal.
 pub const LEASE: Duration = Duration::from_secs(20);
@@ -253,18 +254,30 @@ impl Replies {
             Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
         }
         let (text, remembered) = match answer {
-            Ok(Answer { text, ending: AnswerEnding::Whole }) => (text.clone(), text),
-            Ok(Answer { text, ending: AnswerEnding::LengthLimit }) => {
-                (format!("{text}\n\n{}", wording::length_limit()), text)
-            }
-            Ok(Answer { text, ending: AnswerEnding::BrokeOff(failure) }) => {
-                let reference = Reference::new();
-                tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
-                (format!("{text}\n\n{}", wording::broke_off(&reference)), text)
+            Ok(Answered { answer: Answer { text, ending }, sparing }) => {
+                let behind = match ending {
+                    AnswerEnding::Whole => None,
+                    AnswerEnding::LengthLimit => Some(wording::length_limit()),
+                    AnswerEnding::BrokeOff(Failure { cause: Cause::OverBudget(budget), .. }) => {
+                        Some(wording::over_budget(&budget))
+                    }
+                    AnswerEnding::BrokeOff(failure) => {
+                        let reference = Reference::new();
+                        tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
+                        Some(wording::broke_off(&reference))
+                    }
+                };
+                let sparing = sparing.map(|standing| wording::sparing(standing.percent(), &standing.budget()));
+                let parts = [Some(text.clone()), behind, sparing];
+                (parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"), text)
             }
             Err(failure) => {
                 let reference = Reference::new();
-                tracing::error!(turn = %turn.id, %reference, "a turn could not be answered: {failure}");
+                if let Cause::OverBudget(_) = failure.cause {
+                    tracing::info!(turn = %turn.id, "a turn was not answered: {failure}");
+                } else {
+                    tracing::error!(turn = %turn.id, %reference, "a turn could not be answered: {failure}");
+                }
                 let sentence = wording::failure(&failure.cause, &reference);
                 let text = if transcript.is_empty() { sentence } else { format!("{transcript}\n\n{sentence}") };
                 self.finish(turn, Body::text(text), Vec::new(), screen).await?;

@@ -238,6 +238,16 @@ pub fn failure(cause: &Cause, reference: &Reference) -> String {
     format!("{what} (reference {reference})")
 }
 
+/// Behind an answer of the cheaper model, near the end of a budget.
+pub fn sparing(percent: i64, budget: &Budget) -> String {
+    let whose = match budget.whose {
+        BudgetOf::Person => "your budget",
+        BudgetOf::Chat => "this chat's budget",
+        BudgetOf::Everybody => "my budget",
+    };
+    format!("*{percent}% of {whose} is used: I answer more simply until {}.*", filled_again(budget))
+}
+
 /// A budget is used up: whose, and when it is filled again.
 pub fn over_budget(budget: &Budget) -> String {
     let whose = match budget.whose {
@@ -245,10 +255,14 @@ pub fn over_budget(budget: &Budget) -> String {
         BudgetOf::Chat => "The budget of this chat is used up",
         BudgetOf::Everybody => "My budget is used up",
     };
-    let resets = budget.resets_at.utc().map(|at| at.format("%-d %B, %H:%M UTC").to_string()).unwrap_or_default();
+    let resets = filled_again(budget);
     format!(
         "{whose}. It is filled again on {resets}. Until then I still answer from what I know: `/help`, and reels that were read before."
     )
+}
+
+fn filled_again(budget: &Budget) -> String {
+    budget.resets_at.utc().map(|at| at.format("%-d %B, %H:%M UTC").to_string()).unwrap_or_default()
 }
 
 /// A failure of our own.

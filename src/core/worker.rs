@@ -325,6 +325,7 @@ impl Watch for JobWatch<'_> {
         match self.worker.purse.reserve(&self.call(&spent)).await {
             Ok(Allowed::Yes) => {}
             Ok(Allowed::Over(standing)) => return Err(ReelFailure::OverBudget(standing.budget())),
+            Ok(Allowed::Unpriced) => return Err(ReelFailure::Misconfigured),
             Err(error) => {
                 tracing::error!(job = %self.job.job, key = %spent.key, "a cost could not be reserved: {error}");
                 return Err(ReelFailure::UpstreamBusy);

@@ -14,6 +14,7 @@ mod crash;
 mod discord;
 mod guild;
 mod instances;
+mod money;
 mod outage;
 mod outbox;
 mod readme;

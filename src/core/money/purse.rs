@@ -50,6 +50,8 @@ pub enum Allowed {
     Yes,
     /// This budget does not cover it.
     Over(Standing),
+    /// Nobody knows what it would cost.
+    Unpriced,
 }
 
 /// Spends, within budgets.
@@ -67,7 +69,7 @@ pub struct Purse {
 
 impl Purse {
     pub fn new(store: Arc<Store>, prices: Prices, clock: Clock, config: &Config) -> Self {
-        let budget = &config.budget;
+        let budget = &config.money;
         let caps = [
             ("bot", Span::Day, budget.bot_day),
             ("bot", Span::Month, budget.bot_month),
@@ -96,7 +98,15 @@ impl Purse {
         let now = self.clock.now();
         let most = match call.provider {
             Provider::Apify => self.apify_most,
-            Provider::OpenAi | Provider::Gemini | Provider::N8n => self.cost(call, now),
+            Provider::N8n => self.n8n,
+            Provider::OpenAi | Provider::Gemini => match self.prices.cost(call.model, &call.usage, now) {
+                Ok(most) => most,
+                Err(unknown) => {
+                    // The start refuses such a model, so this is a fault of the program.
+                    tracing::error!("a call was refused: {unknown}");
+                    return Ok(Allowed::Unpriced);
+                }
+            },
         };
         let call = Call { outcome: STARTED, ..call.clone() };
         let entry = self.entry(&call, most, now);

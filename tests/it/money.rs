@@ -1,0 +1,103 @@
+//! Budgets, through the whole bot: what people are told near their end and at it, and that they hold.
+
+use crate::bot::{TestBot, sandbox};
+
+const ANA: i64 = 42;
+const BEN: i64 = 43;
+
+fn link(code: &str) -> String {
+    format!("https://www.instagram.com/reel/{code}/")
+}
+
+async fn spent(bot: &TestBot, scope: &str) -> i64 {
+    bot.db
+        .number(
+            &format!("SELECT CAST(COALESCE(MAX(micro_usd), 0) AS BIGINT) FROM spending WHERE scope = '{scope}'"),
+            &[],
+        )
+        .await
+}
+
+on_both! {
+    async fn a_person_whose_budget_is_used_up_is_told_until_when(db: TestDb) {
+        // One answer's worst case fits, and what it costs leaves too little for a second one.
+        let bot = TestBot::start(db, &[("BUDGET_PERSON_DAY_USD", "0.05"), ("COACH_MAX_OUTPUT_TOKENS", "2000")]).await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+        bot.drain().await;
+        let cost = spent(&bot, "bot").await;
+        assert!(cost > 0);
+        bot.db.execute("UPDATE spending SET micro_usd = 49000 WHERE scope LIKE 'person:%'").await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "And how do I end it?");
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", "How do I open a reel about bread?");
+        bot.drain().await;
+        let told = bot.telegram(ANA).pop().unwrap();
+        assert!(told.starts_with("You have used up your budget. It is filled again on "), "{told}");
+        assert!(!bot.telegram(BEN)[0].contains("budget"), "Ben has his own");
+        assert_eq!(spent(&bot, "bot").await, 2 * cost, "nothing was paid for Ana's second question");
+        bot.end().await;
+    }
+
+    async fn near_the_end_the_cheaper_model_answers_and_says_so(db: TestDb) {
+        let bot = TestBot::start(db, &[("BUDGET_MONTH_USD", "1")]).await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+        bot.drain().await;
+        bot.db.execute("UPDATE spending SET micro_usd = 850000 WHERE scope = 'bot'").await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "And how do I end it?");
+        bot.drain().await;
+        let told = bot.telegram(ANA).pop().unwrap();
+        assert!(told.contains("85% of my budget is used: I answer more simply until "), "{told}");
+        assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger WHERE model = 'gpt-6-luna' AND tool = 'coach'", &[]).await, 1);
+        bot.end().await;
+    }
+
+    async fn a_reel_beyond_the_budget_is_not_bought_and_a_known_one_is_told(db: TestDb) {
+        let bot = TestBot::start(db, &[("BUDGET_MONTH_USD", "1")]).await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", &link("DLlGZiCOBQ0"));
+        bot.drain().await;
+        bot.db.execute("UPDATE spending SET micro_usd = 1000000 WHERE scope = 'bot'").await;
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DLlGZiCOBQ1"));
+        bot.drain().await;
+        let told = bot.telegram(BEN).pop().unwrap();
+        assert!(told.starts_with("I could not read this reel. My budget is used up."), "{told}");
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DLlGZiCOBQ0"));
+        bot.drain().await;
+        let told = bot.telegram(BEN).pop().unwrap();
+        assert!(told.contains("Transcript") && told.contains("My budget is used up."), "{told}");
+        assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger WHERE tool = 'scrape'", &[]).await, 1);
+        bot.end().await;
+    }
+
+    async fn many_at_once_on_two_instances_never_overspend(db: TestDb) {
+        if db.url.starts_with("sqlite") {
+            // One instance only.
+            let bot = TestBot::start(db, &[("BUDGET_MONTH_USD", "0.30"), ("COACH_MAX_OUTPUT_TOKENS", "2000")]).await;
+            storm(&bot, &bot.sandbox.clone()).await;
+            bot.end().await;
+            return;
+        }
+        let (sandbox, db) = (sandbox().await, std::sync::Arc::new(db));
+        let overrides = [("BUDGET_MONTH_USD", "0.30"), ("COACH_MAX_OUTPUT_TOKENS", "2000")];
+        let one = TestBot::start_on(sandbox.clone(), db.clone(), &overrides).await;
+        let two = TestBot::start_on(sandbox.clone(), db, &overrides).await;
+        storm(&one, &sandbox).await;
+        two.end().await;
+        one.end().await;
+    }
+}
+
+/// 64 people ask at once; the budget covers about ten worst cases.
+async fn storm(bot: &TestBot, sandbox: &reelcoach::sandbox::Sandbox) {
+    for n in 0..64 {
+        sandbox.telegram.say(1000 + n, 1000 + n, "Somebody", "How do I open a reel about bread?");
+    }
+    bot.drain().await;
+    let spent = spent(bot, "bot").await;
+    assert!(spent > 0 && spent <= 300_000, "{spent}");
+    let refused = (0..64).filter(|n| bot.telegram(1000 + n)[0].contains("My budget is used up")).count();
+    let counted = bot.db.number("SELECT CAST(SUM(micro_usd) AS BIGINT) FROM ledger", &[]).await;
+    assert_eq!(counted, spent, "the sums are the ledger's");
+    let open = bot.db.number("SELECT COUNT(*) FROM ledger WHERE reserved_until IS NOT NULL", &[]).await;
+    assert_eq!(open, 0, "nothing stays reserved");
+    let answered = bot.db.number("SELECT COUNT(*) FROM ledger WHERE tool = 'coach' AND outcome = 'ok'", &[]).await;
+    assert_eq!(answered + i64::try_from(refused).unwrap(), 64, "everybody is answered or told why not");
+}
