@@ -19,3 +19,11 @@ CREATE TABLE budgets (
 -- When a reservation whose call never ended is given up; null once the call has ended.
 ALTER TABLE ledger ADD COLUMN reserved_until BIGINT;
 CREATE INDEX ledger_reserved ON ledger (reserved_until) WHERE reserved_until IS NOT NULL;
+
+-- What admins have changed.
+CREATE TABLE audit (
+    id     TEXT   PRIMARY KEY,               -- sorts by time
+    at     BIGINT NOT NULL,
+    admin  TEXT   NOT NULL,                  -- platform:account
+    change TEXT   NOT NULL                   -- the command as it was understood
+);

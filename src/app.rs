@@ -113,7 +113,7 @@ impl App {
             clock.clone(),
             coach_settings(&config)?,
         ));
-        let admin = Arc::new(Admin::new(store.clone(), config.admin_ids.clone()));
+        let admin = Arc::new(Admin::new(store.clone(), purse.clone(), config.admin_ids.clone()));
         let worker = Arc::new(Worker::new(
             store.clone(),
             upstreams::pipeline(&config, apify, gemini, http)?,

@@ -67,6 +67,10 @@ id!(
     JobId
 );
 id!(
+    /// One change that an admin made.
+    ChangeId
+);
+id!(
     /// One owed answer.
     TurnId
 );

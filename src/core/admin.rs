@@ -7,30 +7,83 @@ use chrono::{Datelike, NaiveDate};
 
 use super::board::View;
 use super::chat::Body;
-use super::command::QueueWish;
+use super::command::{BudgetTarget, BudgetWish, QueueWish};
+use super::money::{Purse, dollars};
 use super::wording;
 use crate::clock::Timestamp;
 use crate::ids::Platform;
+use crate::store::budgets::Scope;
 use crate::store::lanes::Lane;
+use crate::store::turns::Turn;
 use crate::store::{Store, StoreError};
 
 /// Failures that admins see of the line.
 const FAILURES_SHOWN: u32 = 3;
 
+/// Changes that `/audit` shows.
+const CHANGES_SHOWN: u32 = 15;
+
 /// The admins' side of the core.
 pub struct Admin {
     store: Arc<Store>,
+    purse: Arc<Purse>,
     ids: BTreeSet<String>,
 }
 
 impl Admin {
     /// `ids` are `platform:account`.
-    pub fn new(store: Arc<Store>, ids: BTreeSet<String>) -> Self {
-        Self { store, ids }
+    pub fn new(store: Arc<Store>, purse: Arc<Purse>, ids: BTreeSet<String>) -> Self {
+        Self { store, purse, ids }
     }
 
     pub fn is_admin(&self, platform: Platform, account: &str) -> bool {
         self.ids.contains(&format!("{platform}:{account}"))
+    }
+
+    /// What this person has used and has left.
+    pub async fn me(&self, turn: &Turn, waiting: usize, now: Timestamp) -> Result<String, StoreError> {
+        let standings = self.purse.standings(turn.person, &turn.chat).await?;
+        let next_reel = self.store.next_reel_at(turn.person).await?.since(now);
+        Ok(wording::me(&standings, waiting, next_reel))
+    }
+
+    /// Shows the budgets or sets one; what is said of it.
+    pub async fn budget(&self, wish: BudgetWish, turn: &Turn, by: &str, now: Timestamp) -> Result<String, StoreError> {
+        let (whose, span, micro_usd) = match wish {
+            BudgetWish::Show => {
+                let standings = self.purse.standings(turn.person, &turn.chat).await?;
+                return Ok(wording::budgets(&standings, &self.store.budgets().await?));
+            }
+            BudgetWish::Unclear => return Ok(wording::unclear_budget()),
+            BudgetWish::Set { whose, span, micro_usd } => (whose, span, micro_usd),
+        };
+        let scope = match whose {
+            BudgetTarget::Bot => Scope::Bot.name(),
+            BudgetTarget::EachPlatform => "platform".to_owned(),
+            BudgetTarget::EachChat => "chat".to_owned(),
+            BudgetTarget::EachPerson => "person".to_owned(),
+            BudgetTarget::ThisChat => Scope::Chat(turn.chat.clone()).name(),
+        };
+        self.store.set_budget(&scope, span, micro_usd).await?;
+        let said = wording::budget_set(&scope, span, micro_usd);
+        self.changed(
+            by,
+            &format!("budget of {scope} for a {}: {}", span.name(), micro_usd.map_or("none".into(), dollars)),
+            now,
+        )
+        .await?;
+        Ok(said)
+    }
+
+    /// What admins have changed.
+    pub async fn audit(&self) -> Result<String, StoreError> {
+        Ok(wording::audit(&self.store.changes(CHANGES_SHOWN).await?))
+    }
+
+    /// Every change is written down, for other admins.
+    async fn changed(&self, by: &str, change: &str, now: Timestamp) -> Result<(), StoreError> {
+        tracing::info!(by, change, "an admin has changed something");
+        self.store.note_change(by, change, now).await
     }
 
     /// The lanes and the latest failures.
@@ -46,7 +99,13 @@ impl Admin {
     }
 
     /// Pauses lanes, lets them go on, or closes the line; what is said of it.
-    pub async fn set_queue(&self, wish: &QueueWish, lanes: &[Lane], by: &str) -> Result<String, StoreError> {
+    pub async fn set_queue(
+        &self,
+        wish: &QueueWish,
+        lanes: &[Lane],
+        by: &str,
+        now: Timestamp,
+    ) -> Result<String, StoreError> {
         let chosen = |name: &Option<String>| -> Vec<Lane> {
             lanes
                 .iter()
@@ -60,7 +119,7 @@ impl Admin {
             QueueWish::Resume(name) => (chosen(name), false),
             QueueWish::Drain => {
                 self.store.drain_line(true).await?;
-                tracing::info!(by, "an admin lets the line run empty");
+                self.changed(by, "the line runs empty", now).await?;
                 return Ok(wording::draining());
             }
             QueueWish::Show | QueueWish::Unclear => (Vec::new(), false),
@@ -73,7 +132,8 @@ impl Admin {
             self.store.drain_line(false).await?;
         }
         let names = names(&chosen);
-        tracing::info!(by, lanes = names.join(","), paused, "an admin has set lanes");
+        let done = if paused { "paused" } else { "going on" };
+        self.changed(by, &format!("lanes {done}: {}", names.join(", ")), now).await?;
         Ok(wording::lanes_set(&names, paused))
     }
 

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::ids::BoardId;
+use crate::store::budgets::Span;
 
 /// A command as menus and help show it.
 #[derive(Debug)]
@@ -19,11 +20,14 @@ pub const COMMANDS: &[Entry] = &[
     Entry { name: "coach", argument: "text", meaning: "Ask the coach", admin: false },
     Entry { name: "reel", argument: "url", meaning: "Have a reel read and coached", admin: false },
     Entry { name: "queue", argument: "", meaning: "Where your reels are in the line", admin: false },
+    Entry { name: "me", argument: "", meaning: "What you have used, and what is left", admin: false },
     Entry { name: "cancel", argument: "", meaning: "Take back the reels you wait for", admin: false },
     Entry { name: "new", argument: "", meaning: "Begin a new conversation", admin: false },
     Entry { name: "history", argument: "", meaning: "What the coach remembers of this conversation", admin: false },
     Entry { name: "help", argument: "", meaning: "What the coach can do", admin: false },
     Entry { name: "usage", argument: "", meaning: "Usage and cost by model (admins)", admin: true },
+    Entry { name: "budget", argument: "change", meaning: "Budgets: see them, or set one (admins)", admin: true },
+    Entry { name: "audit", argument: "", meaning: "What admins have changed (admins)", admin: true },
 ];
 
 /// Whether this is a command's name, whatever its case; `start` is the one with which Telegram begins.
@@ -47,8 +51,32 @@ pub enum Command {
     History,
     /// `/help`, and `/start` with which Telegram begins.
     Help,
+    /// What the person has used and has left.
+    Me,
     Usage,
+    Budget(BudgetWish),
+    Audit,
     Unknown(String),
+}
+
+/// What `/budget` is to show or set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BudgetWish {
+    Show,
+    Set { whose: BudgetTarget, span: Span, micro_usd: Option<i64> },
+    Unclear,
+}
+
+/// Whose budget is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BudgetTarget {
+    Bot,
+    /// Each platform, each chat, each person.
+    EachPlatform,
+    EachChat,
+    EachPerson,
+    /// The chat in which it is said.
+    ThisChat,
 }
 
 /// What `/queue` is to show or do. All but showing is for admins.
@@ -83,7 +111,10 @@ impl Command {
             | Command::Cancel(_)
             | Command::History
             | Command::Help
+            | Command::Me
             | Command::Usage
+            | Command::Budget(_)
+            | Command::Audit
             | Command::Unknown(_) => true,
             Command::Talk(_) | Command::Reel { .. } | Command::New => false,
         }
@@ -110,7 +141,10 @@ impl Command {
             "new" => Command::New,
             "history" => Command::History,
             "help" | "start" => Command::Help,
+            "me" => Command::Me,
             "usage" => Command::Usage,
+            "budget" => Command::Budget(budget_wish(argument)),
+            "audit" => Command::Audit,
             // A path or a fraction is not a command.
             name if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => Command::Unknown(name.to_owned()),
             _ => Command::Talk(text.to_owned()),
@@ -125,6 +159,39 @@ fn reel(argument: &str) -> Command {
         text.ends_with(char::is_whitespace).then(|| text.trim_end())
     });
     Command::Reel { text: fresh.unwrap_or(argument).to_owned(), fresh: fresh.is_some() }
+}
+
+/// `bot month 100`, `person day 0.50`, `here month none`.
+fn budget_wish(argument: &str) -> BudgetWish {
+    let words: Vec<String> = argument.split_whitespace().map(str::to_ascii_lowercase).collect();
+    let [whose, span, amount] = &words[..] else {
+        return if words.is_empty() { BudgetWish::Show } else { BudgetWish::Unclear };
+    };
+    let whose = match whose.as_str() {
+        "bot" => BudgetTarget::Bot,
+        "platform" => BudgetTarget::EachPlatform,
+        "chat" => BudgetTarget::EachChat,
+        "person" => BudgetTarget::EachPerson,
+        "here" => BudgetTarget::ThisChat,
+        _ => return BudgetWish::Unclear,
+    };
+    let span = match span.as_str() {
+        "day" => Span::Day,
+        "month" => Span::Month,
+        _ => return BudgetWish::Unclear,
+    };
+    // The sums that are kept (store, budgets).
+    if span == Span::Day && !matches!(whose, BudgetTarget::Bot | BudgetTarget::EachPerson) {
+        return BudgetWish::Unclear;
+    }
+    let micro_usd = match amount.trim_start_matches('$') {
+        "none" => None,
+        amount => match amount.parse::<f64>() {
+            Ok(usd) if (0.0..=1e6).contains(&usd) => Some((usd * 1e6).round() as i64),
+            _ => return BudgetWish::Unclear,
+        },
+    };
+    BudgetWish::Set { whose, span, micro_usd }
 }
 
 fn queue_wish(argument: &str) -> QueueWish {
@@ -162,6 +229,24 @@ mod tests {
             ("/queue drain", Command::Queue(QueueWish::Drain)),
             ("/queue dance", Command::Queue(QueueWish::Unclear)),
             ("/start invite42", Command::Help),
+            ("/me", Command::Me),
+            ("/budget", Command::Budget(BudgetWish::Show)),
+            (
+                "/budget Bot month $12.50",
+                Command::Budget(BudgetWish::Set {
+                    whose: BudgetTarget::Bot,
+                    span: Span::Month,
+                    micro_usd: Some(12_500_000),
+                }),
+            ),
+            (
+                "/budget here month none",
+                Command::Budget(BudgetWish::Set { whose: BudgetTarget::ThisChat, span: Span::Month, micro_usd: None }),
+            ),
+            ("/budget here day 1", Command::Budget(BudgetWish::Unclear)),
+            ("/budget bot month -1", Command::Budget(BudgetWish::Unclear)),
+            ("/budget bot month NaN", Command::Budget(BudgetWish::Unclear)),
+            ("/budget everything", Command::Budget(BudgetWish::Unclear)),
             ("/dance", Command::Unknown("dance".into())),
             ("/usr/bin/env is a path", Command::Talk("/usr/bin/env is a path".into())),
             ("/ hm", Command::Talk("/ hm".into())),

@@ -2,6 +2,7 @@
 //! compile until it has its sentence. The coach's own words are the model's.
 
 mod line;
+mod money;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
     lanes_set, left_out, not_waiting, queue, submission_note, unclear_queue_wish,
 };
+pub use self::money::{audit, budget_set, budgets, me, unclear_budget};
 
 /// The sentence for a failure that is remembered as JSON, with its reference if it has one.
 pub fn known_failure(content: &str) -> String {

@@ -57,6 +57,15 @@ impl Store {
         })
     }
 
+    /// When a person's next new reel may start, as far as their spacing goes.
+    pub async fn next_reel_at(&self, person: PersonId) -> Result<Timestamp> {
+        let row: Option<(i64,)> = read!(&self.db, pool => sqlx::query_as("SELECT next_reel_at FROM people WHERE id = $1")
+            .bind(person.to_string())
+            .fetch_optional(pool)
+            .await)?;
+        Ok(Timestamp(row.map_or(0, |(at,)| at)))
+    }
+
     /// The account names of a person, for people to read (never for logs).
     pub async fn names(&self, person: PersonId) -> Result<Vec<String>> {
         let rows: Vec<(String,)> = read!(&self.db, pool => sqlx::query_as(

@@ -144,8 +144,12 @@ impl Purse {
 
     /// The budget of a person in a chat that is used up most.
     pub async fn tightest(&self, person: PersonId, chat: &ChatId) -> Result<Option<Standing>, StoreError> {
-        let standings = self.store.standings(person, chat, &self.caps, self.clock.now()).await?;
-        Ok(standings.into_iter().max_by_key(Standing::percent))
+        Ok(self.standings(person, chat).await?.into_iter().max_by_key(Standing::percent))
+    }
+
+    /// How all budgets of a person in a chat stand.
+    pub async fn standings(&self, person: PersonId, chat: &ChatId) -> Result<Vec<Standing>, StoreError> {
+        self.store.standings(person, chat, &self.caps, self.clock.now()).await
     }
 
     /// Gives up reservations whose calls never ended, because a process died: what was sent is taken to have been paid,

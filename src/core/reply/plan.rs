@@ -101,6 +101,7 @@ impl Replies {
 
     async fn plan_command(&self, turn: &Turn, inbound: &Inbound, command: Command) -> Result<Plan, StoreError> {
         let is_admin = self.admin.is_admin(turn.chat.platform, &inbound.author.account);
+        let by = format!("{}:{}", turn.chat.platform, inbound.author.account);
         let now = self.clock.now();
         Ok(match command {
             Command::Talk(_) | Command::Reel { .. } => Plan::Nothing,
@@ -123,7 +124,7 @@ impl Replies {
                         if sees_all { format!("{line}\n{}", self.admin.lanes(&view, now).await?) } else { line }
                     }
                     _ if !is_admin => wording::not_an_admin(),
-                    wish => self.admin.set_queue(&wish, self.boards.lanes(), &inbound.author.account).await?,
+                    wish => self.admin.set_queue(&wish, self.boards.lanes(), &by, now).await?,
                 })
             }
             Command::Cancel(wish) => {
@@ -145,10 +146,22 @@ impl Replies {
                     _ => Plan::say_privately(wording::cancelled(&codes)),
                 }
             }
-            Command::Usage if !is_admin => Plan::say_privately(wording::not_an_admin()),
+            Command::Usage | Command::Budget(_) | Command::Audit if !is_admin => {
+                Plan::say_privately(wording::not_an_admin())
+            }
             // Among people there is no answer for one person's eyes, unless the command brought one.
-            Command::Usage if inbound.addressed != Addressed::Direct => Plan::say_privately(wording::ask_in_private()),
+            Command::Me | Command::Usage | Command::Budget(_) | Command::Audit
+                if inbound.addressed != Addressed::Direct =>
+            {
+                Plan::say_privately(wording::ask_in_private())
+            }
+            Command::Me => {
+                let (_, own) = tools::own_reels(&self.store, &self.boards, turn).await?;
+                Plan::say_privately(self.admin.me(turn, own.len(), now).await?)
+            }
             Command::Usage => Plan::Say(self.admin.usage(now).await?, Vec::new()),
+            Command::Budget(wish) => Plan::say_privately(self.admin.budget(wish, turn, &by, now).await?),
+            Command::Audit => Plan::say_privately(self.admin.audit().await?),
         })
     }
 

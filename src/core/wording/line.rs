@@ -325,6 +325,6 @@ fn short(span: Duration) -> String {
     }
 }
 
-fn seconds_up(span: Duration) -> u64 {
+pub(super) fn seconds_up(span: Duration) -> u64 {
     span.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }

@@ -68,7 +68,20 @@ pub(super) fn registration() -> Value {
 struct AdminsOnly;
 
 fn all() -> Vec<poise::Command<Desk, serenity::Error>> {
-    let mut commands = vec![coach(), reel(), cancel(), new(), help(), queue(), history(), usage(), coach_this_reel()];
+    let mut commands = vec![
+        coach(),
+        reel(),
+        cancel(),
+        new(),
+        help(),
+        queue(),
+        history(),
+        me(),
+        usage(),
+        budget(),
+        audit(),
+        coach_this_reel(),
+    ];
     for command in &mut commands {
         if let Some(entry) = COMMANDS.iter().find(|entry| entry.name == command.name) {
             command.description = Some(entry.meaning.into());
@@ -136,6 +149,36 @@ async fn queue(
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
 async fn history(ctx: Context<'_>) -> Result<(), serenity::Error> {
     take(ctx, "/history".to_owned(), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
+async fn me(ctx: Context<'_>) -> Result<(), serenity::Error> {
+    take(ctx, "/me".to_owned(), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "AdminsOnly",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn budget(
+    ctx: Context<'_>,
+    #[description = "Such as: bot month 100. Empty: show them"]
+    #[max_length = 60]
+    change: Option<String>,
+) -> Result<(), serenity::Error> {
+    take(ctx, format!("/budget {}", change.unwrap_or_default()).trim_end().to_owned(), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "AdminsOnly",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn audit(ctx: Context<'_>) -> Result<(), serenity::Error> {
+    take(ctx, "/audit".to_owned(), Vec::new(), Seen::ByAsker).await
 }
 
 #[poise::command(
@@ -254,15 +297,31 @@ mod tests {
         let registered = registration();
         let commands = registered.as_array().unwrap();
         let names: Vec<_> = commands.iter().map(|command| command["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["coach", "reel", "cancel", "new", "help", "queue", "history", "usage", "Coach this reel"]);
+        assert_eq!(
+            names,
+            [
+                "coach",
+                "reel",
+                "cancel",
+                "new",
+                "help",
+                "queue",
+                "history",
+                "me",
+                "usage",
+                "budget",
+                "audit",
+                "Coach this reel"
+            ]
+        );
         for command in commands {
             assert_eq!(command["contexts"], serde_json::json!([0, 1, 2]), "{}", command["name"]);
             assert_eq!(command["integration_types"], serde_json::json!([0, 1]), "{}", command["name"]);
-            let hidden = command["name"] == "usage";
+            let hidden = ["usage", "budget", "audit"].contains(&command["name"].as_str().unwrap());
             assert_eq!(command["default_member_permissions"].as_str(), hidden.then_some("0"), "{}", command["name"]);
         }
         assert_eq!(commands[1]["options"][0]["name"], "url");
         assert_eq!(commands[1]["options"][0]["max_length"], 500);
-        assert_eq!(commands[8]["type"], 3);
+        assert_eq!(commands[11]["type"], 3);
     }
 }

@@ -1,0 +1,123 @@
+//! Every sentence about budgets and what was spent. Pure, like its parent.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{filled_again, line::seconds_up};
+use crate::clock::Timestamp;
+use crate::core::money::dollars;
+use crate::store::budgets::{Scope, Span, Standing};
+
+/// What a person has used and has left.
+pub fn me(standings: &[Standing], waiting: usize, next_reel: Duration) -> String {
+    let mut text = String::new();
+    for standing in standings.iter().filter(|standing| matches!(standing.cap.scope, Scope::Person(_))) {
+        let span = match standing.cap.span {
+            Span::Day => "Today",
+            Span::Month => "This month",
+        };
+        let left = (standing.cap.micro_usd - standing.spent).max(0);
+        let _ = writeln!(
+            text,
+            "**{span}** you have used {} of {}: {} left until {}.",
+            dollars(standing.spent),
+            dollars(standing.cap.micro_usd),
+            dollars(left),
+            filled_again(&standing.budget())
+        );
+    }
+    if text.is_empty() {
+        text.push_str("There is no limit to what you may use.\n");
+    }
+    let _ = match waiting {
+        0 => writeln!(text, "You have no reel waiting."),
+        1 => writeln!(text, "One reel of yours is waiting: `/queue` says where."),
+        many => writeln!(text, "{many} reels of yours are waiting: `/queue` says where."),
+    };
+    let _ = match next_reel.is_zero() {
+        true => write!(text, "A new reel can start at once."),
+        false => write!(text, "Your next new reel can start in {} s.", seconds_up(next_reel)),
+    };
+    text
+}
+
+/// The budgets that are in force here, and those set for others.
+pub fn budgets(standings: &[Standing], set: &[(String, Span, Option<i64>)]) -> String {
+    let mut text = String::from("```\n");
+    for standing in standings {
+        let whose = match standing.cap.scope {
+            Scope::Bot => "the bot",
+            Scope::Platform(_) => "this platform",
+            Scope::Chat(_) => "this chat",
+            Scope::Person(_) => "you",
+        };
+        let _ = writeln!(
+            text,
+            "{whose:<14}{:<7}{:>10} of {:>9}  {:>3}%",
+            standing.cap.span.name(),
+            dollars(standing.spent),
+            dollars(standing.cap.micro_usd),
+            standing.percent()
+        );
+    }
+    text.push_str("```\n");
+    for (scope, span, micro_usd) in set {
+        let amount = micro_usd.map_or("no limit".into(), dollars);
+        let _ = writeln!(text, "- set in chat: {scope}, {}: {amount}", span.name());
+    }
+    text.push_str("`/budget bot month 100`: whose (bot, platform, chat, person, here), day or month, dollars or none.");
+    text
+}
+
+pub fn budget_set(scope: &str, span: Span, micro_usd: Option<i64>) -> String {
+    let amount = micro_usd.map_or("no limit".into(), dollars);
+    format!("From now on: {scope}, {}: {amount}.", span.name())
+}
+
+pub fn unclear_budget() -> String {
+    "Give whose budget, day or month, and dollars or none: `/budget bot month 100`, `/budget person day 0.50`, `/budget here month none`. Platforms and chats have months only.".into()
+}
+
+/// What admins have changed, newest first.
+pub fn audit(changes: &[(Timestamp, String, String)]) -> String {
+    if changes.is_empty() {
+        return "No admin has changed anything yet.".into();
+    }
+    let mut text = String::new();
+    for (at, admin, change) in changes {
+        let at = at.utc().map(|at| at.format("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
+        let _ = writeln!(text, "- {at} UTC, `{admin}`: {change}");
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::PersonId;
+    use crate::store::budgets::Cap;
+
+    #[test]
+    fn sentences() {
+        let person: PersonId = "0192f5e2b3c47d5e8f901234567890ab".parse().unwrap();
+        let standing = |scope, span, micro_usd, spent| Standing {
+            cap: Cap { scope, span, micro_usd },
+            spent,
+            resets_at: Timestamp(1_795_564_800_000),
+        };
+        let standings = [
+            standing(Scope::Bot, Span::Month, 100_000_000, 87_654_321),
+            standing(Scope::Person(person), Span::Day, 1_000_000, 123_456),
+        ];
+        let said = [
+            me(&standings, 0, Duration::ZERO),
+            me(&[], 2, Duration::from_millis(1_001)),
+            budgets(&standings, &[("chat:discord:17".into(), Span::Month, None)]),
+            budget_set("person", Span::Day, Some(500_000)),
+            unclear_budget(),
+            audit(&[]),
+            audit(&[(Timestamp(1_795_500_000_000), "telegram:42".into(), "/queue pause direct:0".into())]),
+        ];
+        insta::assert_snapshot!(said.join("\n---\n"));
+    }
+}
