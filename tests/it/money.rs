@@ -67,6 +67,28 @@ on_both! {
         bot.end().await;
     }
 
+    async fn people_see_what_is_left_and_admins_set_it(db: TestDb) {
+        let bot = TestBot::start(db, &[("ADMIN_IDS", "telegram:42"), ("REEL_INTERVAL_SECONDS", "30")]).await;
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DLlGZiCOBQ0"));
+        bot.drain().await;
+        let say = async |who: i64, text: &str| {
+            bot.sandbox.telegram.say(who, who, "Somebody", text);
+            bot.drain().await;
+            bot.telegram(who).pop().unwrap()
+        };
+        let me = say(BEN, "/me").await;
+        assert!(me.contains("Today you have used $0.") && me.contains(" of $1.00: $0.9"), "{me}");
+        assert!(me.contains("You have no reel waiting.") && me.contains("new reel can start"), "{me}");
+        assert_eq!(say(BEN, "/budget person day 5").await, "Only the bot's admins can see that.");
+        assert_eq!(say(ANA, "/budget person day 5").await, "From now on: person, day: $5.00.");
+        assert!(say(BEN, "/me").await.contains(" of $5.00"));
+        let shown = say(ANA, "/budget").await;
+        assert!(shown.contains("the bot       month") && shown.contains("set in chat: person, day: $5.00"), "{shown}");
+        assert!(say(ANA, "/audit").await.contains("budget of person for a day: $5.00"));
+        assert_eq!(say(BEN, "/audit").await, "Only the bot's admins can see that.");
+        bot.end().await;
+    }
+
     async fn many_at_once_on_two_instances_never_overspend(db: TestDb) {
         if db.url.starts_with("sqlite") {
             // One instance only.
