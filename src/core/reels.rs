@@ -57,7 +57,7 @@ impl Reels {
             store,
             clock,
             http,
-            hosts: Hosts::with_mirrors(&config.mirrors),
+            hosts: Hosts::default().and_mirrors(&config.mirrors),
             instagram: config.instagram_url.clone(),
             limits: QueueLimits {
                 interval: config.interval,

@@ -62,9 +62,14 @@ impl Hosts {
     /// Instagram's own hosts and these mirrors, each also with `www.`, `d.` and `g.` before it.
     pub fn with_mirrors(mirrors: &[impl AsRef<str>]) -> Self {
         let own = OWN.iter().chain(&["instagr.am", "www.instagr.am"]).map(|&host| host.to_owned());
+        Self(own.collect()).and_mirrors(mirrors)
+    }
+
+    /// These hosts and more mirrors.
+    pub fn and_mirrors(mut self, mirrors: &[impl AsRef<str>]) -> Self {
         let mirrors = mirrors.iter().map(|mirror| mirror.as_ref().trim().to_ascii_lowercase());
-        let mirrors = mirrors.flat_map(|mirror| ["", "www.", "d.", "g."].map(|sub| format!("{sub}{mirror}")));
-        Self(own.chain(mirrors).collect())
+        self.0.extend(mirrors.flat_map(|mirror| ["", "www.", "d.", "g."].map(|sub| format!("{sub}{mirror}"))));
+        self
     }
 
     fn contains(&self, host: &str) -> bool {
