@@ -68,7 +68,7 @@ impl ApifySandbox {
             settings,
             control: control.clone(),
             runs: Mutex::default(),
-            aborted: Notify::new(),
+            changed: Notify::new(),
         });
         let router = Router::new().fallback(serve).with_state(apify.clone());
         let served = Served::start(apify.settings.port, router).await?;
@@ -92,6 +92,14 @@ impl ApifySandbox {
         *self.apify.scrape.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = takes;
     }
 
+    /// Brings every run that is going on to its end now.
+    pub fn finish_runs(&self) {
+        for run in self.apify.lock().iter_mut().filter(|run| matches!(run.status(), "READY" | "RUNNING")) {
+            run.takes = run.at.elapsed();
+        }
+        self.apify.changed.notify_waiters();
+    }
+
     /// A refusal in Apify's own shape: (401, "token-not-valid"), (402,
     /// "not-enough-usage-to-run-paid-actor"), (429, "rate-limit-exceeded") and the like.
     pub fn refusal(status: u16, kind: &str) -> Fault {
@@ -107,7 +115,8 @@ struct Apify {
     scrape: Mutex<Duration>,
     control: Control,
     runs: Mutex<Vec<Started>>,
-    aborted: Notify,
+    /// A run ended before its time.
+    changed: Notify,
 }
 
 #[derive(Clone, Debug)]
@@ -187,7 +196,7 @@ impl Apify {
         };
         let deadline = Instant::now() + wait;
         loop {
-            let aborted = self.aborted.notified();
+            let changed = self.changed.notified();
             let Some(run) = self.find(id) else { return error(404, "record-not-found", "Actor run was not found") };
             let status = run.status();
             if !matches!(status, "READY" | "RUNNING") || Instant::now() >= deadline {
@@ -195,7 +204,7 @@ impl Apify {
             }
             tokio::select! {
                 () = tokio::time::sleep_until(deadline.min(run.at + run.takes)) => {}
-                () = aborted => {}
+                () = changed => {}
             }
         }
     }
@@ -210,7 +219,7 @@ impl Apify {
         run.aborted |= active;
         let answer = axum::Json(run.wire(&self.settings, if active { "ABORTING" } else { before })).into_response();
         drop(runs);
-        self.aborted.notify_waiters();
+        self.changed.notify_waiters();
         answer
     }
 

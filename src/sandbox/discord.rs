@@ -273,6 +273,13 @@ impl DiscordSandbox {
         }
     }
 
+    /// Somebody deletes a channel, and with it what stood in it.
+    pub fn remove_channel(&self, channel: &str) {
+        let mut world = self.shared.world();
+        world.channels.remove(&id(channel));
+        world.messages.retain(|_, message| message.channel != id(channel));
+    }
+
     /// Makes all interactions so far this much older.
     pub fn age_interactions(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 4);

@@ -12,14 +12,20 @@ const LINK: &str = "https://www.instagram.com/reel/DLlGZiCOBQ0/";
 impl TestBot {
     async fn on_discord(overrides: &[(&str, &str)]) -> TestBot {
         let bot = TestBot::start(TestDb::sqlite().await, overrides).await;
-        bot.until("the gateway is up", async || {
-            bot.sandbox.discord.is_connected() && !bot.sandbox.discord.commands().is_empty()
-        })
-        .await;
+        bot.until_on_discord().await;
         bot
     }
 
-    fn said_in(&self, channel: &str) -> Vec<Shown> {
+    /// Waits until the gateway is up and the commands are registered.
+    pub async fn until_on_discord(&self) {
+        self.until("the gateway is up", async || {
+            self.sandbox.discord.is_connected() && !self.sandbox.discord.commands().is_empty()
+        })
+        .await;
+    }
+
+    /// What the bot shows in a Discord channel, oldest first, without what it is still thinking about.
+    pub fn said_in(&self, channel: &str) -> Vec<Shown> {
         self.sandbox.discord.screen(channel).into_iter().filter(|shown| shown.from_bot && !shown.deferred).collect()
     }
 

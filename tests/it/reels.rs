@@ -11,16 +11,16 @@ use crate::support::TestDb;
 const ANA: i64 = 42;
 const BEN: i64 = 77;
 
-fn link(code: &str) -> String {
+pub fn link(code: &str) -> String {
     format!("https://www.instagram.com/reel/{code}/")
 }
 
 impl TestBot {
-    fn shown(&self, chat: i64) -> Vec<Shown> {
+    pub fn shown(&self, chat: i64) -> Vec<Shown> {
         self.sandbox.telegram.screen(chat).into_iter().filter(|shown| shown.from_bot).collect()
     }
 
-    fn scrapes(&self) -> usize {
+    pub fn scrapes(&self) -> usize {
         self.sandbox.apify.runs().len()
     }
 }

@@ -3,6 +3,7 @@
 mod boards;
 mod budgets;
 mod chats;
+mod fairness;
 mod fences;
 mod instances;
 mod jobs;

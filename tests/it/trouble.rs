@@ -1,0 +1,471 @@
+//! What a person sees, what is paid and what the breakers say when the services behind reels fail: one table, each row
+//! through the whole bot. Owns no wire; the faults are the sandbox's.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use reelcoach::sandbox::apify::ApifySandbox;
+use reelcoach::sandbox::gemini::GeminiSandbox;
+use reelcoach::sandbox::{Fault, Sandbox};
+use serde_json::{Value, json};
+
+use crate::bot::{TestBot, sandbox};
+use crate::reels::link;
+use crate::support::TestDb;
+
+const ANA: i64 = 42;
+/// Bots at a time.
+const AT_ONCE: usize = 6;
+
+/// The lanes that a bot has.
+#[derive(Clone, Copy)]
+enum Lanes {
+    /// One of Apify and Gemini.
+    Direct,
+    /// One webhook.
+    N8n,
+    /// One of each; the direct one is asked first.
+    Both,
+    /// Two webhooks.
+    Webhooks,
+}
+use Lanes::{Both, Direct, N8n, Webhooks};
+
+/// How a breaker stands in the end.
+#[derive(Debug, PartialEq)]
+enum Is {
+    /// Closed, after so many failures since it last worked.
+    Closed(i64),
+    Open,
+}
+use Is::{Closed, Open};
+
+struct Case {
+    name: &'static str,
+    lanes: Lanes,
+    code: &'static str,
+    trouble: fn(&Sandbox),
+    /// In what the person sees in the end.
+    sees: &'static str,
+    /// Provider, outcome and number of the ledger's rows, without the coaching's.
+    paid: &'static [(&'static str, &'static str, i64)],
+    breaker: (&'static str, Is),
+}
+
+const GOOD: &str = "DLlGZiCOBQ0";
+/// In every coaching.
+const COACHING: &str = "Hook";
+const UNAVAILABLE: &str = "it is deleted, private or restricted";
+const BUSY: &str = "overloaded or down right now";
+const NO_CREDIT: &str = "the credit with the reel service is used up";
+const NOT_SET_UP: &str = "the reel service is not set up correctly";
+const BOUGHT: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "ok", 1)];
+
+fn case(name: &'static str, code: &'static str, trouble: fn(&Sandbox), sees: &'static str) -> Case {
+    Case { name, lanes: Direct, code, trouble, sees, paid: BOUGHT, breaker: ("direct", Closed(0)) }
+}
+
+impl Case {
+    fn on(self, lanes: Lanes) -> Case {
+        let upstream = if matches!(lanes, N8n | Webhooks) { "n8n:0" } else { "direct" };
+        Case { lanes, breaker: (upstream, self.breaker.1), ..self }
+    }
+
+    fn paid(self, paid: &'static [(&'static str, &'static str, i64)]) -> Case {
+        Case { paid, ..self }
+    }
+
+    fn breaker(self, is: Is) -> Case {
+        Case { breaker: (self.breaker.0, is), ..self }
+    }
+}
+
+fn answer(status: u16, kind: &str, body: &str) -> Fault {
+    Fault::Answer { status, headers: vec![("content-type".into(), kind.into())], body: body.into() }
+}
+
+/// A proxy's page in place of the service's answer.
+fn page(status: u16) -> Fault {
+    answer(status, "text/html", "<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>")
+}
+
+fn with_header(fault: Fault, name: &str, value: &str) -> Fault {
+    match fault {
+        Fault::Answer { status, mut headers, body } => {
+            headers.push((name.into(), value.into()));
+            Fault::Answer { status, headers, body }
+        }
+        other => other,
+    }
+}
+
+fn apify(at: &'static str, times: usize, fault: &dyn Fn() -> Fault, sandbox: &Sandbox) {
+    (0..times).for_each(|_| sandbox.apify.control.fault(at, fault()));
+}
+
+fn gemini(times: usize, fault: &dyn Fn() -> Fault, sandbox: &Sandbox) {
+    (0..times).for_each(|_| sandbox.gemini.control.fault(":generateContent", fault()));
+}
+
+fn n8n(times: usize, fault: &dyn Fn() -> Fault, sandbox: &Sandbox) {
+    (0..times).for_each(|_| sandbox.n8n.control.fault("/webhook", fault()));
+}
+
+/// An answer of Gemini that stops after half of its JSON, although it says that it is whole.
+fn half_json() -> Fault {
+    let body = json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "{\"language\": \"en\", \"transc"}]},
+        "finishReason": "STOP", "index": 0}], "modelVersion": "gemini-3.8-flash",
+        "usageMetadata": {"promptTokenCount": 3000, "candidatesTokenCount": 12, "totalTokenCount": 3012}});
+    answer(200, "application/json; charset=UTF-8", &body.to_string())
+}
+
+fn quota(id: &str) -> Fault {
+    let violation = json!({"quotaId": id, "quotaMetric": "generativelanguage.googleapis.com/generate_requests"});
+    let detail = json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]});
+    GeminiSandbox::refusal(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota.", detail)
+}
+
+fn retry_info() -> Fault {
+    let detail = json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.2s"});
+    GeminiSandbox::refusal(429, "RESOURCE_EXHAUSTED", "Resource has been exhausted.", detail)
+}
+
+fn in_n8ns_words(message: &str) -> Fault {
+    answer(200, "application/json; charset=utf-8", &json!({"message": message}).to_string())
+}
+
+fn nothing(_: &Sandbox) {}
+
+/// Apify: starting a run, waiting for it, reading what it found; and the video server.
+fn of_apify() -> Vec<Case> {
+    fn limited_for_a_second() -> Fault {
+        with_header(ApifySandbox::refusal(429, "rate-limit-exceeded"), "retry-after", "1")
+    }
+    vec![
+        case("start 429 with Retry-After", GOOD, |s| apify("/runs", 1, &limited_for_a_second, s), COACHING),
+        case(
+            "start 429",
+            GOOD,
+            |s| apify("/runs", 1, &|| ApifySandbox::refusal(429, "rate-limit-exceeded"), s),
+            COACHING,
+        ),
+        case(
+            "start 500",
+            GOOD,
+            |s| apify("/runs", 2, &|| ApifySandbox::refusal(500, "internal-server-error"), s),
+            COACHING,
+        ),
+        case(
+            "start 500 for long",
+            GOOD,
+            |s| apify("/runs", 9, &|| ApifySandbox::refusal(500, "internal-server-error"), s),
+            BUSY,
+        )
+        .paid(&[])
+        .breaker(Open),
+        case(
+            "start 500 for long, n8n takes it",
+            GOOD,
+            |s| apify("/runs", 3, &|| ApifySandbox::refusal(500, "internal-server-error"), s),
+            COACHING,
+        )
+        .on(Both)
+        .paid(&[("n8n", "ok", 1)])
+        .breaker(Closed(1)),
+        // Whether a run has started is not known: it is counted, and another one is bought a little later.
+        case("start 502 of a proxy", GOOD, |s| apify("/runs", 1, &|| page(502), s), COACHING).paid(&[
+            ("apify", "cut", 1),
+            ("apify", "ok", 1),
+            ("gemini", "ok", 1),
+        ]),
+        case("start unanswered", GOOD, |s| apify("/runs", 1, &|| Fault::DropAfter, s), COACHING).paid(&[
+            ("apify", "cut", 1),
+            ("apify", "ok", 1),
+            ("gemini", "ok", 1),
+        ]),
+        case("start HTML", GOOD, |s| apify("/runs", 1, &|| page(200), s), COACHING).paid(&[
+            ("apify", "malformed", 1),
+            ("apify", "ok", 1),
+            ("gemini", "ok", 1),
+        ]),
+        case(
+            "no credit",
+            GOOD,
+            |s| apify("/runs", 1, &|| ApifySandbox::refusal(402, "not-enough-usage-to-run-paid-actor"), s),
+            NO_CREDIT,
+        )
+        .paid(&[])
+        .breaker(Open),
+        case(
+            "no credit, n8n takes it",
+            GOOD,
+            |s| apify("/runs", 1, &|| ApifySandbox::refusal(402, "not-enough-usage-to-run-paid-actor"), s),
+            COACHING,
+        )
+        .on(Both)
+        .paid(&[("n8n", "ok", 1)])
+        .breaker(Open),
+        case(
+            "token refused",
+            GOOD,
+            |s| apify("/runs", 1, &|| ApifySandbox::refusal(401, "token-not-valid"), s),
+            NOT_SET_UP,
+        )
+        .paid(&[])
+        .breaker(Open),
+        case(
+            "waiting 429",
+            GOOD,
+            |s| apify("/actor-runs", 1, &|| ApifySandbox::refusal(429, "rate-limit-exceeded"), s),
+            COACHING,
+        ),
+        case("waiting cut", GOOD, |s| apify("/actor-runs", 1, &|| Fault::Cut, s), COACHING),
+        // The paid run is picked up, not bought again.
+        case("waiting HTML for long", GOOD, |s| apify("/actor-runs", 3, &|| page(200), s), COACHING),
+        case(
+            "items 503",
+            GOOD,
+            |s| apify("/items", 1, &|| ApifySandbox::refusal(503, "service-unavailable"), s),
+            COACHING,
+        ),
+        // The row of the run stays what it was first: paid once, and the charge is known.
+        case("items HTML for long", GOOD, |s| apify("/items", 3, &|| page(200), s), COACHING)
+            .paid(&[("apify", "malformed", 1), ("gemini", "ok", 1)]),
+        case("run failed", "DFAIL000001", nothing, BUSY).paid(&[("apify", "run_failed", 3)]).breaker(Open),
+        case("run timed out", "DTIME000001", nothing, BUSY).paid(&[("apify", "run_timed_out", 3)]).breaker(Open),
+        case("gone", "DGONE000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
+        case("private", "DPRIV000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
+        case("restricted", "DREST000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
+        case("empty dataset", "DEMPT000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
+        case("no video URL", "DNURL000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
+        case("photo", "DPHOT000001", nothing, "This post has no video in it").paid(&[("apify", "no_video", 1)]),
+        case("too long", "DLONG000001", nothing, "This video is 40:00 long").paid(&[("apify", "ok", 1)]),
+        case("too large", "DHUGE000001", nothing, "file is larger than I can take").paid(&[("apify", "ok", 1)]),
+        case("video cut", GOOD, |s| apify("/video/", 1, &|| Fault::Cut, s), COACHING),
+        case("video 503 for long", GOOD, |s| apify("/video/", 3, &|| page(503), s), COACHING),
+        case(
+            "video 403",
+            GOOD,
+            |s| apify("/video/", 1, &|| answer(403, "text/plain", "URL signature expired"), s),
+            COACHING,
+        ),
+    ]
+}
+
+fn of_gemini() -> Vec<Case> {
+    const AGAIN: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "ok", 1), ("gemini", "malformed", 1)];
+    const CUT: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "ok", 1), ("gemini", "cut", 1)];
+    fn overloaded() -> Fault {
+        GeminiSandbox::refusal(503, "UNAVAILABLE", "The model is overloaded.", Value::Null)
+    }
+    vec![
+        case("429 with a delay", GOOD, |s| gemini(1, &retry_info, s), COACHING),
+        case(
+            "429",
+            GOOD,
+            |s| gemini(1, &|| GeminiSandbox::refusal(429, "RESOURCE_EXHAUSTED", "Slow down.", Value::Null), s),
+            COACHING,
+        ),
+        case("503", GOOD, |s| gemini(2, &overloaded, s), COACHING),
+        // The scrape is paid for and is used again.
+        case("503 for long", GOOD, |s| gemini(3, &overloaded, s), COACHING),
+        case("503 for very long", GOOD, |s| gemini(9, &overloaded, s), BUSY).paid(&[("apify", "ok", 1)]).breaker(Open),
+        case("unanswered", GOOD, |s| gemini(1, &|| Fault::DropAfter, s), COACHING).paid(CUT),
+        case("cut", GOOD, |s| gemini(1, &|| Fault::Cut, s), COACHING).paid(CUT),
+        case("HTML", GOOD, |s| gemini(1, &|| page(200), s), COACHING).paid(AGAIN),
+        case("cut JSON", GOOD, |s| gemini(1, &half_json, s), COACHING).paid(AGAIN),
+        case("MAX_TOKENS", "DCUTJ000001", nothing, "could not make sense of this video")
+            .paid(&[("apify", "ok", 1), ("gemini", "too_long", 1)]),
+        case("blocked", "DSAFE000001", nothing, "refuses to describe this video")
+            .paid(&[("apify", "ok", 1), ("gemini", "blocked", 1)]),
+        case("nobody speaks", "DMUTE000001", nothing, COACHING),
+        case(
+            "quota of the day",
+            GOOD,
+            |s| gemini(1, &|| quota("GenerateRequestsPerDayPerProjectPerModel"), s),
+            NO_CREDIT,
+        )
+        .paid(&[("apify", "ok", 1)])
+        .breaker(Open),
+        case(
+            "quota of the day, n8n takes it",
+            GOOD,
+            |s| gemini(1, &|| quota("GenerateRequestsPerDayPerProjectPerModel"), s),
+            COACHING,
+        )
+        .on(Both)
+        .paid(&[("apify", "ok", 1), ("n8n", "ok", 1)])
+        .breaker(Open),
+        case(
+            "model not there",
+            GOOD,
+            |s| gemini(1, &|| GeminiSandbox::refusal(404, "NOT_FOUND", "models/x is not found", Value::Null), s),
+            NOT_SET_UP,
+        )
+        .paid(&[("apify", "ok", 1)])
+        .breaker(Open),
+    ]
+}
+
+fn of_n8n() -> Vec<Case> {
+    let all = vec![
+        case("good", GOOD, nothing, COACHING).paid(&[("n8n", "ok", 1)]),
+        case("only started", "DSTAR000001", nothing, NOT_SET_UP).paid(&[("n8n", "malformed", 1)]).breaker(Closed(1)),
+        case("no data", "DNODA000001", nothing, NOT_SET_UP).paid(&[("n8n", "malformed", 1)]).breaker(Closed(1)),
+        case("empty 200", "DEMP2000001", nothing, NOT_SET_UP).paid(&[("n8n", "malformed", 1)]).breaker(Closed(1)),
+        case("HTML", GOOD, |s| n8n(1, &|| page(200), s), NOT_SET_UP)
+            .paid(&[("n8n", "malformed", 1)])
+            .breaker(Closed(1)),
+        // It may still run and pay: not sent again.
+        case("failed", "DERR5000001", nothing, BUSY).paid(&[("n8n", "cut", 1)]).breaker(Closed(1)),
+        case("524 of a proxy", "D524X000001", nothing, BUSY).paid(&[("n8n", "timed_out", 1)]).breaker(Closed(1)),
+        case("502 of a proxy", GOOD, |s| n8n(1, &|| page(502), s), BUSY).paid(&[("n8n", "cut", 1)]).breaker(Closed(1)),
+        case("unanswered", GOOD, |s| n8n(1, &|| Fault::DropAfter, s), BUSY)
+            .paid(&[("n8n", "cut", 1)])
+            .breaker(Closed(1)),
+        case("no answer in time", GOOD, |s| n8n(1, &|| Fault::Slow(Duration::from_secs(60)), s), BUSY)
+            .paid(&[("n8n", "timed_out", 1)])
+            .breaker(Closed(1)),
+        case("429", GOOD, |s| n8n(1, &|| answer(429, "text/plain", "Too Many Requests"), s), COACHING)
+            .paid(&[("n8n", "ok", 1)]),
+        case(
+            "secret refused",
+            GOOD,
+            |s| n8n(1, &|| answer(403, "text/plain", "Authorization data is wrong!"), s),
+            NOT_SET_UP,
+        )
+        .paid(&[])
+        .breaker(Open),
+        case("private", "DPRIV000002", nothing, UNAVAILABLE).paid(&[("n8n", "refused", 1)]),
+        case("blocked", "DSAFE000002", nothing, "refuses to describe this video").paid(&[("n8n", "refused", 1)]),
+    ];
+    let mut all: Vec<Case> = all.into_iter().map(|case| case.on(N8n)).collect();
+    all.push(
+        case(
+            "only started, the other webhook takes it",
+            GOOD,
+            |s| n8n(1, &|| in_n8ns_words("Workflow was started"), s),
+            COACHING,
+        )
+        .on(Webhooks)
+        .paid(&[("n8n", "malformed", 1), ("n8n", "ok", 1)])
+        .breaker(Closed(1)),
+    );
+    all
+}
+
+impl TestBot {
+    /// Brings everything to its end without waiting for the pauses before further tries.
+    async fn drain_without_pauses(&self) {
+        self.until("everything is answered", async || {
+            self.db
+                .execute("UPDATE jobs SET ready_at = 0 WHERE state = 'queued' AND attempt > 0 AND ready_at > 0")
+                .await;
+            self.sandbox.telegram.pending() == 0 && self.store.is_idle().await.unwrap()
+        })
+        .await;
+    }
+
+    async fn breaker(&self, upstream: &str) -> Is {
+        let of =
+            |column: &str| format!("SELECT COALESCE((SELECT {column} FROM breakers WHERE upstream = '{upstream}'), 0)");
+        match self.db.number(&of("trips"), &[]).await {
+            0 => Closed(self.db.number(&of("failures"), &[]).await),
+            _ => Open,
+        }
+    }
+}
+
+/// What is wrong with a case; empty if it is as the table says.
+async fn differences(case: &Case) -> Vec<String> {
+    let sandbox = sandbox().await;
+    let mut overrides: Vec<(String, String)> = Vec::new();
+    let webhook = sandbox.n8n.webhook_url();
+    if !matches!(case.lanes, Direct) {
+        overrides.extend(sandbox.n8n_environment());
+        overrides.push(("N8N_DEADLINE_SECONDS".into(), "10".into()));
+    }
+    if matches!(case.lanes, Webhooks) {
+        overrides.push(("N8N_WEBHOOK_URLS".into(), format!("{webhook},{webhook}-2")));
+    }
+    let direct = if matches!(case.lanes, N8n | Webhooks) { "0" } else { "1" };
+    overrides.push(("REEL_LANES".into(), direct.into()));
+    let overrides: Vec<(&str, &str)> = overrides.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    (case.trouble)(&sandbox);
+    let bot = TestBot::start_on(sandbox, Arc::new(TestDb::sqlite().await), &overrides).await;
+    bot.sandbox.telegram.say(ANA, ANA, "Ana", &link(case.code));
+    bot.drain_without_pauses().await;
+    let mut wrong = Vec::new();
+    let shown = bot.telegram(ANA);
+    if shown.len() != 1 || !shown[0].contains(case.sees) {
+        wrong.push(format!("sees {shown:?}"));
+    }
+    let mut rows = 0;
+    for (provider, outcome, count) in case.paid {
+        let sql = format!("SELECT COUNT(*) FROM ledger WHERE provider = '{provider}' AND outcome = '{outcome}'");
+        let found = bot.db.number(&sql, &[]).await;
+        rows += count;
+        if found != *count {
+            wrong.push(format!("paid {found} x {provider} {outcome}"));
+        }
+    }
+    let all = bot.db.number("SELECT COUNT(*) FROM ledger WHERE provider <> 'openai'", &[]).await;
+    if all != rows {
+        wrong.push(format!("{all} rows in the ledger"));
+    }
+    let breaker = bot.breaker(case.breaker.0).await;
+    if breaker != case.breaker.1 {
+        wrong.push(format!("the breaker is {breaker:?}"));
+    }
+    // The money that the ledger has is the money that Apify took, where it told.
+    let charged: i64 = bot.sandbox.apify.runs().iter().map(|run| run.charged_micro_usd).sum();
+    let told =
+        case.paid.iter().all(|(provider, outcome, _)| *provider != "apify" || !matches!(*outcome, "cut" | "malformed"));
+    let counted = bot
+        .db
+        .number("SELECT CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) FROM ledger WHERE provider = 'apify'", &[])
+        .await;
+    if told && counted != charged {
+        wrong.push(format!("Apify charged {charged}, counted are {counted}"));
+    }
+    bot.end().await;
+    wrong
+}
+
+async fn holds(cases: Vec<Case>) {
+    let results = futures::stream::iter(cases)
+        .map(|case| async move {
+            let name = case.name;
+            (name, AssertUnwindSafe(differences(&case)).catch_unwind().await)
+        })
+        .buffer_unordered(AT_ONCE);
+    let wrong: Vec<String> = results
+        .filter_map(|(name, wrong)| async move {
+            match wrong {
+                Ok(wrong) if wrong.is_empty() => None,
+                Ok(wrong) => Some(format!("{name}: {}", wrong.join("; "))),
+                // What it says stands above.
+                Err(_) => Some(format!("{name}: it panicked")),
+            }
+        })
+        .collect()
+        .await;
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn apify_in_trouble() {
+    holds(of_apify()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn gemini_in_trouble() {
+    holds(of_gemini()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn n8n_in_trouble() {
+    holds(of_n8n()).await;
+}
