@@ -78,13 +78,14 @@ impl Reels {
         link::find(text, extra, &self.hosts)
     }
 
-    /// The one reel that a text names, by its link or its shortcode.
-    pub fn named(&self, text: &str) -> Option<Shortcode> {
-        let linked = self.find(text, &[]).links.into_iter().find_map(|link| match link {
-            Link::Reel(code) => Some(code),
-            Link::Share { .. } | Link::Unsupported(_) => None,
-        });
-        linked.or_else(|| text.trim().trim_matches('`').parse().ok())
+    /// The one reel that a text names, by its link or its shortcode; asks Instagram where a share link leads.
+    pub async fn named(&self, text: &str) -> Option<Shortcode> {
+        match self.find(text, &[]).links.into_iter().next() {
+            Some(Link::Reel(code)) => Some(code),
+            Some(Link::Share { token, .. }) => self.share(&token).await,
+            Some(Link::Unsupported(_)) => None,
+            None => text.trim().trim_matches('`').parse().ok(),
+        }
     }
 
     /// The reels that a message is about; asks Instagram where share links lead.

@@ -19,7 +19,7 @@ use crate::upstream::{Budget, BudgetOf, Cause};
 
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
-    lanes_set, left_out, not_waiting, queue, submission_note, unclear_queue_wish,
+    lanes_set, left_out, not_waiting, not_yours_to_cancel, queue, submission_note, unclear_queue_wish,
 };
 pub use self::money::{audit, budget_set, budgets, me, unclear_budget};
 

@@ -119,6 +119,10 @@ impl Replies {
                 let sees_all = is_admin && inbound.addressed == Addressed::Direct;
                 Plan::say_privately(match wish {
                     QueueWish::Show => {
+                        if sees_all {
+                            // What was set a moment ago must be seen.
+                            self.boards.look().await?;
+                        }
                         let (view, own) = tools::own_reels(&self.store, &self.boards, turn).await?;
                         let line = wording::queue(view.waiting, view.working, view.typical, &own);
                         if sees_all { format!("{line}\n{}", self.admin.lanes(&view, now).await?) } else { line }
@@ -133,7 +137,7 @@ impl Replies {
                 let which = match wish {
                     CancelWish::Everything => Cancelled::AllOf(turn.person),
                     CancelWish::Board(board) => Cancelled::Board(board, own),
-                    CancelWish::Reel(text) => match self.reels.named(&text) {
+                    CancelWish::Reel(text) => match self.reels.named(&text).await {
                         Some(code) => Cancelled::Reel(code, own),
                         None => return Ok(Plan::say_privately(wording::no_link())),
                     },
@@ -142,6 +146,7 @@ impl Replies {
                 match which {
                     // The board that the button stands under says it already.
                     Cancelled::Board(..) if !codes.is_empty() => Plan::Nothing,
+                    Cancelled::Board(..) => Plan::say_privately(wording::not_yours_to_cancel()),
                     Cancelled::Reel(code, _) if codes.is_empty() => Plan::say_privately(wording::not_waiting(&code)),
                     _ => Plan::say_privately(wording::cancelled(&codes)),
                 }

@@ -223,6 +223,12 @@ pub fn not_waiting(code: &Shortcode) -> String {
     format!("Reel `{code}` is not in the line.")
 }
 
+/// A Cancel button pressed by somebody else, or too late.
+pub fn not_yours_to_cancel() -> String {
+    "There is nothing of yours to cancel there. Only who asked for a reel can take it back, and only while it waits."
+        .into()
+}
+
 pub fn fresh_is_for_admins() -> String {
     "Only the bot's admins can have a reel read anew. Without `fresh` you get what is known of it, at once.".into()
 }
