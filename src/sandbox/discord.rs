@@ -173,10 +173,10 @@ impl DiscordSandbox {
         self.shared.world().dispatch(event, |_| Some(data.clone()));
     }
 
-    /// A person runs a slash command; `options` are name and text.
+    /// A person runs a slash command; `options` are name and text, of a choice its name.
     ///
     /// # Errors
-    /// When the command is not registered with these options.
+    /// When the command is not registered with these options, or does not take such a value.
     pub fn slash(
         &self,
         channel: &str,
@@ -194,9 +194,12 @@ impl DiscordSandbox {
         {
             return Err(Impossible(format!("/{command} does not take these options")));
         }
-        let options: Vec<Value> =
-            options.iter().map(|(name, value)| json!({"name": name, "type": 3, "value": value})).collect();
-        let data = json!({"id": registered["id"], "name": command, "type": 1, "options": options});
+        let mut sent = Vec::new();
+        for (name, value) in options {
+            let option = known.iter().find(|option| option["name"] == *name);
+            sent.push(typed(option.unwrap_or(&Value::Null), name, value)?);
+        }
+        let data = json!({"id": registered["id"], "name": command, "type": 1, "options": sent});
         let made = world.interact(2, id(channel), id(user), name, data, None);
         drop(world);
         self.control.touch();
@@ -408,6 +411,23 @@ async fn upgrade(
 ) -> axum::response::Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("").to_owned();
     socket.on_upgrade(move |socket| gateway::serve(socket, shared, host))
+}
+
+/// A value as Discord sends it for an option: of the option's type, and a choice as what it stands for.
+fn typed(option: &Value, name: &str, value: &str) -> Result<Value, Impossible> {
+    let kind = option["type"].as_u64().unwrap_or(3);
+    let impossible = || Impossible(format!("{name} does not take {value}"));
+    let value = match (option["choices"].as_array().filter(|choices| !choices.is_empty()), kind) {
+        (Some(choices), _) => {
+            let chosen = choices.iter().find(|choice| choice["name"] == value).ok_or_else(impossible)?;
+            chosen["value"].clone()
+        }
+        // INTEGER and BOOLEAN.
+        (None, 4) => json!(value.parse::<i64>().map_err(|_| impossible())?),
+        (None, 5) => json!(value.parse::<bool>().map_err(|_| impossible())?),
+        (None, _) => json!(value),
+    };
+    Ok(json!({"name": name, "type": kind, "value": value}))
 }
 
 /// Ids come as texts, as on the wire; one that is none names nothing.

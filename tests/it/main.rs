@@ -15,6 +15,7 @@ mod discord;
 mod guild;
 mod instances;
 mod money;
+mod operator;
 mod outage;
 mod outbox;
 mod queue;

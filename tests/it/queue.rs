@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::bot::TestBot;
 use crate::reels::link;
-use crate::support::TestDb;
 
 const ANA: i64 = 42;
 const BEN: i64 = 77;
@@ -169,6 +168,77 @@ on_both! {
         }
         bot.end().await;
     }
+}
+
+on_both! {
+    async fn each_takes_back_their_own_and_nobody_elses(db: TestDb) {
+        let bot = TestBot::start(db, &[("REEL_LANES", "1")]).await;
+        bot.sandbox.apify.set_scrape(HELD);
+        let say = |who: i64, text: &str| bot.sandbox.telegram.say(who, who, "P", text);
+        say(ANA, &format!("{} {}", link("DANAFIRST01"), link("DANASECND01")));
+        bot.until("the first one runs", async || bot.scrapes() == 1 && bot.waiting().await == 2).await;
+        say(BEN, &link("DBENFIRST01"));
+        bot.until("Ben waits", async || bot.waiting().await == 3).await;
+        // Not his: nothing happens to it.
+        say(BEN, &format!("/cancel {}", link("DANASECND01")));
+        bot.until("he is told", async || said(&bot, BEN, "Reel DANASECND01 is not in the line")).await;
+        say(BEN, "/cancel hello there");
+        bot.until("he is told", async || said(&bot, BEN, "I see no reel link in that")).await;
+        assert_eq!(bot.waiting().await, 3);
+        // One by its link, in the line: at once.
+        say(ANA, "/cancel https://www.instagram.com/share/reel/ANASECND01");
+        bot.until("she is told", async || said(&bot, ANA, "Reel DANASECND01 is cancelled.")).await;
+        assert_eq!(bot.waiting().await, 2);
+        assert_eq!(bot.db.number("SELECT COUNT(*) FROM jobs WHERE state = 'cancelled'", &[]).await, 1);
+        // All the rest, at work: stopped.
+        say(ANA, "/cancel");
+        bot.sandbox.apify.control.until(|asked| asked.iter().any(|asked| asked.path.contains("/abort"))).await;
+        bot.until("Ben's turn has come", async || bot.scrapes() == 2).await;
+        say(ANA, "/cancel");
+        bot.until("nothing is left", async || said(&bot, ANA, "You have no reel waiting.")).await;
+        bot.sandbox.apify.finish_runs();
+        bot.drain().await;
+        let runs: Vec<_> = bot.sandbox.apify.runs().into_iter().map(|run| (run.code, run.status)).collect();
+        assert_eq!(runs, [("DANAFIRST01".into(), "ABORTED"), ("DBENFIRST01".into(), "SUCCEEDED")]);
+        assert!(bot.telegram(BEN).iter().any(|text| text.contains("Hook")));
+        bot.end().await;
+    }
+
+    async fn an_admin_takes_back_anyones(db: TestDb) {
+        let bot = TestBot::start(db, &[("REEL_LANES", "1"), ("ADMIN_IDS", "discord:42,telegram:42")]).await;
+        bot.until_on_discord().await;
+        bot.sandbox.apify.set_scrape(HELD);
+        let channel = bot.sandbox.discord.guild_channel("reels");
+        let (me, _) = bot.sandbox.discord.bot();
+        let ask = |code: &str| bot.sandbox.discord.say(&channel, "99", "Ben", &format!("<@{me}> {}", link(code)));
+        ask("DFIRST00001");
+        bot.until("it runs", async || bot.scrapes() == 1 && bot.said_in(&channel).len() == 1).await;
+        ask("DSECOND0001");
+        bot.until("it waits", async || bot.waiting().await == 2 && bot.said_in(&channel).len() == 2).await;
+        let boards = bot.said_in(&channel);
+        let (_, button) = boards[1].buttons[0].clone();
+        // Somebody else's button.
+        bot.sandbox.discord.press(&channel, "98", "Mia", &boards[1].id, &button).unwrap();
+        bot.until("she is told", async || bot.said_in(&channel).len() == 3).await;
+        let told = bot.said_in(&channel).pop().unwrap();
+        assert!(told.content.contains("Only who asked for a reel can take it back"), "{told:?}");
+        assert_eq!(bot.waiting().await, 2);
+        // An admin's.
+        bot.sandbox.discord.press(&channel, "42", "Ana", &boards[1].id, &button).unwrap();
+        bot.until("it is out", async || bot.said_in(&channel)[1].content == "Reel `DSECOND0001` is cancelled.").await;
+        assert_eq!(bot.waiting().await, 1);
+        // By its link, from elsewhere.
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", &format!("/cancel {}", link("DFIRST00001")));
+        bot.sandbox.apify.control.until(|asked| asked.iter().any(|asked| asked.path.contains("/abort"))).await;
+        bot.drain().await;
+        assert_eq!(bot.said_in(&channel)[0].content, "Reel `DFIRST00001` is cancelled.");
+        assert_eq!(bot.telegram(ANA), ["Reel DFIRST00001 is cancelled."]);
+        bot.end().await;
+    }
+}
+
+fn said(bot: &TestBot, person: i64, words: &str) -> bool {
+    bot.telegram(person).iter().any(|text| text.contains(words))
 }
 
 /// Telegram shows code in its own way; what is read there has no ticks.

@@ -469,3 +469,58 @@ async fn gemini_in_trouble() {
 async fn n8n_in_trouble() {
     holds(of_n8n()).await;
 }
+
+/// From the first failures to the first success, as those who wait see it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_breaker_opens_tries_again_and_closes() {
+    let overrides = [("REEL_LANES", "2"), ("ADMIN_IDS", "telegram:42")];
+    let bot = TestBot::start(TestDb::sqlite().await, &overrides).await;
+    let fails = |times: usize| {
+        apify("/runs", times, &|| ApifySandbox::refusal(503, "service-unavailable"), &bot.sandbox);
+    };
+    let sees = async |person: i64, words: &str| {
+        let shown = async || bot.telegram(person).iter().any(|text| text.contains(words));
+        bot.until(&format!("{person} sees “{words}”"), shown).await;
+    };
+    let starts = || bot.sandbox.apify.control.count("/runs");
+    // Each attempt asks three times.
+    fails(9);
+    bot.sandbox.telegram.say(ANA, ANA, "Ana", &link("DFIRST00001"));
+    sees(ANA, "the first try failed").await;
+    bot.drain_without_pauses().await;
+    sees(ANA, BUSY).await;
+    assert_eq!((starts(), bot.breaker("direct").await), (9, Open));
+    // Open: nothing is sent there, and whoever waits is told.
+    for (person, code) in [(2, "DSECOND0001"), (3, "DTHIRD00001")] {
+        bot.sandbox.telegram.say(person, person, "P", &link(code));
+        sees(person, "The reel services do not answer; I try them again in").await;
+    }
+    sees(3, "is number 2 in line").await;
+    bot.sandbox.telegram.say(ANA, ANA, "Ana", "/queue");
+    sees(ANA, "out of use, tried again in").await;
+    assert_eq!(starts(), 9);
+    // Half-open: one tries, on one of two lanes, and fails; then it is open for longer.
+    fails(3);
+    bot.db.execute("UPDATE breakers SET open_until = 0").await;
+    let for_long = "SELECT COUNT(*) FROM breakers WHERE trips = 2 AND open_until - failed_at > 59000";
+    bot.until("it is open again", async || bot.db.number(for_long, &[]).await == 1).await;
+    assert_eq!(starts(), 12, "the other one did not try");
+    sees(2, "The reel services do not answer; I try them again in about 1 min").await;
+    // Half-open, and it works: one goes ahead, then everything does.
+    bot.sandbox.apify.set_scrape(Duration::from_secs(80));
+    bot.db.execute("UPDATE breakers SET open_until = 0").await;
+    bot.db.execute("UPDATE jobs SET ready_at = 0 WHERE state = 'queued'").await;
+    bot.until("one tries", async || bot.scrapes() == 1).await;
+    bot.sandbox.telegram.say(4, 4, "P", &link("DFOURTH0001"));
+    sees(4, "The reel services did not answer; I am trying them again now.").await;
+    assert_eq!(bot.scrapes(), 1);
+    bot.sandbox.apify.set_scrape(Duration::ZERO);
+    bot.sandbox.apify.finish_runs();
+    bot.drain().await;
+    assert_eq!(bot.breaker("direct").await, Closed(0));
+    for person in [2, 3, 4] {
+        let shown = bot.telegram(person);
+        assert!(shown.len() == 1 && shown[0].contains(COACHING), "{person}: {shown:?}");
+    }
+    bot.end().await;
+}

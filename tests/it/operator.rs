@@ -1,0 +1,186 @@
+//! What admins see of the line and do to it, on each platform, and what everybody else is refused. Owns no wire.
+
+use std::time::Duration;
+
+use reelcoach::sandbox::apify::ApifySandbox;
+
+use crate::bot::{TestBot, environment, sandbox};
+use crate::process::run;
+use crate::reels::link;
+use crate::support::TestDb;
+
+/// The admin on both platforms.
+const ANA: i64 = 42;
+const BEN: i64 = 77;
+const ADMINS: (&str, &str) = ("ADMIN_IDS", "telegram:42,discord:42,console:Ana");
+const HELD: Duration = Duration::from_secs(80);
+
+impl TestBot {
+    /// Says it in a Telegram chat of one's own, and waits for the answer to it.
+    async fn asked_by(&self, person: i64, text: &str) -> String {
+        let before = self.telegram(person).len();
+        self.sandbox.telegram.say(person, person, "P", text);
+        self.until(&format!("{text} is answered"), async || self.telegram(person).len() > before).await;
+        self.telegram(person).pop().unwrap()
+    }
+
+    async fn until_shown(&self, person: i64, words: &str) {
+        let shown = async || self.telegram(person).iter().any(|text| text.contains(words));
+        self.until(&format!("{person} sees “{words}”"), shown).await;
+    }
+}
+
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+on_both! {
+    async fn the_line_is_paused_and_goes_on(db: TestDb) {
+        let bot = TestBot::start(db, &[ADMINS, ("REEL_LANES", "2")]).await;
+        let empty = bot.asked_by(ANA, "/queue").await;
+        has(&empty, &["The line is empty", "direct:0  free", "direct:1  free", "/queue pause"]);
+        let public = bot.asked_by(BEN, "/queue").await;
+        assert!(public.contains("The line is empty") && !public.contains("direct"), "{public}");
+        for wish in ["/queue pause", "/queue resume direct:0", "/queue drain", "/queue dance"] {
+            has(&bot.asked_by(BEN, wish).await, &["Only the bot's admins"]);
+        }
+        has(&bot.asked_by(ANA, "/queue pause direct:7").await, &["I know /queue", "The lanes are direct:0, direct:1."]);
+
+        has(&bot.asked_by(ANA, "/queue pause DIRECT:0").await, &["Paused: direct:0."]);
+        has(&bot.asked_by(ANA, "/queue pause").await, &["Paused: direct:0, direct:1."]);
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DWAITING001"));
+        bot.until_shown(BEN, "Reading reels is paused for the moment; it goes on by itself.").await;
+        let paused = bot.asked_by(ANA, "/queue").await;
+        has(&paused, &["0 at work, 1 waiting", "direct:0  paused", "direct:1  paused", "The longest wait so far is"]);
+        assert_eq!(bot.scrapes(), 0);
+        bot.sandbox.apify.set_scrape(HELD);
+        has(&bot.asked_by(ANA, "/queue resume direct:1").await, &["Going on: direct:1."]);
+        bot.until("it runs", async || bot.scrapes() == 1).await;
+        let running = bot.asked_by(ANA, "/queue").await;
+        has(&running, &["1 at work, 0 waiting", "direct:0  paused", "direct:1  scraping DWAITING001 for"]);
+        bot.sandbox.apify.finish_runs();
+        bot.until_shown(BEN, "Hook").await;
+        bot.end().await;
+    }
+
+    async fn the_line_runs_empty(db: TestDb) {
+        let bot = TestBot::start(db, &[ADMINS, ("REEL_LANES", "1")]).await;
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DKNOWN00001"));
+        bot.until_shown(BEN, "Hook").await;
+        bot.sandbox.apify.set_scrape(HELD);
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DRUNNING001"));
+        bot.until("it runs", async || bot.scrapes() == 2).await;
+        has(&bot.asked_by(ANA, "/queue drain").await, &["No new reel is taken from now on"]);
+        has(&bot.asked_by(ANA, "/queue").await, &["The line runs empty: no new reel is taken.", "scraping DRUNNING001"]);
+        has(&bot.asked_by(3, &link("DTOOLATE001")).await, &["Reel DTOOLATE001: I take no new reels for the moment"]);
+        bot.sandbox.telegram.say(4, 4, "P", &link("DKNOWN00001"));
+        bot.until_shown(4, "Hook").await;
+        bot.sandbox.apify.finish_runs();
+        bot.drain().await;
+        assert_eq!(bot.telegram(BEN).iter().filter(|text| text.contains("Hook")).count(), 2, "what was in it is read");
+        has(&bot.asked_by(ANA, "/queue resume").await, &["Going on: direct:0. New reels are taken."]);
+        bot.sandbox.apify.set_scrape(Duration::ZERO);
+        bot.sandbox.telegram.say(3, 3, "P", &link("DTOOLATE001"));
+        bot.until_shown(3, "Hook").await;
+        bot.end().await;
+    }
+
+    async fn a_reel_is_read_anew_for_admins(db: TestDb) {
+        let bot = TestBot::start(db, &[ADMINS]).await;
+        bot.until_on_discord().await;
+        let url = link("DLlGZiCOBQ0");
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", &url);
+        bot.drain().await;
+        has(&bot.asked_by(BEN, &format!("/reel {url} fresh:true")).await, &["Only the bot's admins can have a reel read anew"]);
+        bot.drain().await;
+        assert_eq!(bot.scrapes(), 1);
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", &format!("/reel {url} fresh:true"));
+        bot.drain().await;
+        assert_eq!(bot.scrapes(), 2);
+        has(&bot.telegram(ANA)[0], &["Hook"]);
+        let channel = bot.sandbox.discord.guild_channel("coach");
+        for (user, fresh, scrapes) in [("42", "true", 3), ("42", "false", 3), ("99", "true", 3)] {
+            let before = bot.said_in(&channel).len();
+            bot.sandbox.discord.slash(&channel, user, "P", "reel", &[("url", &url), ("fresh", fresh)]).unwrap();
+            bot.until("it is answered", async || bot.said_in(&channel).len() > before).await;
+            bot.drain().await;
+            assert_eq!(bot.scrapes(), scrapes, "{user} {fresh}");
+            let answer = bot.said_in(&channel).pop().unwrap();
+            has(&answer.content, &[if user == "42" { "Hook" } else { "Only the bot's admins" }]);
+        }
+        bot.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_told_to_admins_alone() {
+    let bot = TestBot::start(TestDb::sqlite().await, &[ADMINS, ("REEL_LANES", "1")]).await;
+    bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DPRIV000001"));
+    bot.drain().await;
+    bot.sandbox.apify.control.fault("/runs", ApifySandbox::refusal(402, "not-enough-usage-to-run-paid-actor"));
+    bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DNOCREDIT01"));
+    bot.drain().await;
+    let told = bot.telegram(BEN).pop().unwrap();
+    let line = bot.asked_by(ANA, "/queue").await;
+    has(
+        &line,
+        &[
+            "direct:0  out of use, tried again in",
+            "last failed",
+            "out_of_credit (",
+            "Latest failures",
+            "DPRIV000001, ",
+            "DNOCREDIT01, ",
+        ],
+    );
+    // The code that the person was told is the one that the admin sees.
+    let code = told.split("reference ").nth(1).and_then(|rest| rest.split(')').next()).expect("a reference").to_owned();
+    has(&line, &[&code]);
+    let public = bot.asked_by(BEN, "/queue").await;
+    assert!(!public.contains("failed") && !public.contains("direct:0"), "{public}");
+    bot.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_on_discord() {
+    let bot = TestBot::start(TestDb::sqlite().await, &[ADMINS]).await;
+    bot.until_on_discord().await;
+    let channel = bot.sandbox.discord.guild_channel("coach");
+    let slash = async |user: &str, options: &[(&str, &str)]| {
+        let before = bot.said_in(&channel).len();
+        bot.sandbox.discord.slash(&channel, user, "P", "queue", options).unwrap();
+        bot.until("it is answered", async || bot.said_in(&channel).len() > before).await;
+        let answer = bot.said_in(&channel).pop().unwrap();
+        assert!(answer.ephemeral, "{answer:?}");
+        answer.content
+    };
+    has(&slash("42", &[]).await, &["The line is empty", "direct:0  free", "direct:1  free"]);
+    assert!(!slash("99", &[]).await.contains("direct"));
+    has(&slash("99", &[("action", "pause")]).await, &["Only the bot's admins"]);
+    has(&slash("42", &[("action", "pause"), ("lane", "direct:1")]).await, &["Paused: direct:1."]);
+    has(&slash("42", &[]).await, &["direct:0  free", "direct:1  paused"]);
+    has(&slash("42", &[("action", "drain")]).await, &["No new reel is taken"]);
+    has(&slash("42", &[("action", "resume")]).await, &["Going on: direct:0, direct:1."]);
+    // In words that all can read, an admin sees what all may see.
+    let (me, _) = bot.sandbox.discord.bot();
+    bot.sandbox.discord.say(&channel, "42", "Ana", &format!("<@{me}> /queue"));
+    bot.until("it is said to all", async || bot.said_in(&channel).iter().any(|shown| !shown.ephemeral)).await;
+    let public = bot.said_in(&channel).into_iter().find(|shown| !shown.ephemeral).unwrap();
+    assert!(public.content.contains("The line is empty") && !public.content.contains("direct"), "{public:?}");
+    bot.end().await;
+}
+
+#[tokio::test]
+async fn the_line_at_the_console() {
+    let (sandbox, db) = (sandbox().await, TestDb::sqlite().await);
+    let environment = environment(&sandbox, &db, &[]);
+    let input = "/queue\n/queue pause direct:0\n";
+    let admin = run(&["chat", "--as", "Ana"], &environment, "ADMIN_IDS=console:Ana\n", input).await;
+    assert_eq!(admin.code, 0, "{admin:?}");
+    has(&admin.out, &["The line is empty", "direct:0  free", "Paused: direct:0."]);
+    let other = run(&["chat", "--as", "Ben"], &environment, "ADMIN_IDS=console:Ana\n", input).await;
+    has(&other.out, &["The line is empty", "Only the bot's admins"]);
+    assert!(!other.out.contains("direct:0"), "{}", other.out);
+}
