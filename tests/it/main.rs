@@ -9,6 +9,7 @@ mod bot;
 mod process;
 mod proxy;
 
+mod boards;
 mod cli;
 mod crash;
 mod discord;
