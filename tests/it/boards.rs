@@ -75,11 +75,11 @@ async fn forty_boards_stay_within_the_limits_and_end_as_the_answers() {
     bot.sandbox.apify.finish_runs();
     bot.until("all is answered", async || bot.sandbox.telegram.pending() == 0 && bot.store.is_idle().await.unwrap())
         .await;
-    for n in 0..EACH {
+    for (n, asked) in asked.iter().enumerate() {
         let shown = bot.shown(1000 + n as i64);
         assert!(shown.len() == 1 && shown[0].text.contains("Hook") && shown[0].buttons.is_empty(), "{n}: {shown:?}");
         let said = bot.said_in(&channel);
-        let said: Vec<_> = said.iter().filter(|shown| shown.reply_to.as_ref() == Some(&asked[n])).collect();
+        let said: Vec<_> = said.iter().filter(|shown| shown.reply_to.as_ref() == Some(asked)).collect();
         assert!(said.len() == 1 && said[0].content.contains("Hook") && said[0].buttons.is_empty(), "{n}: {said:?}");
     }
     assert_eq!(bot.sandbox.telegram.refused_for_pace(), 0, "429 of Telegram");

@@ -185,6 +185,12 @@ fn of_apify() -> Vec<Case> {
             ("apify", "ok", 1),
             ("gemini", "ok", 1),
         ]),
+        case(
+            "start timed out at Apify",
+            GOOD,
+            |s| apify("/runs", 1, &|| ApifySandbox::refusal(408, "request-timeout"), s),
+            COACHING,
+        ),
         case("start HTML", GOOD, |s| apify("/runs", 1, &|| page(200), s), COACHING).paid(&[
             ("apify", "malformed", 1),
             ("apify", "ok", 1),
@@ -272,6 +278,25 @@ fn of_gemini() -> Vec<Case> {
         // The scrape is paid for and is used again.
         case("503 for long", GOOD, |s| gemini(3, &overloaded, s), COACHING),
         case("503 for very long", GOOD, |s| gemini(9, &overloaded, s), BUSY).paid(&[("apify", "ok", 1)]).breaker(Open),
+        case(
+            "504",
+            GOOD,
+            |s| {
+                gemini(
+                    1,
+                    &|| {
+                        GeminiSandbox::refusal(
+                            504,
+                            "DEADLINE_EXCEEDED",
+                            "Deadline expired before operation could complete.",
+                            Value::Null,
+                        )
+                    },
+                    s,
+                )
+            },
+            COACHING,
+        ),
         case("unanswered", GOOD, |s| gemini(1, &|| Fault::DropAfter, s), COACHING).paid(CUT),
         case("cut", GOOD, |s| gemini(1, &|| Fault::Cut, s), COACHING).paid(CUT),
         case("HTML", GOOD, |s| gemini(1, &|| page(200), s), COACHING).paid(AGAIN),
@@ -486,7 +511,7 @@ async fn a_breaker_opens_tries_again_and_closes() {
     // Each attempt asks three times.
     fails(9);
     bot.sandbox.telegram.say(ANA, ANA, "Ana", &link("DFIRST00001"));
-    sees(ANA, "the first try failed").await;
+    sees(ANA, "that did not work. I try again in").await;
     bot.drain_without_pauses().await;
     sees(ANA, BUSY).await;
     assert_eq!((starts(), bot.breaker("direct").await), (9, Open));

@@ -124,10 +124,10 @@ fn reel_state(code: &Shortcode, state: &ReelState) -> String {
         ),
         ReelState::Spaced { left } => format!("⏳ Reel `{code}` waits for your turn, {} to go.", about(*left)),
         ReelState::Again { pause, left } if pause.is_zero() => {
-            format!("🔁 Reel `{code}`: the first try failed, the next one comes now, {} to go.", about(*left))
+            format!("🔁 Reel `{code}`: that did not work. The next try comes now, {} to go.", about(*left))
         }
         ReelState::Again { pause, left } => {
-            format!("🔁 Reel `{code}`: the first try failed. I try again in {}, {} to go.", about(*pause), about(*left))
+            format!("🔁 Reel `{code}`: that did not work. I try again in {}, {} to go.", about(*pause), about(*left))
         }
         ReelState::Held { place, hold: Hold::Paused } => {
             format!(
