@@ -176,11 +176,15 @@ async fn the_line_on_discord() {
 async fn the_line_at_the_console() {
     let (sandbox, db) = (sandbox().await, TestDb::sqlite().await);
     let environment = environment(&sandbox, &db, &[]);
-    let input = "/queue\n/queue pause direct:0\n";
-    let admin = run(&["chat", "--as", "Ana"], &environment, "ADMIN_IDS=console:Ana\n", input).await;
-    assert_eq!(admin.code, 0, "{admin:?}");
-    has(&admin.out, &["The line is empty", "direct:0  free", "Paused: direct:0."]);
-    let other = run(&["chat", "--as", "Ben"], &environment, "ADMIN_IDS=console:Ana\n", input).await;
-    has(&other.out, &["The line is empty", "Only the bot's admins"]);
-    assert!(!other.out.contains("direct:0"), "{}", other.out);
+    let says = async |person: &str, command: &str| {
+        let ran = run(&["chat", "--as", person], &environment, "ADMIN_IDS=console:Ana\n", command).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.out
+    };
+    has(&says("Ana", "/queue").await, &["The line is empty", "direct:0  free"]);
+    has(&says("Ana", "/queue pause direct:0").await, &["Paused: direct:0."]);
+    has(&says("Ana", "/queue").await, &["direct:0  paused", "direct:1  free"]);
+    let public = says("Ben", "/queue").await;
+    assert!(public.contains("The line is empty") && !public.contains("direct:0"), "{public}");
+    has(&says("Ben", "/queue resume").await, &["Only the bot's admins"]);
 }
