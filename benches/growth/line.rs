@@ -9,9 +9,8 @@ use reelcoach::core::board::Boards;
 use reelcoach::core::outbox::Outbox;
 use reelcoach::ids::{ChatId, InstanceId, PersonId, Platform, Shortcode, TurnId};
 use reelcoach::store::Store;
-use reelcoach::store::boards::BoardReel;
 use reelcoach::store::lanes::{Lane, LaneKind};
-use reelcoach::store::reels::{Cancelled, JobEnd, JobPhase, QueueLimits, Submitted, SubscriptionState, Wish};
+use reelcoach::store::reels::{Cancelled, JobEnd, JobPhase, QueueLimits, Submitted, Wish};
 
 use crate::NOW;
 use crate::database::{Failed, Outcome};
@@ -147,15 +146,16 @@ impl Line {
         let store = self.store.clone();
         let (person, chat, code) = self.somebody().await?;
         self.submit(person, &chat, &code).await?;
-        let boards = store.open_boards_of(person).await?;
-        let job = boards.first().and_then(|board| board.reels.first()).and_then(|reel| reel.job);
-        let reel = BoardReel { shortcode: code, state: SubscriptionState::Waiting, job };
         for _ in 0..times {
             if !probe.is_known("a place and an ETA") {
                 // What the boards' own rounds do in the background: people who ask find what they have seen.
                 self.boards.look().await?;
-                let (_, states) =
-                    probe.run("a place and an ETA", self.boards.states_of(std::iter::once(&reel))).await?;
+                let asked = async {
+                    let own = store.open_boards_of(person).await?;
+                    let (_, states) = self.boards.states_of(own.iter().flat_map(|board| &board.reels)).await?;
+                    Ok::<_, Failed>(states)
+                };
+                let states = probe.run("a place and an ETA", asked).await?;
                 if states.len() != 1 {
                     return Err("somebody who waits has no place".into());
                 }

@@ -194,7 +194,7 @@ impl Bot {
     pub async fn start(sandbox: &Sandbox, folder: &Path, entrance: Entrance, openai: Option<String>) -> Outcome<Bot> {
         let addr = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_reelcoach"));
-        command.args(["--env-file", "none.env", "serve"]).current_dir(folder).env_clear();
+        command.arg("serve").current_dir(folder).env_clear();
         command.envs(sandbox.environment()).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(folder.join("log"))?);
         command.env("DATABASE_URL", format!("sqlite://{}", folder.join("bot.db").display()));

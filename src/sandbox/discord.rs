@@ -324,11 +324,6 @@ impl DiscordSandbox {
         self.shared.world().violations.clone()
     }
 
-    /// How many sends and edits were refused with 429 because they came too fast.
-    pub fn refused_for_pace(&self) -> usize {
-        self.shared.world().refused_for_pace
-    }
-
     /// The registered commands.
     pub fn commands(&self) -> Vec<Value> {
         self.shared.world().commands.clone()

@@ -163,11 +163,6 @@ impl TelegramSandbox {
         self.world.state().chats.entry(chat).or_default();
     }
 
-    /// How many sends and edits were refused with 429 because they came too fast.
-    pub fn refused_for_pace(&self) -> usize {
-        self.world.state().limits.refused
-    }
-
     /// The person blocks the bot, or the group throws it out.
     pub fn block(&self, chat: i64) {
         self.world.state().chats.entry(chat).or_default().blocked = true;

@@ -173,7 +173,6 @@ impl World {
         if limits && times.len() >= 5 {
             let oldest = times.front().copied().unwrap_or(now);
             let wait = u32::try_from((oldest + 5000 - now).max(1)).unwrap_or(5000);
-            self.refused_for_pace += 1;
             return Err(rules::rate_limited(f64::from(wait) / 1000.0));
         }
         times.push_back(now);

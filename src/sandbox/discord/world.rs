@@ -38,8 +38,6 @@ pub(super) struct World {
     pub violations: Vec<String>,
     /// Times of sends and edits, by channel and kind.
     pub pace: HashMap<(u64, &'static str), VecDeque<i64>>,
-    /// How often it was too fast.
-    pub refused_for_pace: usize,
 }
 
 /// What happened on the gateway.

@@ -10,13 +10,11 @@ pub(super) struct Limits {
     overall: Bucket,
     chats: HashMap<i64, Bucket>,
     groups: HashMap<i64, Bucket>,
-    /// How often it was too much.
-    pub refused: usize,
 }
 
 impl Limits {
     pub fn new(now: Instant) -> Self {
-        Self { overall: Bucket::new(30.0, 30.0, now), chats: HashMap::new(), groups: HashMap::new(), refused: 0 }
+        Self { overall: Bucket::new(30.0, 30.0, now), chats: HashMap::new(), groups: HashMap::new() }
     }
 
     /// Counts one send or edit in `chat` (groups have negative ids): one a second with a small burst,
@@ -32,7 +30,6 @@ impl Limits {
         }
         let wait = buckets.iter_mut().map(|bucket| bucket.wait(now)).max().unwrap_or_default();
         if wait > Duration::ZERO {
-            self.refused += 1;
             return Err(wait);
         }
         buckets.into_iter().for_each(|bucket| bucket.level -= 1.0);
