@@ -26,6 +26,8 @@ INSERT INTO line (id, waiting, draining) SELECT 1, COUNT(*), FALSE FROM jobs WHE
 
 -- The upstream on which a job last failed: another one is preferred from then on.
 ALTER TABLE jobs ADD COLUMN failed_on TEXT;
+-- When a job that failed is tried again; 0 if it has not. Its place in the line stays.
+ALTER TABLE jobs ADD COLUMN not_before BIGINT NOT NULL DEFAULT 0;
 -- What an admin sees of the latest failures.
 CREATE INDEX jobs_failed ON jobs (finished_at) WHERE state = 'failed';
 

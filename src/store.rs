@@ -329,11 +329,13 @@ impl Store {
     async fn jobs_changed(&self) {
         self.wake.jobs.notify_waiters();
         self.wake.boards.notify_waiters();
-        if let Db::Pg(pool) = &self.db
-            && let Err(error) = sqlx::query("SELECT pg_notify('reelcoach', 'jobs')").execute(pool).await
-        {
-            // Only a hint was lost: the others poll.
-            tracing::debug!(%error, "a wake-up could not be sent");
+        let Db::Pg(pool) = &self.db else { return };
+        let sent = sqlx::query("SELECT pg_notify('reelcoach', 'jobs')").execute(pool);
+        // Only a hint would be lost: the others poll.
+        match tokio::time::timeout(SIGN_OF_LIFE, sent).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a wake-up could not be sent"),
+            Err(_) => tracing::debug!("a wake-up could not be sent in time"),
         }
     }
 }

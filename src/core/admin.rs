@@ -128,13 +128,14 @@ impl Admin {
             return Ok(wording::unclear_queue_wish(&names(lanes)));
         }
         self.store.pause_lanes(&chosen, paused).await?;
-        if !paused {
+        let opened = *wish == QueueWish::Resume(None);
+        if opened {
             self.store.drain_line(false).await?;
         }
         let names = names(&chosen);
         let done = if paused { "paused" } else { "going on" };
         self.changed(by, &format!("lanes {done}: {}", names.join(", ")), now).await?;
-        Ok(wording::lanes_set(&names, paused))
+        Ok(wording::lanes_set(&names, paused, opened))
     }
 
     /// Usage and cost by model: today, the last 7 days, this month (UTC).

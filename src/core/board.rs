@@ -129,16 +129,25 @@ impl Boards {
 
     /// The line as it was a moment ago; how long ago grows with the line, because looking does too.
     pub async fn view(&self) -> Result<Arc<View>, StoreError> {
-        let latest = self.latest.lock().await.clone();
-        match latest {
-            Some(look) if look.at.elapsed() < look.took * LOOK_SHARE => Ok(look.view),
-            _ => self.look().await,
+        let mut latest = self.latest.lock().await;
+        match &*latest {
+            Some(look) if look.at.elapsed() < look.took * LOOK_SHARE => Ok(look.view.clone()),
+            _ => self.look_into(&mut latest).await,
         }
     }
 
     /// The line as it is now.
     pub async fn look(&self) -> Result<Arc<View>, StoreError> {
+        let asked = Instant::now();
         let mut latest = self.latest.lock().await;
+        match &*latest {
+            // Somebody else looked while this one waited.
+            Some(look) if look.at > asked => Ok(look.view.clone()),
+            _ => self.look_into(&mut latest).await,
+        }
+    }
+
+    async fn look_into(&self, latest: &mut Option<Look>) -> Result<Arc<View>, StoreError> {
         let at = Instant::now();
         let view = Arc::new(self.read_line().await?);
         *latest = Some(Look { view: view.clone(), at, took: at.elapsed() });
@@ -230,7 +239,7 @@ impl Boards {
         let ready: Vec<Timestamp> = queued.iter().map(|job| job.ready_at).collect();
         let ends = eta::ends(now, &ready, &free);
         for (at, (job, end)) in queued.iter().zip(ends).enumerate() {
-            let place = Place::Queued { place: at + 1, ready_at: job.ready_at, end, again: job.attempt > 0 };
+            let place = Place::Queued { place: at + 1, ready_at: job.ready_at, end, again: job.has_failed };
             jobs.insert(job.job, place);
         }
         let open = || lines.iter().filter(|lane| !lane.paused);
@@ -255,7 +264,9 @@ impl Boards {
     /// Brings every board to the present; returns how long reading them and the line took, `None` if none is open.
     pub async fn run_once(&self) -> Result<Option<Duration>, StoreError> {
         let began = Instant::now();
-        let boards = self.store.open_boards().await?;
+        let mut boards = self.store.open_boards().await?;
+        // Those that nobody has seen yet come first, where a chat takes only some.
+        boards.sort_by_key(|board| board.message.is_some());
         if boards.is_empty() {
             return Ok(None);
         }
@@ -279,7 +290,9 @@ impl Boards {
         let ended = reels.iter().all(|(_, state)| matches!(state, ReelState::Answered | ReelState::Cancelled));
         // The message of a single reel becomes its answer: from the coaching on it is the turn's to close.
         let handed_over = matches!(&reels[..], [(_, ReelState::Coaching)]);
-        let never_needed = board.message.is_none() && (handed_over || ended);
+        // What nobody has seen need not end on screen, unless it is the only word there is of it.
+        let all_answered = reels.iter().all(|(_, state)| matches!(state, ReelState::Answered));
+        let never_needed = board.message.is_none() && (handed_over || (all_answered && board.placeholder.is_none()));
         let body = wording::board(board.id, &board.note, &reels);
         let true_now = never_needed || body.text == board.shown || self.write(board, &body).await?;
         if true_now && ended && !handed_over {
@@ -295,6 +308,9 @@ impl Boards {
         let Some(piece) = text::render(body, &rules).into_iter().next() else { return Ok(false) };
         let now = self.clock.now();
         let until = now + POSTING_LEASE;
+        if !self.outbox.has_room(&board.chat, board.message.is_some()) {
+            return Ok(false);
+        }
         if !self.store.begin_posting(board.id, &board.shown, now, until).await? {
             return Ok(false);
         }

@@ -131,17 +131,25 @@ impl Outbox {
         }
     }
 
+    /// Whether progress in this chat would be shown now, as far as can be seen without trying.
+    pub fn has_room(&self, chat: &ChatId, is_edit: bool) -> bool {
+        let Some(link) = self.links.get(&chat.platform) else { return false };
+        let rules = link.messenger.rules(chat);
+        let gate = self.gate(chat);
+        let now = self.clock.now();
+        let Ok(mut made) = gate.order.try_lock() else { return false };
+        !gate.is_too_early(&rules, is_edit, now) && made.free_at(rules.in_chat, is_edit, now) <= now
+    }
+
     /// Tries to show progress: edits `message`, or sends a new one named `nonce`.
     pub async fn progress(&self, to: &Destination, message: Option<&str>, piece: &Piece, nonce: &str) -> Progress {
         let Some(link) = self.links.get(&to.chat.platform) else { return Progress::NotNow };
         let gate = self.gate(&to.chat);
         let rules = link.messenger.rules(&to.chat);
-        let interval = i64::try_from(rules.edit_interval.as_millis()).unwrap_or(0);
         let now = self.clock.now();
         let Ok(mut made) = gate.order.try_lock() else { return Progress::NotNow };
-        if gate.paused(now)
+        if gate.is_too_early(&rules, message.is_some(), now)
             || made.free_at(rules.in_chat, message.is_some(), now) > now
-            || (message.is_some() && now.0 - gate.progress_at.load(Ordering::Relaxed) < interval)
             || link.pace.check().is_err()
         {
             return Progress::NotNow;
@@ -352,6 +360,12 @@ impl Gate {
 
     fn pause(&self, until: Timestamp) {
         self.paused_until.fetch_max(until.0, Ordering::Relaxed);
+    }
+
+    /// Whether the chat wants silence, or its progress was shown just now.
+    fn is_too_early(&self, rules: &MessengerRules, is_edit: bool, now: Timestamp) -> bool {
+        let interval = i64::try_from(rules.edit_interval.as_millis()).unwrap_or(0);
+        self.paused(now) || (is_edit && now.0 - self.progress_at.load(Ordering::Relaxed) < interval)
     }
 
     fn is_recent(&self, now: Timestamp) -> bool {

@@ -53,6 +53,10 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         ReelFailure::OutOfCredit => "I cannot read reels right now: the credit with the reel service is used up. Only the operator can mend that.".into(),
         ReelFailure::Misconfigured => "I cannot read reels right now: the reel service is not set up correctly. Only the operator can mend that.".into(),
         ReelFailure::Cancelled => "This reel was cancelled.".into(),
+        // Everybody who waits is told, not only who asked first.
+        ReelFailure::OverBudget(Budget { whose: BudgetOf::Person | BudgetOf::Chat, .. }) => {
+            "I could not read this reel: the budget of who asked for it first is used up. Paste it again to have it read on yours; `/me` says what you have left.".into()
+        }
         ReelFailure::OverBudget(budget) => format!("I could not read this reel. {}", over_budget(budget)),
     }
 }

@@ -14,7 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::crash;
 use crate::ids::InstanceId;
-use crate::store::lanes::{Health, Lane};
+use crate::store::lanes::{Health, Lane, LaneKind};
 use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{BREAKER_OPENED, REEL_SECONDS, REELS, Reference, UPSTREAM_CALLS};
@@ -115,6 +115,9 @@ impl Worker {
                 .map(|_| ());
         }
         let cancel = CancellationToken::new();
+        if job.cancel {
+            cancel.cancel();
+        }
         let watch = JobWatch { worker: self, job };
         // Beside each other, never one inside the other: the pipeline may hold or wait for the database connection that
         // the renewal needs.
@@ -203,12 +206,15 @@ impl Worker {
                         && !matches!(stopped.cause.as_ref().map(|failure| &failure.cause), Some(Cause::Malformed)),
                 },
                 // It did its work: the reel is the trouble.
+                ReelFailure::Blocked | ReelFailure::Unreadable => Health::Worked,
+                // On the direct way that says nothing of its second half.
                 ReelFailure::Unavailable
                 | ReelFailure::NotVideo
                 | ReelFailure::TooLong { .. }
-                | ReelFailure::TooLarge
-                | ReelFailure::Blocked
-                | ReelFailure::Unreadable => Health::Worked,
+                | ReelFailure::TooLarge => match job.lane.kind {
+                    LaneKind::N8n => Health::Worked,
+                    LaneKind::Direct => return,
+                },
                 ReelFailure::Cancelled | ReelFailure::OverBudget(_) => return,
             },
         };

@@ -116,6 +116,8 @@ pub struct Claimed {
     pub run_id: Option<String>,
     /// The upstream on which the last attempt failed.
     pub failed_on: Option<String>,
+    /// Nobody waits for it any more; its last worker did not come to stop it.
+    pub cancel: bool,
     pub asked_by: PersonId,
     /// Where the first asker asked: the ledger's place of the cost.
     pub chat: ChatId,
@@ -159,8 +161,8 @@ pub struct LiveJob {
     pub shortcode: Shortcode,
     pub ready_at: Timestamp,
     pub created_at: Timestamp,
-    /// How often a worker has taken it.
-    pub attempt: i64,
+    /// It was tried, and is tried again.
+    pub has_failed: bool,
     pub running: Option<Running>,
 }
 

@@ -142,7 +142,7 @@ on_both! {
         bot.store.pause_lanes(std::slice::from_ref(&lane), true).await.unwrap();
         let dm = bot.sandbox.discord.dm("99");
         bot.sandbox.discord.say(&dm, "99", "Mia", &link("DWAITING001"));
-        bot.until("it is paused", async || bot.said_in(&dm).iter().any(|shown| shown.content.contains("is paused"))).await;
+        bot.until("it is paused", async || bot.said_in(&dm).iter().any(|shown| shown.content.contains("has paused"))).await;
         // An hour goes by: nothing changes, so nothing is written.
         bot.db.execute("UPDATE boards SET posted_at = posted_at - 56 * 60 * 1000").await;
         bot.sandbox.apify.set_scrape(HELD);
@@ -153,7 +153,7 @@ on_both! {
         .await;
         let said = bot.said_in(&dm);
         assert!(said.len() == 2 && !said[1].buttons.is_empty(), "{said:?}");
-        assert!(said[0].content.contains("is paused"), "{said:?}");
+        assert!(said[0].content.contains("has paused"), "{said:?}");
         assert_eq!(said[0].edits, 0, "the old one is left alone");
         bot.sandbox.apify.finish_runs();
         bot.drain().await;

@@ -51,7 +51,7 @@ on_both! {
         has(&bot.asked_by(ANA, "/queue pause DIRECT:0").await, &["Paused: direct:0."]);
         has(&bot.asked_by(ANA, "/queue pause").await, &["Paused: direct:0, direct:1."]);
         bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DWAITING001"));
-        bot.until_shown(BEN, "Reading reels is paused for the moment; it goes on by itself.").await;
+        bot.until_shown(BEN, "The operator has paused the reading of reels; your place is kept.").await;
         let paused = bot.asked_by(ANA, "/queue").await;
         has(&paused, &["0 at work, 1 waiting", "direct:0  paused", "direct:1  paused", "The longest wait so far is"]);
         assert_eq!(bot.scrapes(), 0);

@@ -386,7 +386,7 @@ impl TestBot {
     async fn drain_without_pauses(&self) {
         self.until("everything is answered", async || {
             self.db
-                .execute("UPDATE jobs SET ready_at = 0 WHERE state = 'queued' AND attempt > 0 AND ready_at > 0")
+                .execute("UPDATE jobs SET not_before = 1 WHERE state = 'queued' AND attempt > 0 AND not_before > 1")
                 .await;
             self.sandbox.telegram.pending() == 0 && self.store.is_idle().await.unwrap()
         })
@@ -534,7 +534,7 @@ async fn a_breaker_opens_tries_again_and_closes() {
     // Half-open, and it works: one goes ahead, then everything does.
     bot.sandbox.apify.set_scrape(Duration::from_secs(80));
     bot.db.execute("UPDATE breakers SET open_until = 0").await;
-    bot.db.execute("UPDATE jobs SET ready_at = 0 WHERE state = 'queued'").await;
+    bot.db.execute("UPDATE jobs SET not_before = 1 WHERE state = 'queued' AND not_before > 1").await;
     bot.until("one tries", async || bot.scrapes() == 1).await;
     bot.sandbox.telegram.say(4, 4, "P", &link("DFOURTH0001"));
     sees(4, "The reel services did not answer; I am trying them again now.").await;

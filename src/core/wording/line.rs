@@ -131,7 +131,7 @@ fn reel_state(code: &Shortcode, state: &ReelState) -> String {
         }
         ReelState::Held { place, hold: Hold::Paused } => {
             format!(
-                "⏸️ Reel `{code}` is number {place} in line. Reading reels is paused for the moment; it goes on by itself."
+                "⏸️ Reel `{code}` is number {place} in line. The operator has paused the reading of reels; your place is kept."
             )
         }
         ReelState::Held { place, hold: Hold::Trouble { again } } if again.is_zero() => format!(
@@ -275,14 +275,13 @@ pub fn lanes(
     text.trim_end().to_owned()
 }
 
-/// What an admin has done to lanes.
-pub fn lanes_set(names: &[String], paused: bool) -> String {
-    match paused {
-        true => format!(
-            "Paused: {}. What runs there ends; the line waits. `/queue resume` lets it go on.",
-            names.join(", ")
-        ),
-        false => format!("Going on: {}. New reels are taken.", names.join(", ")),
+/// What an admin has done to lanes; `opened`: the line takes new reels again.
+pub fn lanes_set(names: &[String], paused: bool, opened: bool) -> String {
+    let names = names.join(", ");
+    match (paused, opened) {
+        (true, _) => format!("Paused: {names}. What runs there ends; the line waits. `/queue resume` lets it go on."),
+        (false, true) => format!("Going on: {names}. New reels are taken."),
+        (false, false) => format!("Going on: {names}."),
     }
 }
 

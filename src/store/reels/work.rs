@@ -38,9 +38,9 @@ impl Store {
             if choice.free.is_empty() {
                 return Ok(None);
             }
-            type Row = (String, String, Option<String>, Option<String>, String, i64);
+            type Row = (String, String, Option<String>, Option<String>, String, i64, bool);
             let orphan: Option<Row> = sqlx::query_as(
-                    "SELECT id, shortcode, run_id, failed_on, asked_by, attempt FROM jobs WHERE state = 'running' \
+                    "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel FROM jobs WHERE state = 'running' \
                      AND leased_until <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
                      AND (failed_on IS NULL OR failed_on <> $3) ORDER BY started_at, id LIMIT 1")
                 .bind(now.0)
@@ -53,8 +53,8 @@ impl Store {
                 Some(row) => Some(row),
                 None => {
                     sqlx::query_as(
-                            "SELECT id, shortcode, run_id, failed_on, asked_by, attempt FROM jobs WHERE state = 'queued' \
-                             AND ready_at <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
+                            "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel FROM jobs WHERE state = 'queued' \
+                             AND ready_at <= $1 AND not_before <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
                              AND (failed_on IS NULL OR failed_on <> $3) ORDER BY ready_at, id LIMIT 1")
                         .bind(now.0)
                         .bind(choice.takes_runs)
@@ -63,7 +63,7 @@ impl Store {
                         .await?
                 }
             };
-            let Some((id, shortcode, run_id, failed_on, asked_by, attempt)) = row else {
+            let Some((id, shortcode, run_id, failed_on, asked_by, attempt, cancel)) = row else {
                 return Ok(None);
             };
             let Some(lane) = choice.lane_for(run_id.is_some(), failed_on.as_deref()) else {
@@ -110,6 +110,7 @@ impl Store {
                 attempt: attempt + 1,
                 run_id,
                 failed_on,
+                cancel,
                 asked_by: asked_by.parse()?,
                 chat: chat.parse()?,
                 leased_by: who,
@@ -163,16 +164,16 @@ impl Store {
         Ok(())
     }
 
-    /// Puts a job back into the line, not before `ready_at`; its run id stays. With `failed_on` another upstream takes it,
+    /// Puts a job back into the line at its old place, to be tried again not before `at`; its run id stays. With `failed_on` another upstream takes it,
     /// if there is one that works. A job that nobody waits for any more ends instead. `false` once the lease is lost.
-    pub async fn requeue_job(&self, job: &Claimed, ready_at: Timestamp, failed_on: Option<&str>) -> Result<bool> {
+    pub async fn requeue_job(&self, job: &Claimed, at: Timestamp, failed_on: Option<&str>) -> Result<bool> {
         let changed: Result<bool> = exclusive!(&self.db, [QUEUE], tx => {
             let state: Option<(String,)> = sqlx::query_as(
                     "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE 'queued' END, \
                      finished_at = CASE WHEN cancel THEN $1 ELSE NULL END, phase = 'waiting', lane = NULL, lane_kind = NULL, \
-                     leased_by = NULL, leased_until = 0, started_at = NULL, ready_at = $1, failed_on = $2 \
+                     leased_by = NULL, leased_until = 0, started_at = NULL, not_before = $1, failed_on = $2 \
                      WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state = 'running' RETURNING state")
-                .bind(ready_at.0)
+                .bind(at.0)
                 .bind(failed_on)
                 .bind(job.job.to_string())
                 .bind(job.leased_by.to_string())
@@ -217,11 +218,15 @@ impl Store {
                 JobEnd::Failed { content, pipeline, until, .. } => Some(("failed", content, pipeline, until)),
                 JobEnd::Cancelled { .. } => None,
             };
-            if let Some((state, content, pipeline, until)) = known {
+            // A failure that says nothing of the reel is not kept, and none takes the place of a good result.
+            let kept = known.filter(|(state, .., until)| *state == "done" || **until > now);
+            if let Some((state, content, pipeline, until)) = kept {
                 sqlx::query(
                         "INSERT INTO reels (shortcode, pipeline, state, content, at, until) VALUES ($1, $2, $3, $4, $5, $6) \
                          ON CONFLICT (shortcode) DO UPDATE SET pipeline = excluded.pipeline, state = excluded.state, \
-                         content = excluded.content, at = excluded.at, until = excluded.until")
+                         content = excluded.content, at = excluded.at, until = excluded.until \
+                         WHERE excluded.state = 'done' OR reels.state = 'failed' OR reels.until <= excluded.at \
+                         OR reels.pipeline <> excluded.pipeline")
                     .bind(job.shortcode.as_str())
                     .bind(pipeline)
                     .bind(state)
@@ -234,8 +239,8 @@ impl Store {
             if known.is_none() {
                 // Somebody may have joined since the last asker left: then it goes back into the line.
                 let again = sqlx::query(
-                        "UPDATE jobs SET state = 'queued', phase = 'waiting', ready_at = $1, run_id = NULL, started_at = NULL, \
-                         finished_at = NULL, cancel = FALSE WHERE id = $2 AND EXISTS \
+                        "UPDATE jobs SET state = 'queued', phase = 'waiting', ready_at = $1, not_before = 0, failed_on = NULL, \
+                         run_id = NULL, started_at = NULL, finished_at = NULL, cancel = FALSE WHERE id = $2 AND EXISTS \
                          (SELECT 1 FROM subscriptions s WHERE s.job_id = $2 AND s.state = 'waiting')")
                     .bind(now.0)
                     .bind(&id)
@@ -275,12 +280,12 @@ impl Store {
     pub async fn line(&self) -> Result<Vec<LiveJob>> {
         type Row = (String, String, i64, i64, i64, Option<String>, String, Option<i64>);
         let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
-                "SELECT id, shortcode, ready_at, created_at, attempt, lane, phase, started_at FROM jobs \
+                "SELECT id, shortcode, ready_at, created_at, not_before, lane, phase, started_at FROM jobs \
                  WHERE state IN ('queued', 'running') ORDER BY state DESC, ready_at, id")
             .fetch_all(pool)
             .await)?;
         rows.into_iter()
-            .map(|(id, shortcode, ready_at, created_at, attempt, lane, phase, started_at)| {
+            .map(|(id, shortcode, ready_at, created_at, not_before, lane, phase, started_at)| {
                 let running = match (lane, started_at) {
                     (Some(lane), Some(started_at)) => {
                         Some(Running { lane, phase: JobPhase::parse(&phase)?, started_at: Timestamp(started_at) })
@@ -290,9 +295,9 @@ impl Store {
                 Ok(LiveJob {
                     job: id.parse()?,
                     shortcode: shortcode.parse()?,
-                    ready_at: Timestamp(ready_at),
+                    ready_at: Timestamp(ready_at.max(not_before)),
                     created_at: Timestamp(created_at),
-                    attempt,
+                    has_failed: not_before > 0,
                     running,
                 })
             })

@@ -126,15 +126,9 @@ on_both! {
         assert_eq!((orphan.job, orphan.attempt, orphan.run_id.as_deref()), (job.job, 2, Some("run-7")));
         assert_eq!(orphan.lane.name, "direct:0");
         assert!(db.requeue_job(&orphan, at(31), None).await.unwrap());
+        assert_eq!(db.claim_job(who, &lanes, at(30), LEASE).await.unwrap().unwrap().shortcode, code(1), "not before its time");
         let again = db.claim_job(who, &lanes, at(31), LEASE).await.unwrap().unwrap();
-        assert_eq!(again.shortcode, code(1), "the next of the line goes first: it was ready earlier");
-        assert_eq!(again.lane.name, "n8n:0");
-        let again = db.claim_job(who, &lanes, at(31), LEASE).await.unwrap().unwrap();
-        assert_eq!(again.lane.name, "direct:0");
-        assert_eq!(again.shortcode, code(2));
-        assert!(db.finish_job(&again, &done(), INTERVAL, at(32)).await.unwrap());
-        let again = db.claim_job(who, &lanes, at(32), LEASE).await.unwrap().unwrap();
-        assert_eq!((again.shortcode.clone(), again.run_id.as_deref(), again.attempt), (code(0), Some("run-7"), 3));
+        assert_eq!((again.shortcode.clone(), again.run_id.as_deref(), again.attempt), (code(0), Some("run-7"), 3), "its place is kept");
         assert_eq!(again.lane.name, "direct:0");
         assert!(db.note_run(&again, None).await.unwrap());
         let fresh = claim_job(&db, at(90)).await.unwrap();
@@ -206,7 +200,8 @@ on_both! {
         assert!(db.requeue_job(&job, at(90), None).await.unwrap());
         let line = db.line().await.unwrap();
         assert!(line.iter().all(|job| job.running.is_none()));
-        assert_eq!((line[1].job, line[1].ready_at), (job.job, at(90)), "behind the one that is ready");
+        assert_eq!((line[0].job, line[0].ready_at, line[0].has_failed), (job.job, at(90), true), "its place is kept");
+        assert!(!line[1].has_failed);
     }
 
     async fn a_reel_that_is_done_is_known_and_owed_to_all(db: TestDb) {

@@ -135,6 +135,25 @@ on_both! {
         assert_eq!(db.submit(&wish, LIMITS, |_| String::new(), at(100)).await.unwrap(), [queued(100)]);
     }
 
+    async fn a_fresh_reading_that_fails_leaves_what_is_known(db: TestDb) {
+        make_known(&db, 7, &done(), START).await;
+        let (mia, chat, reels) = (person(&db, "mia").await, chat("dm"), [code(7)]);
+        let wish = Wish {
+            turn: TurnId::new(),
+            person: mia,
+            chat: &chat,
+            reply_to: None,
+            placeholder: None,
+            question: "",
+            reels: &reels,
+            fresh: true,
+        };
+        assert_eq!(db.submit(&wish, LIMITS, |_| String::new(), at(100)).await.unwrap(), [queued(100)]);
+        let job = claim_job(&db, at(100)).await.unwrap();
+        assert!(db.finish_job(&job, &failed(false), INTERVAL, at(101)).await.unwrap());
+        assert!(db.reel(&code(7), PIPELINE, at(102)).await.unwrap().unwrap().is_ok());
+    }
+
     async fn an_admin_takes_a_reel_back_for_everyone(db: TestDb) {
         let (mia, noor) = (person(&db, "mia").await, person(&db, "noor").await);
         submit(&db, mia, &[1, 2], START).await;
