@@ -2,6 +2,7 @@
 
 mod sending;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use reelcoach::clock::Clock;
 use reelcoach::core::chat::{Addressed, Button, Destination, Inbound, Messenger, Piece, ReceiveFailed, SendError};
+use reelcoach::core::command::COMMANDS;
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::discord::{self, ActiveChat, Discord, Door, IdentifyError, RunEnded};
 use reelcoach::sandbox::Fault;
@@ -503,7 +505,9 @@ async fn the_bot_knows_itself_and_its_commands_are_registered() {
     bot.run(async |bot| {
         let names: Vec<String> =
             bot.sandbox.commands().iter().map(|command| command["name"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(names.len(), 9, "{names:?}");
+        let all = COMMANDS.iter().map(|entry| entry.name).chain(["Coach this reel"]);
+        assert_eq!(names.iter().map(String::as_str).collect::<BTreeSet<_>>(), all.collect::<BTreeSet<_>>());
+        assert_eq!(names.len(), COMMANDS.len() + 1, "{names:?}");
         assert!(bot.sandbox.slash("1", ADA, "Ada", "nonsense", &[]).is_err());
     })
     .await;
