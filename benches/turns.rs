@@ -327,7 +327,7 @@ async fn fill(file: &Path) -> Outcome<f64> {
         ),
         format!(
             "{fifty} INSERT INTO ledger SELECT {turn} || ':1:0:1', i, {person}, 'telegram', 'telegram:' || (i % 1000), 'openai', \
-             'gpt-6.1-sol', 'coach', 2000, 1500, 0, 300, 50, 4000, 'x', FALSE, 1500, 'ok' FROM n"
+             'gpt-6.1-sol', 'coach', 2000, 1500, 0, 300, 50, 4000, 'x', FALSE, 1500, 'ok', NULL FROM n"
         ),
         "COMMIT".to_owned(),
     ];
