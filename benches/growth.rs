@@ -16,6 +16,8 @@ mod database;
 mod fixture;
 #[path = "growth/line.rs"]
 mod line;
+#[path = "shared/options.rs"]
+mod options;
 #[path = "growth/plans.rs"]
 mod plans;
 
@@ -38,6 +40,7 @@ use serde_json::{Value, json};
 use database::{Failed, Outcome, server};
 use fixture::Place;
 use line::{BACKGROUND, Line, Probe};
+use options::Options;
 use plans::{Ear, plans};
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
@@ -53,9 +56,8 @@ const SAMPLE: u32 = 50;
 const BOUND: f64 = 2.0;
 
 fn main() -> ExitCode {
-    let value = |name: &str| std::env::args().skip_while(|argument| argument != name).nth(1);
-    let (file, only) = (value("--json"), value("--only"));
-    let wants = |part: &str| only.as_ref().is_none_or(|only| only.split(',').any(|name| name == part));
+    let options = Options::read();
+    let wants = |part: &str| options.wants(part);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ran = runtime.map_err(Failed::from).and_then(|runtime| {
         let mut table = Table::default();
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
             pure(&mut table);
         }
         runtime.block_on(stored(&mut table, &wants))?;
-        if let Some(file) = &file {
+        if let Some(file) = &options.json {
             fs::write(file, serde_json::to_string_pretty(&table.json())?)?;
         }
         Ok(table)

@@ -21,17 +21,19 @@ mod eta;
 mod hits;
 #[path = "queue/lanes.rs"]
 mod lanes;
+#[path = "shared/options.rs"]
+mod options;
 #[path = "queue/wake.rs"]
 mod wake;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
 use database::{Failed, Outcome};
+use options::Options;
 
 fn main() -> ExitCode {
     let options = Options::read();
@@ -43,34 +45,6 @@ fn main() -> ExitCode {
             eprintln!("queue: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-struct Options {
-    json: Option<PathBuf>,
-    /// Fewer reels and fewer people.
-    quick: bool,
-    only: Option<String>,
-}
-
-impl Options {
-    fn read() -> Options {
-        let mut options = Options { json: None, quick: false, only: None };
-        let mut given = std::env::args().skip(1);
-        while let Some(argument) = given.next() {
-            match argument.as_str() {
-                "--json" => options.json = given.next().map(PathBuf::from),
-                "--only" => options.only = given.next(),
-                "--quick" => options.quick = true,
-                // `cargo bench` passes `--bench`.
-                _ => {}
-            }
-        }
-        options
-    }
-
-    fn wants(&self, scenario: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.split(',').any(|name| name == scenario))
     }
 }
 

@@ -18,11 +18,13 @@
 //!   measured up to three times if it was above a tenth. All runs are shown, the best one counts.
 #![expect(clippy::disallowed_methods, reason = "a program of its own: it starts its tasks and reads the time itself")]
 
+#[path = "shared/options.rs"]
+mod options;
 #[path = "turns/stage.rs"]
 mod stage;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +38,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use tokio::task::JoinSet;
 
+use options::Options;
 use stage::{Bot, Entrance, Meter, PEOPLE, SETTINGS, Stage, Took};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -65,36 +68,9 @@ async fn until_told(work: impl Future<Output = Outcome<()>>) -> Outcome<()> {
     }
 }
 
-struct Options {
-    json: Option<PathBuf>,
-    /// A third of the time for each scenario.
-    quick: bool,
-    only: Option<String>,
-}
-
-impl Options {
-    fn read() -> Options {
-        let mut options = Options { json: None, quick: false, only: None };
-        let mut given = std::env::args().skip(1);
-        while let Some(argument) = given.next() {
-            match argument.as_str() {
-                "--json" => options.json = given.next().map(PathBuf::from),
-                "--only" => options.only = given.next(),
-                "--quick" => options.quick = true,
-                // `cargo bench` passes `--bench`.
-                _ => {}
-            }
-        }
-        options
-    }
-
-    fn wants(&self, scenario: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.split(',').any(|name| name == scenario))
-    }
-
-    fn seconds(&self, whole: u64) -> Duration {
-        Duration::from_secs(if self.quick { whole.div_ceil(3) } else { whole })
-    }
+/// A third of the time for each scenario if it is to be quick.
+fn seconds(options: &Options, whole: u64) -> Duration {
+    Duration::from_secs(if options.quick { whole.div_ceil(3) } else { whole })
 }
 
 async fn run(options: &Options) -> Outcome<()> {
@@ -108,7 +84,7 @@ async fn run(options: &Options) -> Outcome<()> {
     if options.wants("latency") {
         let mut runs = Vec::new();
         while runs.len() < 3 {
-            let run = latency(options.seconds(30), Entrance::Webhook).await?;
+            let run = latency(seconds(options, 30), Entrance::Webhook).await?;
             let calm = run.disturbed < 0.1;
             runs.push(run.show("webhook, 50 turns/s"));
             if calm {
@@ -118,13 +94,13 @@ async fn run(options: &Options) -> Outcome<()> {
         report.insert("latency".into(), Value::Array(runs));
     }
     if options.wants("polling") {
-        let run = latency(options.seconds(15), Entrance::Polling).await?;
+        let run = latency(seconds(options, 15), Entrance::Polling).await?;
         report.insert("polling".into(), run.show("long polling, 50 turns/s"));
     }
     if options.wants("throughput") {
         let mut runs = Vec::new();
         for in_flight in [64, 256] {
-            runs.push(throughput(options.seconds(12), in_flight).await?);
+            runs.push(throughput(seconds(options, 12), in_flight).await?);
         }
         report.insert("throughput".into(), Value::Array(runs));
     }

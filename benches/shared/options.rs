@@ -1,0 +1,31 @@
+//! The options that the benchmarks share. Owns their reading; what `--quick` leaves out is each one's own.
+
+use std::path::PathBuf;
+
+pub struct Options {
+    pub json: Option<PathBuf>,
+    /// Less of everything, for a first look.
+    pub quick: bool,
+    only: Option<String>,
+}
+
+impl Options {
+    pub fn read() -> Options {
+        let mut options = Options { json: None, quick: false, only: None };
+        let mut given = std::env::args().skip(1);
+        while let Some(argument) = given.next() {
+            match argument.as_str() {
+                "--json" => options.json = given.next().map(PathBuf::from),
+                "--only" => options.only = given.next(),
+                "--quick" => options.quick = true,
+                // `cargo bench` passes `--bench`.
+                _ => {}
+            }
+        }
+        options
+    }
+
+    pub fn wants(&self, scenario: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.split(',').any(|name| name == scenario))
+    }
+}
