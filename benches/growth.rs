@@ -310,6 +310,7 @@ async fn talk(store: &Store) -> Outcome<Times> {
         let message = MessageRef::new(ChatId::new(Platform::Telegram, at.to_string()), format!("new{at}"));
         let arrival = Arrival {
             message: &message,
+            guild: None,
             person,
             payload: "{}",
             placeholder: None,

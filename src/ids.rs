@@ -126,54 +126,74 @@ impl FromStr for Platform {
     }
 }
 
-/// A place where messages stand: a Discord channel or thread, a Telegram chat with its topic, the
-/// console. Its text form is `platform:key`; only the platform's own adapter reads the key.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct ChatId {
-    pub platform: Platform,
-    /// Discord: the channel id. Telegram: `chat` or `chat/topic`. Console: any name.
-    pub key: String,
+/// A name within a platform: `platform:key` in its text form.
+macro_rules! place {
+    ($(#[$doc:meta])* $name:ident { $(#[$key:meta])* key }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name {
+            pub platform: Platform,
+            $(#[$key])*
+            pub key: String,
+        }
+
+        impl $name {
+            pub fn new(platform: Platform, key: impl Into<String>) -> Self {
+                Self { platform, key: key.into() }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}:{}", self.platform, self.key)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                let (platform, key) = text.split_once(':').ok_or(BadId { kind: stringify!($name) })?;
+                Ok(Self { platform: platform.parse()?, key: key.to_owned() })
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadId;
+            fn try_from(text: String) -> Result<Self, BadId> {
+                text.parse()
+            }
+        }
+    };
 }
 
-impl ChatId {
-    pub fn new(platform: Platform, key: impl Into<String>) -> Self {
-        Self { platform, key: key.into() }
+place!(
+    /// A place where messages stand: a Discord channel or thread, a Telegram chat with its topic, the
+    /// console. Its text form is `platform:key`; only the platform's own adapter reads the key.
+    ChatId {
+        /// Discord: the channel id. Telegram: `chat` or `chat/topic`. Console: any name.
+        key
     }
-}
-
-impl fmt::Display for ChatId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.platform, self.key)
+);
+place!(
+    /// A community that chats belong to: a Discord server. Telegram has none: a group is one chat.
+    GuildId {
+        /// Discord: the guild id.
+        key
     }
-}
-
-impl fmt::Debug for ChatId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ChatId({self})")
-    }
-}
-
-impl FromStr for ChatId {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        let (platform, key) = text.split_once(':').ok_or(BadId { kind: "ChatId" })?;
-        Ok(Self { platform: platform.parse()?, key: key.to_owned() })
-    }
-}
-
-impl From<ChatId> for String {
-    fn from(id: ChatId) -> String {
-        id.to_string()
-    }
-}
-
-impl TryFrom<String> for ChatId {
-    type Error = BadId;
-    fn try_from(text: String) -> Result<Self, BadId> {
-        text.parse()
-    }
-}
+);
 
 /// One message on a platform. Data, not a handle: any instance can edit it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

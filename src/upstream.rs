@@ -142,6 +142,8 @@ pub struct Budget {
 pub enum BudgetOf {
     Person,
     Chat,
+    /// A community's, with all its chats.
+    Guild,
     /// The platform's, or the bot's as a whole.
     Everybody,
 }

@@ -144,6 +144,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(Money, "BUDGET_MONTH_USD", "100", "Most that the bot may spend in a month (UTC); none: no limit"),
     variable(Money, "BUDGET_DAY_USD", "none", "Most that the bot may spend in a day"),
     variable(Money, "BUDGET_PLATFORM_MONTH_USD", "none", "Most for all of one platform in a month"),
+    variable(Money, "BUDGET_GUILD_MONTH_USD", "none", "Most for one Discord server in a month"),
     variable(Money, "BUDGET_CHAT_MONTH_USD", "none", "Most for one chat in a month"),
     variable(Money, "BUDGET_PERSON_DAY_USD", "1", "Most for one person in a day"),
     variable(Money, "BUDGET_PERSON_MONTH_USD", "10", "Most for one person in a month"),

@@ -60,9 +60,13 @@ impl Admin {
         let scope = match whose {
             BudgetTarget::Bot => Scope::Bot.name(),
             BudgetTarget::EachPlatform => "platform".to_owned(),
+            BudgetTarget::EachGuild => "guild".to_owned(),
             BudgetTarget::EachChat => "chat".to_owned(),
             BudgetTarget::EachPerson => "person".to_owned(),
-            BudgetTarget::ThisChat => Scope::Chat(turn.chat.clone()).name(),
+            BudgetTarget::Here => match self.store.guild_of(&turn.chat).await? {
+                Some(guild) => Scope::Guild(guild).name(),
+                None => Scope::Chat(turn.chat.clone()).name(),
+            },
         };
         self.store.set_budget(&scope, span, micro_usd).await?;
         let said = wording::budget_set(&scope, span, micro_usd);

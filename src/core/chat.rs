@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, MessageRef};
+use crate::ids::{ChatId, GuildId, MessageRef};
 
 /// One thing a person did: a message, a command, a button.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct Inbound {
     /// The message itself, and the key by which a second delivery of it is recognised.
     pub message: MessageRef,
     pub author: Author,
+    /// The community it was said in; `None` in direct messages.
+    #[serde(default)]
+    pub guild: Option<Guild>,
     /// What was written, without the mention of the bot. A command or a button is its text form
     /// (`/reel https://…`, `/cancel 0192…`), whatever the platform made of it.
     pub text: String,
@@ -41,6 +44,19 @@ pub struct Author {
     pub account: String,
     /// The display name, for the model and the people in the chat; never logged.
     pub name: String,
+}
+
+/// The community in which something was said, and what the author is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guild {
+    pub id: GuildId,
+    /// The channel, as the platform numbers it; of a thread, the channel it hangs on where that is known.
+    pub channel: String,
+    /// The platform's ids of the author's roles.
+    pub roles: Vec<String>,
+    /// Whether the author may manage the community (Discord's Manage Server, or Administrator). Known of commands and
+    /// buttons alone: Discord tells permissions with interactions, not with messages.
+    pub manages: bool,
 }
 
 /// Whether the bot was meant.

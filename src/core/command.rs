@@ -73,10 +73,11 @@ pub enum BudgetTarget {
     Bot,
     /// Each platform, each chat, each person.
     EachPlatform,
+    EachGuild,
     EachChat,
     EachPerson,
-    /// The chat in which it is said.
-    ThisChat,
+    /// The community of the chat in which it is said; a chat that belongs to none, itself.
+    Here,
 }
 
 /// What `/queue` is to show or do. All but showing is for admins.
@@ -170,9 +171,10 @@ fn budget_wish(argument: &str) -> BudgetWish {
     let whose = match whose.as_str() {
         "bot" => BudgetTarget::Bot,
         "platform" => BudgetTarget::EachPlatform,
+        "server" => BudgetTarget::EachGuild,
         "chat" => BudgetTarget::EachChat,
         "person" => BudgetTarget::EachPerson,
-        "here" => BudgetTarget::ThisChat,
+        "here" => BudgetTarget::Here,
         _ => return BudgetWish::Unclear,
     };
     let span = match span.as_str() {
@@ -241,7 +243,7 @@ mod tests {
             ),
             (
                 "/budget here month none",
-                Command::Budget(BudgetWish::Set { whose: BudgetTarget::ThisChat, span: Span::Month, micro_usd: None }),
+                Command::Budget(BudgetWish::Set { whose: BudgetTarget::Here, span: Span::Month, micro_usd: None }),
             ),
             ("/budget here day 1", Command::Budget(BudgetWish::Unclear)),
             ("/budget bot month -1", Command::Budget(BudgetWish::Unclear)),

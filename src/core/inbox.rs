@@ -39,6 +39,7 @@ impl Inbox {
             .store
             .receive(Arrival {
                 message: &inbound.message,
+                guild: inbound.guild.as_ref().map(|guild| &guild.id),
                 person,
                 payload: &payload,
                 placeholder: inbound.placeholder.as_ref().map(|message| message.id.as_str()),

@@ -54,7 +54,7 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         ReelFailure::Misconfigured => "I cannot read reels right now: the reel service is not set up correctly. Only the operator can mend that.".into(),
         ReelFailure::Cancelled => "This reel was cancelled.".into(),
         // Everybody who waits is told, not only who asked first.
-        ReelFailure::OverBudget(Budget { whose: BudgetOf::Person | BudgetOf::Chat, .. }) => {
+        ReelFailure::OverBudget(Budget { whose: BudgetOf::Person | BudgetOf::Chat | BudgetOf::Guild, .. }) => {
             "I could not read this reel: the budget of who asked for it first is used up. Paste it again to have it read on yours; `/me` says what you have left.".into()
         }
         ReelFailure::OverBudget(budget) => format!("I could not read this reel. {}", over_budget(budget)),
@@ -249,6 +249,7 @@ pub fn sparing(percent: i64, budget: &Budget) -> String {
     let whose = match budget.whose {
         BudgetOf::Person => "your budget",
         BudgetOf::Chat => "this chat's budget",
+        BudgetOf::Guild => "this server's budget",
         BudgetOf::Everybody => "my budget",
     };
     format!("*{percent}% of {whose} is used: I answer more simply until {}.*", filled_again(budget))
@@ -259,6 +260,7 @@ pub fn over_budget(budget: &Budget) -> String {
     let whose = match budget.whose {
         BudgetOf::Person => "You have used up your budget",
         BudgetOf::Chat => "The budget of this chat is used up",
+        BudgetOf::Guild => "The budget of this server is used up",
         BudgetOf::Everybody => "My budget is used up",
     };
     let resets = filled_again(budget);

@@ -190,6 +190,7 @@ impl Console {
         Some(Inbound {
             message: MessageRef::new(ChatId::new(Platform::Console, &name), id),
             author: Author { account: name.clone(), name },
+            guild: None,
             text: text.to_owned(),
             links: Vec::new(),
             attachments: 0,

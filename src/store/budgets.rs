@@ -4,7 +4,7 @@
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
 
 use crate::clock::Timestamp;
-use crate::ids::{ChangeId, ChatId, PersonId, Platform};
+use crate::ids::{ChangeId, ChatId, GuildId, PersonId, Platform};
 use crate::upstream::{Budget, BudgetOf};
 
 use super::{Result, Store, StoreError, read, storable, write};
@@ -14,6 +14,8 @@ use super::{Result, Store, StoreError, read, storable, write};
 pub enum Scope {
     Bot,
     Platform(Platform),
+    /// A community with all its chats.
+    Guild(GuildId),
     Chat(ChatId),
     Person(PersonId),
 }
@@ -24,6 +26,7 @@ impl Scope {
         match self {
             Scope::Bot => "bot".into(),
             Scope::Platform(platform) => format!("platform:{platform}"),
+            Scope::Guild(guild) => format!("guild:{guild}"),
             Scope::Chat(chat) => format!("chat:{chat}"),
             Scope::Person(person) => format!("person:{person}"),
         }
@@ -34,6 +37,7 @@ impl Scope {
         match self {
             Scope::Bot => "bot",
             Scope::Platform(_) => "platform",
+            Scope::Guild(_) => "guild",
             Scope::Chat(_) => "chat",
             Scope::Person(_) => "person",
         }
@@ -87,16 +91,36 @@ pub struct Cap {
     pub micro_usd: i64,
 }
 
-/// Which sums a call of a person in a chat belongs to.
-pub(super) fn scopes(person: PersonId, chat: &ChatId) -> [(Scope, Span); 6] {
-    [
+/// Which sums a call of a person in a chat belongs to; `guild`: the community of the chat.
+pub(super) fn scopes(person: PersonId, chat: &ChatId, guild: Option<&GuildId>) -> Vec<(Scope, Span)> {
+    let mut scopes = vec![
         (Scope::Bot, Span::Day),
         (Scope::Bot, Span::Month),
         (Scope::Platform(chat.platform), Span::Month),
         (Scope::Chat(chat.clone()), Span::Month),
         (Scope::Person(person), Span::Day),
         (Scope::Person(person), Span::Month),
-    ]
+    ];
+    scopes.extend(guild.map(|guild| (Scope::Guild(guild.clone()), Span::Month)));
+    scopes
+}
+
+/// The community of a chat. Part of a transaction.
+macro_rules! guild_of {
+    ($tx:ident, $chat:expr) => {{
+        let row: Option<(Option<String>,)> = sqlx::query_as($crate::store::budgets::GUILD_OF_CHAT)
+            .bind($chat.to_string())
+            .fetch_optional(&mut *$tx)
+            .await?;
+        $crate::store::budgets::read_guild(row)?
+    }};
+}
+pub(super) use guild_of;
+
+pub(super) const GUILD_OF_CHAT: &str = "SELECT guild FROM chats WHERE id = $1";
+
+pub(super) fn read_guild(row: Option<(Option<String>,)>) -> Result<Option<GuildId>> {
+    Ok(row.and_then(|(guild,)| guild).map(|guild| guild.parse()).transpose()?)
 }
 
 /// A budget that admins have set: scope or kind, span, amount.
@@ -110,6 +134,7 @@ pub(super) fn in_force(
     configured: &[(&str, Span, i64)],
     person: PersonId,
     chat: &ChatId,
+    guild: Option<&GuildId>,
 ) -> Vec<(Cap, String)> {
     let budget = |(scope, span): (Scope, Span)| {
         let name = scope.name();
@@ -124,7 +149,7 @@ pub(super) fn in_force(
         let micro_usd = set_for(&name).or_else(|| set_for(scope.kind())).unwrap_or_else(default)?;
         Some((Cap { scope, span, micro_usd }, name))
     };
-    scopes(person, chat).into_iter().filter_map(budget).collect()
+    scopes(person, chat, guild).into_iter().filter_map(budget).collect()
 }
 
 /// What a budget has left.
@@ -141,6 +166,7 @@ impl Standing {
         let whose = match self.cap.scope {
             Scope::Person(_) => BudgetOf::Person,
             Scope::Chat(_) => BudgetOf::Chat,
+            Scope::Guild(_) => BudgetOf::Guild,
             Scope::Platform(_) | Scope::Bot => BudgetOf::Everybody,
         };
         Budget { whose, resets_at: self.resets_at }
@@ -157,8 +183,8 @@ impl Standing {
 
 /// Adds to the sums of a call. Part of a transaction.
 macro_rules! spend {
-    ($tx:ident, $person:expr, $chat:expr, $at:expr, $micro_usd:expr) => {
-        for (scope, span) in $crate::store::budgets::scopes($person, $chat) {
+    ($tx:ident, $person:expr, $chat:expr, $guild:expr, $at:expr, $micro_usd:expr) => {
+        for (scope, span) in $crate::store::budgets::scopes($person, $chat, $guild) {
             sqlx::query(
                 "INSERT INTO spending (scope, period, micro_usd, alerted) VALUES ($1, $2, $3, 0) \
                  ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd",
@@ -193,13 +219,21 @@ impl Store {
         at: Timestamp,
     ) -> Result<Vec<Standing>> {
         let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
+        let guild = self.guild_of(chat).await?;
         let mut standings = Vec::new();
-        for (cap, _) in in_force(&set, configured, person, chat) {
+        for (cap, _) in in_force(&set, configured, person, chat, guild.as_ref()) {
             let spent = self.spent(&cap.scope, cap.span, at).await?;
             let resets_at = cap.span.end(at);
             standings.push(Standing { cap, spent, resets_at });
         }
         Ok(standings)
+    }
+
+    /// The community that a chat belongs to, if it is known of one.
+    pub async fn guild_of(&self, chat: &ChatId) -> Result<Option<GuildId>> {
+        let row =
+            read!(&self.db, pool => sqlx::query_as(GUILD_OF_CHAT).bind(chat.to_string()).fetch_optional(pool).await)?;
+        read_guild(row)
     }
 
     /// The budgets that admins have set: scope or kind, span, amount (`None`: there is none).

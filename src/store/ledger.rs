@@ -1,10 +1,10 @@
 //! The ledger: every paid call once, and the sums that reports are made of.
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, PersonId};
+use crate::ids::{ChatId, GuildId, PersonId};
 use crate::upstream::{Provider, Usage};
 
-use super::budgets::{SET_BUDGETS, SetRow, Span, Standing, in_force, spend};
+use super::budgets::{SET_BUDGETS, SetRow, Span, Standing, guild_of, in_force, spend};
 use super::{Result, Store, exclusive, read};
 
 /// One paid call.
@@ -44,6 +44,7 @@ macro_rules! write_entry {
     ($tx:ident, $entry:expr, $until:expr) => {{
         let entry: &Entry<'_> = $entry;
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let guild = guild_of!($tx, entry.chat);
         let stood: Option<(i64, i64)> = sqlx::query_as("SELECT at, micro_usd FROM ledger WHERE key = $1")
             .bind(entry.key)
             .fetch_optional(&mut *$tx)
@@ -51,8 +52,8 @@ macro_rules! write_entry {
         let changed = sqlx::query(
             "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
              cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome, \
-             reserved_until) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+             reserved_until, guild) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
              ON CONFLICT (key) DO UPDATE SET model = excluded.model, input_tokens = excluded.input_tokens, \
              cached_tokens = excluded.cached_tokens, cache_write_tokens = excluded.cache_write_tokens, \
              output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens, \
@@ -79,6 +80,7 @@ macro_rules! write_entry {
         .bind(entry.latency_ms)
         .bind(entry.outcome)
         .bind($until)
+        .bind(guild.as_ref().map(ToString::to_string))
         .execute(&mut *$tx)
         .await?
         .rows_affected()
@@ -86,7 +88,7 @@ macro_rules! write_entry {
         if changed {
             // The sums are those of when the call began.
             let (at, counted) = stood.unwrap_or((entry.at.0, 0));
-            spend!($tx, entry.person, entry.chat, Timestamp(at), entry.micro_usd - counted);
+            spend!($tx, entry.person, entry.chat, guild.as_ref(), Timestamp(at), entry.micro_usd - counted);
         }
         changed
     }};
@@ -119,8 +121,9 @@ impl Store {
     pub async fn reserve(&self, entry: &Entry<'_>, caps: &[(&str, Span, i64)], until: Timestamp) -> Result<Reserved> {
         exclusive!(&self.db, [MONEY], tx => {
             let set: Vec<SetRow> = sqlx::query_as(SET_BUDGETS).fetch_all(&mut *tx).await?;
+            let guild = guild_of!(tx, entry.chat);
             let mut standings = Vec::new();
-            for (cap, name) in in_force(&set, caps, entry.person, entry.chat) {
+            for (cap, name) in in_force(&set, caps, entry.person, entry.chat, guild.as_ref()) {
                 let row: Option<(i64,)> = sqlx::query_as("SELECT micro_usd FROM spending WHERE scope = $1 AND period = $2")
                     .bind(&name)
                     .bind(cap.span.period(entry.at))
@@ -149,14 +152,14 @@ impl Store {
     /// Takes back what was reserved for a call that was not made, or that stands in the ledger under another key.
     pub async fn unreserve(&self, key: &str) -> Result<()> {
         exclusive!(&self.db, [MONEY], tx => {
-            let row: Option<(i64, i64, String, String)> = sqlx::query_as(
-                    "DELETE FROM ledger WHERE key = $1 AND outcome = 'started' RETURNING at, micro_usd, person_id, chat")
+            let row: Option<(i64, i64, String, String, Option<String>)> = sqlx::query_as(
+                    "DELETE FROM ledger WHERE key = $1 AND outcome = 'started' RETURNING at, micro_usd, person_id, chat, guild")
                 .bind(key)
                 .fetch_optional(&mut *tx)
                 .await?;
-            if let Some((at, micro_usd, person, chat)) = row {
-                let chat: ChatId = chat.parse()?;
-                spend!(tx, person.parse()?, &chat, Timestamp(at), -micro_usd);
+            if let Some((at, micro_usd, person, chat, guild)) = row {
+                let (chat, guild) = (chat.parse::<ChatId>()?, guild.map(|guild| guild.parse::<GuildId>()).transpose()?);
+                spend!(tx, person.parse()?, &chat, guild.as_ref(), Timestamp(at), -micro_usd);
             }
             Ok(())
         })
@@ -175,14 +178,14 @@ impl Store {
     /// Gives a reservation up: from now on this is what the call is taken to have cost.
     pub async fn give_up_reservation(&self, key: &str, micro_usd: i64) -> Result<()> {
         exclusive!(&self.db, [MONEY], tx => {
-            let row: Option<(i64, i64, String, String)> = sqlx::query_as(
-                    "SELECT at, micro_usd, person_id, chat FROM ledger WHERE key = $1 AND reserved_until IS NOT NULL")
+            let row: Option<(i64, i64, String, String, Option<String>)> = sqlx::query_as(
+                    "SELECT at, micro_usd, person_id, chat, guild FROM ledger WHERE key = $1 AND reserved_until IS NOT NULL")
                 .bind(key)
                 .fetch_optional(&mut *tx)
                 .await?;
-            if let Some((at, reserved, person, chat)) = row {
-                let chat: ChatId = chat.parse()?;
-                spend!(tx, person.parse()?, &chat, Timestamp(at), micro_usd - reserved);
+            if let Some((at, reserved, person, chat, guild)) = row {
+                let (chat, guild) = (chat.parse::<ChatId>()?, guild.map(|guild| guild.parse::<GuildId>()).transpose()?);
+                spend!(tx, person.parse()?, &chat, guild.as_ref(), Timestamp(at), micro_usd - reserved);
                 sqlx::query("UPDATE ledger SET micro_usd = $1, output_tokens = 0, reserved_until = NULL, outcome = 'lost' WHERE key = $2")
                     .bind(micro_usd)
                     .bind(key)

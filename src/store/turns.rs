@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::FromRow;
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, ConversationId, InstanceId, MessageRef, PersonId, Platform, SubscriptionId, TurnId};
+use crate::ids::{ChatId, ConversationId, GuildId, InstanceId, MessageRef, PersonId, Platform, SubscriptionId, TurnId};
 
 use super::{Result, Store, StoreError, exclusive, read, storable, write};
 
@@ -16,6 +16,8 @@ use super::{Result, Store, StoreError, exclusive, read, storable, write};
 #[derive(Debug)]
 pub struct Arrival<'a> {
     pub message: &'a MessageRef,
+    /// The community that the chat belongs to, if any.
+    pub guild: Option<&'a GuildId>,
     pub person: PersonId,
     /// The inbound event as JSON; opaque here.
     pub payload: &'a str,
@@ -233,13 +235,14 @@ impl Store {
             // A command has no message that a later reading of the chat could start from.
             let last_message = (!arrival.atomic).then_some(&arrival.message.id);
             sqlx::query(
-                    "INSERT INTO chats (id, platform, last_message, last_at, spoken) VALUES ($1, $2, $3, $4, FALSE) \
+                    "INSERT INTO chats (id, platform, last_message, last_at, spoken, guild) VALUES ($1, $2, $3, $4, FALSE, $5) \
                      ON CONFLICT (id) DO UPDATE SET last_message = COALESCE(excluded.last_message, chats.last_message), \
-                     last_at = excluded.last_at")
+                     last_at = excluded.last_at, guild = COALESCE(excluded.guild, chats.guild)")
                 .bind(&chat)
                 .bind(arrival.message.chat.platform.name())
                 .bind(last_message)
                 .bind(arrival.at.0)
+                .bind(arrival.guild.map(ToString::to_string))
                 .execute(&mut *tx)
                 .await?;
             Ok(outcome)

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::TestDb;
 
 /// Longest wait for anything: far beyond what is normal, so that a test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running bot. Its end asserts that nothing is owed to anybody.
 pub struct TestBot {

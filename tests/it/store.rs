@@ -64,7 +64,17 @@ async fn says(store: &Store, person: PersonId, chat: &ChatId, id: &str, at: Time
 }
 
 fn arrival<'a>(message: &'a MessageRef, person: PersonId, payload: &'a str, at: Timestamp) -> Arrival<'a> {
-    Arrival { message, person, payload, placeholder: None, atomic: false, aside: false, merge_window: WINDOW, at }
+    Arrival {
+        message,
+        guild: None,
+        person,
+        payload,
+        placeholder: None,
+        atomic: false,
+        aside: false,
+        merge_window: WINDOW,
+        at,
+    }
 }
 
 /// All due turns, under lease of `who`.

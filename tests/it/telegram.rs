@@ -96,6 +96,16 @@ fn door(failing: usize) -> (Receive, mpsc::UnboundedReceiver<Inbound>) {
     (receive, inbox)
 }
 
+/// The next so many, by chat: only within a chat is there an order.
+async fn heard(inbox: &mut mpsc::UnboundedReceiver<Inbound>, many: usize) -> Vec<Inbound> {
+    let mut heard = Vec::new();
+    while heard.len() < many {
+        heard.push(inbox.recv().await.unwrap());
+    }
+    heard.sort_by_key(|inbound| inbound.message.chat.clone());
+    heard
+}
+
 fn chat(id: i64) -> ChatId {
     ChatId::new(Platform::Telegram, id.to_string())
 }
@@ -278,12 +288,12 @@ async fn a_press_arrives_as_its_command_and_is_answered() {
     bench.sandbox.expire(&expired);
     bench
         .polling(receive, async {
-            let inbound = inbox.recv().await.unwrap();
+            let [elsewhere, inbound, late] = &heard(&mut inbox, 3).await[..] else { panic!("three presses") };
             assert_eq!(inbound.message, MessageRef::new(chat(7), format!("cb{press}")));
             assert_eq!((inbound.text.as_str(), inbound.atomic), ("/cancel 0192", true));
             assert_eq!(inbound.reply_to, Some(sent));
-            assert_eq!(inbox.recv().await.unwrap().message.chat, chat(GROUP));
-            assert_eq!(inbox.recv().await.unwrap().text, "/cancel 0194");
+            assert_eq!(elsewhere.message.chat, chat(GROUP));
+            assert_eq!(late.text, "/cancel 0194");
             bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
         })
         .await;
@@ -306,19 +316,19 @@ async fn a_group_is_heard_as_telegram_tells_it() {
     bench.sandbox.reply(GROUP, 7, "Ann", answer.id.parse().unwrap(), "go on");
     bench
         .polling(receive, async {
-            let mut next = async || {
-                let inbound = inbox.recv().await.unwrap();
-                (inbound.text, inbound.addressed, inbound.message.chat.key, inbound.links)
-            };
+            let heard = heard(&mut inbox, 5).await.into_iter();
+            let mut heard =
+                heard.map(|inbound| (inbound.text, inbound.addressed, inbound.message.chat.key, inbound.links));
+            let mut next = || heard.next().unwrap();
             let group = GROUP.to_string();
             let link = "https://www.instagram.com/reel/DLlGZiCOBQ0/";
             let said = (format!("😀 see {link}."), Addressed::Overheard, group.clone(), vec![link.to_owned()]);
-            assert_eq!(next().await, said);
-            assert_eq!(next().await, ("what do you think?".to_owned(), Addressed::Mentioned, group.clone(), vec![]));
-            assert_eq!(next().await, ("/queue".to_owned(), Addressed::Mentioned, group.clone(), vec![]));
+            assert_eq!(next(), said);
+            assert_eq!(next(), ("what do you think?".to_owned(), Addressed::Mentioned, group.clone(), vec![]));
+            assert_eq!(next(), ("/queue".to_owned(), Addressed::Mentioned, group.clone(), vec![]));
+            assert_eq!(next(), ("go on".to_owned(), Addressed::Mentioned, group, vec![]));
             let topic = format!("{GROUP}/55");
-            assert_eq!(next().await, ("in a topic".to_owned(), Addressed::Overheard, topic, vec![]));
-            assert_eq!(next().await, ("go on".to_owned(), Addressed::Mentioned, group, vec![]));
+            assert_eq!(next(), ("in a topic".to_owned(), Addressed::Overheard, topic, vec![]));
         })
         .await;
 }

@@ -74,6 +74,7 @@ impl Purse {
             ("bot", Span::Day, budget.bot_day),
             ("bot", Span::Month, budget.bot_month),
             ("platform", Span::Month, budget.platform_month),
+            ("guild", Span::Month, budget.guild_month),
             ("chat", Span::Month, budget.chat_month),
             ("person", Span::Day, budget.person_day),
             ("person", Span::Month, budget.person_month),

@@ -48,6 +48,7 @@ pub fn budgets(standings: &[Standing], set: &[(String, Span, Option<i64>)]) -> S
         let whose = match standing.cap.scope {
             Scope::Bot => "the bot",
             Scope::Platform(_) => "this platform",
+            Scope::Guild(_) => "this server",
             Scope::Chat(_) => "this chat",
             Scope::Person(_) => "you",
         };
@@ -75,7 +76,7 @@ pub fn budget_set(scope: &str, span: Span, micro_usd: Option<i64>) -> String {
 }
 
 pub fn unclear_budget() -> String {
-    "Give whose budget, day or month, and dollars or none: `/budget bot month 100`, `/budget person day 0.50`, `/budget here month none`. Platforms and chats have months only.".into()
+    "Give whose budget, day or month, and dollars or none: `/budget bot month 100`, `/budget person day 0.50`, `/budget here month none`. Platforms, servers and chats have months only.".into()
 }
 
 /// What admins have changed, newest first.

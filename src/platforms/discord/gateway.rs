@@ -230,5 +230,6 @@ fn place(ctx: &Context, message: &Message) -> Option<Place> {
     if guild.channels.contains_key(&message.channel_id) {
         return Some(Place::Channel);
     }
-    guild.threads.iter().any(|thread| thread.id == message.channel_id).then_some(Place::Thread)
+    let thread = guild.threads.iter().find(|thread| thread.id == message.channel_id)?;
+    Some(Place::Thread(thread.parent_id.unwrap_or(thread.id)))
 }

@@ -2,12 +2,13 @@
 //! text; never asks Discord or the core anything.
 
 use serenity::all::{
-    CommandInteraction, ComponentInteraction, Embed, Member, Message, MessageReferenceKind, MessageType, User, UserId,
+    ChannelId, CommandInteraction, ComponentInteraction, Embed, Member, Message, MessageReferenceKind, MessageType,
+    PartialChannel, Permissions, RoleId, User, UserId,
 };
 
 use super::interaction::snowflake_time;
-use crate::core::chat::{Addressed, Author, Inbound};
-use crate::ids::{ChatId, MessageRef, Platform};
+use crate::core::chat::{Addressed, Author, Guild, Inbound};
+use crate::ids::{ChatId, GuildId, MessageRef, Platform};
 
 /// What kind of place a channel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +17,18 @@ pub(super) enum Place {
     Direct,
     /// A channel of a server.
     Channel,
-    /// A thread in a server.
-    Thread,
+    /// A thread in a server, in this channel.
+    Thread(ChannelId),
+}
+
+impl Place {
+    /// The channel of a message here; of a thread, the one it hangs on.
+    fn channel(self, message: &Message) -> ChannelId {
+        match self {
+            Place::Thread(parent) => parent,
+            Place::Direct | Place::Channel => message.channel_id,
+        }
+    }
 }
 
 /// A message as an [`Inbound`], or `None` for what nobody said to be read: the bot's own messages, other
@@ -44,6 +55,10 @@ pub(super) fn message(message: &Message, bot: UserId, place: Place) -> Option<In
     Some(Inbound {
         message: MessageRef::new(chat.clone(), message.id.to_string()),
         author: author(&message.author, nick),
+        guild: message.guild_id.map(|id| {
+            let roles = message.member.as_ref().map(|member| member.roles.as_slice()).unwrap_or_default();
+            guild(id, place.channel(message), roles, false)
+        }),
         text,
         links,
         attachments,
@@ -75,6 +90,12 @@ pub(super) fn command(
     Inbound {
         message: MessageRef::new(chat, format!("i{}", interaction.id)),
         author: author(&interaction.user, nick(interaction.member.as_deref())),
+        guild: guild_of(
+            interaction.guild_id,
+            interaction.channel_id,
+            &interaction.channel,
+            interaction.member.as_deref(),
+        ),
         text,
         links,
         attachments: 0,
@@ -92,6 +113,12 @@ pub(super) fn press(interaction: &ComponentInteraction) -> Inbound {
     Inbound {
         message: MessageRef::new(chat.clone(), format!("i{}", interaction.id)),
         author: author(&interaction.user, nick(interaction.member.as_ref())),
+        guild: guild_of(
+            interaction.guild_id,
+            interaction.channel_id,
+            &interaction.channel,
+            interaction.member.as_ref(),
+        ),
         text: interaction.data.custom_id.clone(),
         links: Vec::new(),
         attachments: 0,
@@ -141,8 +168,8 @@ fn addressed(message: &Message, bot: UserId, place: Place) -> Addressed {
     let answers_bot = message.referenced_message.as_ref().is_some_and(|original| original.author.id == bot);
     match place {
         Place::Direct => Addressed::Direct,
-        Place::Channel | Place::Thread if mentions(message, bot) || answers_bot => Addressed::Mentioned,
-        Place::Channel | Place::Thread => Addressed::Overheard,
+        Place::Channel | Place::Thread(_) if mentions(message, bot) || answers_bot => Addressed::Mentioned,
+        Place::Channel | Place::Thread(_) => Addressed::Overheard,
     }
 }
 
@@ -162,6 +189,31 @@ fn replied_to(message: &Message) -> Option<u64> {
 fn author(user: &User, nick: Option<&str>) -> Author {
     let name = nick.or(user.global_name.as_deref()).unwrap_or(&user.name);
     Author { account: user.id.to_string(), name: name.to_owned() }
+}
+
+/// The server that an interaction comes from. Its member carries the permissions in the channel (Discord, interaction
+/// object: `member.permissions`).
+fn guild_of(
+    id: Option<serenity::all::GuildId>,
+    channel: ChannelId,
+    place: &Option<PartialChannel>,
+    member: Option<&Member>,
+) -> Option<Guild> {
+    let parent = place.as_ref().filter(|place| place.thread_metadata.is_some()).and_then(|place| place.parent_id);
+    let manages = member
+        .and_then(|member| member.permissions)
+        .is_some_and(|may| may.intersects(Permissions::MANAGE_GUILD | Permissions::ADMINISTRATOR));
+    let roles = member.map(|member| member.roles.as_slice()).unwrap_or_default();
+    Some(guild(id?, parent.unwrap_or(channel), roles, manages))
+}
+
+fn guild(id: serenity::all::GuildId, channel: ChannelId, roles: &[RoleId], manages: bool) -> Guild {
+    Guild {
+        id: GuildId::new(Platform::Discord, id.to_string()),
+        channel: channel.to_string(),
+        roles: roles.iter().map(RoleId::to_string).collect(),
+        manages,
+    }
 }
 
 fn nick(member: Option<&Member>) -> Option<&str> {

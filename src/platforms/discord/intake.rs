@@ -97,7 +97,7 @@ impl Intake<'_> {
             None => self.place_of(message.channel_id).await,
         };
         let Some(mut inbound) = inbound::message(message, bot, place) else { return };
-        if place == Place::Thread
+        if matches!(place, Place::Thread(_))
             && inbound.addressed == Addressed::Overheard
             && (self.door.takes_part)(inbound.message.chat.clone()).await
         {
@@ -177,7 +177,10 @@ impl Intake<'_> {
         let Some(told) = self.ask(Route::Channel { channel_id: channel }, None).await else { return Place::Channel };
         let place = match told["type"].as_u64() {
             Some(1) => Place::Direct,
-            Some(kind) if THREADS.contains(&kind) => Place::Thread,
+            Some(kind) if THREADS.contains(&kind) => {
+                let parent = told["parent_id"].as_str().and_then(|id| id.parse().ok());
+                Place::Thread(parent.unwrap_or(channel))
+            }
             _ => Place::Channel,
         };
         self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(channel.get(), place);

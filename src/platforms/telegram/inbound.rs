@@ -201,6 +201,7 @@ fn said(message: Message, me: &Me, at: Timestamp) -> Option<Inbound> {
     Some(Inbound {
         message: MessageRef::new(chat.clone(), message.message_id.to_string()),
         author: author(from),
+        guild: None,
         text: text_left,
         links,
         attachments,
@@ -221,6 +222,7 @@ fn pressed(press: Press, at: Timestamp) -> Option<Inbound> {
     Some(Inbound {
         message: MessageRef::new(chat.clone(), format!("{PRESS}{}", press.id)),
         author: author(press.from),
+        guild: None,
         text,
         links: Vec::new(),
         attachments: 0,
@@ -374,6 +376,7 @@ mod tests {
             Inbound {
                 message: MessageRef::new(chat, "20"),
                 author: Author { account: "7".to_owned(), name: "Ann Lee".to_owned() },
+                guild: None,
                 text: "hello".to_owned(),
                 links: vec![],
                 attachments: 0,

@@ -1,21 +1,24 @@
 //! Long polling. Owns the offset, which acknowledges updates to Telegram, and the pauses after errors;
 //! never acknowledges an update before the core has stored it.
 
-use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{self, Fault, NewUpdates, WANTED};
 use super::inbound::{translate, update_id};
 use super::{Me, Telegram};
-use crate::core::chat::Receive;
+use crate::clock::Timestamp;
+use crate::core::chat::{Inbound, Receive};
 use crate::ids::ChatId;
 
 /// The longest pause after errors in a row.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Chats whose updates are stored at the same time: what one pool of connections has use for.
+const AT_A_TIME: usize = 16;
 
 /// Why polling ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,7 +87,9 @@ enum Taken {
     NoIds,
 }
 
-/// Hands over a batch in order and moves `offset` behind each update that is done with.
+/// Hands over a batch, each chat's updates in order and the chats beside each other: where the database is away, each
+/// person who waits is told after one deadline, not after all those of others. Moves `offset` behind what is done with;
+/// what comes again although it was stored is recognised.
 async fn take(
     telegram: &Telegram,
     me: &Me,
@@ -93,59 +98,70 @@ async fn take(
     batch: Vec<Value>,
     offset: &mut Option<i64>,
 ) -> Taken {
-    let had_updates = !batch.is_empty();
-    let mut had_ids = false;
-    let mut batch = batch.into_iter();
-    while let Some(update) = batch.next() {
-        if stop.is_cancelled() {
-            return Taken::Stopped;
-        }
-        let id = update_id(&update);
-        if let ControlFlow::Break(chat) = hand_over(telegram, me, receive, update).await {
-            try_others(telegram, me, receive, chat, batch).await;
-            return Taken::NotStored;
-        }
-        if let Some(id) = id {
-            *offset = Some(id.saturating_add(1));
-            had_ids = true;
+    if batch.is_empty() {
+        return Taken::All;
+    }
+    let mut ids: Vec<i64> = batch.iter().filter_map(update_id).collect();
+    ids.sort_unstable();
+    let Some(newest) = ids.last() else { return Taken::NoIds };
+    let mut chats: Vec<(ChatId, Vec<(i64, Inbound)>)> = Vec::new();
+    for update in batch {
+        // What has no id could not be acknowledged, and would come for ever.
+        let Some(id) = update_id(&update) else { continue };
+        let Some(inbound) = read(update, me, telegram.clock().now()) else { continue };
+        let chat = &inbound.message.chat;
+        match chats.iter_mut().find(|(known, _)| known == chat) {
+            Some((_, updates)) => updates.push((id, inbound)),
+            None => chats.push((chat.clone(), vec![(id, inbound)])),
         }
     }
-    if had_updates && !had_ids { Taken::NoIds } else { Taken::All }
-}
-
-/// Hands one update over; breaks with its chat if it is not stored.
-async fn hand_over(telegram: &Telegram, me: &Me, receive: &Receive, update: Value) -> ControlFlow<ChatId> {
-    let inbound = match translate(update, me, telegram.clock().now()) {
-        Ok(Some(inbound)) => inbound,
-        Ok(None) => return ControlFlow::Continue(()),
-        Err(error) => {
-            tracing::warn!(%error, "telegram: an update was passed over");
-            return ControlFlow::Continue(());
-        }
-    };
-    match receive(inbound.clone()).await {
-        Ok(()) => {
-            telegram.acknowledge(&inbound).await;
-            ControlFlow::Continue(())
-        }
-        Err(_) => ControlFlow::Break(inbound.message.chat),
+    let handing_over = chats.into_iter().map(|(_, updates)| hand_over(telegram, receive, stop, updates));
+    let left: Vec<Left> = futures::stream::iter(handing_over).buffer_unordered(AT_A_TIME).collect().await;
+    let first_left = left.iter().filter_map(|left| left.from).min();
+    *offset = Some(first_left.unwrap_or(newest.saturating_add(1)));
+    if stop.is_cancelled() {
+        Taken::Stopped
+    } else if left.iter().any(|left| left.failed) {
+        Taken::NotStored
+    } else {
+        Taken::All
     }
 }
 
-/// The first message of each other chat behind one that was not stored: those people wait too, and the core tells
-/// whoever it cannot serve. All of it comes again, since nothing is acknowledged here.
-async fn try_others(
+/// What a chat has left of its part of a batch.
+#[derive(Default)]
+struct Left {
+    /// The first update that is not done with.
+    from: Option<i64>,
+    /// It could not be stored.
+    failed: bool,
+}
+
+/// Hands the updates of one chat over in order, up to the first that is not stored.
+async fn hand_over(
     telegram: &Telegram,
-    me: &Me,
     receive: &Receive,
-    chat: ChatId,
-    updates: impl Iterator<Item = Value>,
-) {
-    let mut tried = HashSet::from([chat]);
-    let first = updates
-        .filter_map(|update| translate(update, me, telegram.clock().now()).ok().flatten())
-        .filter(|inbound| tried.insert(inbound.message.chat.clone()));
-    futures::future::join_all(first.map(|inbound| receive(inbound))).await;
+    stop: &CancellationToken,
+    updates: Vec<(i64, Inbound)>,
+) -> Left {
+    for (from, inbound) in updates {
+        if stop.is_cancelled() {
+            return Left { from: Some(from), failed: false };
+        }
+        if receive(inbound.clone()).await.is_err() {
+            return Left { from: Some(from), failed: true };
+        }
+        telegram.acknowledge(&inbound).await;
+    }
+    Left::default()
+}
+
+/// An update as the core knows it; `None` for what nobody has to read.
+fn read(update: Value, me: &Me, now: Timestamp) -> Option<Inbound> {
+    translate(update, me, now).unwrap_or_else(|error| {
+        tracing::warn!(%error, "telegram: an update was passed over");
+        None
+    })
 }
 
 /// Logs a failed `getUpdates` and says how long to wait. The words are those of tdlib/telegram-bot-api.

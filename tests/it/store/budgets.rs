@@ -1,5 +1,6 @@
 //! Budgets: what is reserved, settled, taken back and given up.
 
+use reelcoach::ids::GuildId;
 use reelcoach::store::budgets::{Scope, Span};
 use reelcoach::store::ledger::{Entry, Reserved};
 use reelcoach::upstream::{Provider, STARTED, Usage};
@@ -101,6 +102,30 @@ on_both! {
         db.set_budget("person", Span::Day, None).await.unwrap();
         assert!(is_yes(&db.reserve(&call("b", noor, &chat, 1_000), &caps, UNTIL).await.unwrap()), "no limit");
         assert_eq!(db.standings(mia, &chat, &caps, START).await.unwrap()[0].percent(), 55);
+    }
+
+    async fn a_server_has_one_budget_for_all_its_chats(db: TestDb) {
+        let mia = person(&db, "mia").await;
+        let guild = GuildId::new(chat("1").platform, "613");
+        let (talk, help, own) = (chat("7"), chat("8"), chat("9"));
+        for (chat, guild) in [(&talk, Some(&guild)), (&help, Some(&guild)), (&own, None)] {
+            let message = MessageRef::new(chat.clone(), "1");
+            db.receive(Arrival { guild, ..arrival(&message, mia, "{}", START) }).await.unwrap();
+        }
+        assert_eq!(db.guild_of(&help).await.unwrap(), Some(guild.clone()));
+        let caps = [("guild", Span::Month, 100)];
+        assert!(is_yes(&db.reserve(&call("a", mia, &talk, 60), &caps, UNTIL).await.unwrap()));
+        let Reserved::Over(standing) = db.reserve(&call("b", mia, &help, 41), &caps, UNTIL).await.unwrap() else {
+            panic!("101 of 100")
+        };
+        assert_eq!(standing.cap.scope, Scope::Guild(guild.clone()));
+        assert!(is_yes(&db.reserve(&call("b", mia, &own, 1_000), &caps, UNTIL).await.unwrap()), "no server's");
+        db.record(entry("a", mia, &talk, 7, "ok")).await.unwrap();
+        assert_eq!(db.spent(&Scope::Guild(guild), Span::Month, START).await.unwrap(), 7);
+        // A message that was read again after a gap does not name its server.
+        let message = MessageRef::new(talk.clone(), "2");
+        db.receive(arrival(&message, mia, "{}", START)).await.unwrap();
+        assert!(db.guild_of(&talk).await.unwrap().is_some());
     }
 
     async fn sixty_four_at_once_never_overspend(db: TestDb) {

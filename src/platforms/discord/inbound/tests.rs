@@ -43,19 +43,32 @@ fn who_is_meant() {
     let cases = [
         (json!({}), Place::Direct, Addressed::Direct),
         (json!({}), Place::Channel, Addressed::Overheard),
-        (json!({}), Place::Thread, Addressed::Overheard),
+        (json!({}), Place::Thread(ChannelId::new(5)), Addressed::Overheard),
         (json!({"mentions": [person(900)]}), Place::Channel, Addressed::Mentioned),
         (json!({"mentions": [person(901)]}), Place::Channel, Addressed::Overheard),
         (json!({"mention_everyone": true, "content": "@everyone look"}), Place::Channel, Addressed::Overheard),
         (json!({"mention_roles": ["900"], "content": "<@&900>"}), Place::Channel, Addressed::Overheard),
         (reply(900), Place::Channel, Addressed::Mentioned),
-        (reply(900), Place::Thread, Addressed::Mentioned),
+        (reply(900), Place::Thread(ChannelId::new(5)), Addressed::Mentioned),
         (reply(2), Place::Channel, Addressed::Overheard),
     ];
     for (fields, place, expected) in cases {
         let inbound = message(&written(fields.clone()), BOT, place).unwrap();
         assert_eq!(inbound.addressed, expected, "{fields} {place:?}");
     }
+}
+
+#[test]
+fn the_server_and_what_the_author_is_there() {
+    let member =
+        json!({"roles": ["31", "32"], "deaf": false, "mute": false, "flags": 0, "joined_at": "2026-01-01T00:00:00Z"});
+    let said = json!({"guild_id": "613", "member": member});
+    for (place, channel) in [(Place::Channel, "7"), (Place::Thread(ChannelId::new(5)), "5")] {
+        let guild = message(&written(said.clone()), BOT, place).unwrap().guild.unwrap();
+        assert_eq!((guild.id.to_string().as_str(), guild.channel.as_str()), ("discord:613", channel));
+        assert_eq!((guild.roles, guild.manages), (vec!["31".to_owned(), "32".to_owned()], false));
+    }
+    assert_eq!(message(&written(json!({})), BOT, Place::Direct).unwrap().guild, None);
 }
 
 #[test]
