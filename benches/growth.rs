@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use reelcoach::clock::Timestamp;
-use reelcoach::core::chat::{Body, LengthUnit, Markup, MessengerRules};
+use reelcoach::core::chat::{Body, FileRules, LengthUnit, Markup, MessengerRules};
 use reelcoach::core::reels::eta::{self, LaneState};
 use reelcoach::core::reels::link::{self, Hosts};
 use reelcoach::core::text;
@@ -164,6 +164,7 @@ fn rules(markup: Markup, unit: LengthUnit, limit: usize) -> MessengerRules {
         dedupes_sends: false,
         per_second: 30,
         in_chat: None,
+        files: FileRules { most: 1, caption: 1024, picture_bytes: 1 << 20, file_bytes: 1 << 20, all_bytes: 1 << 20 },
     }
 }
 

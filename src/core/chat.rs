@@ -1,11 +1,15 @@
 //! The neutral vocabulary between the platforms and the core. Owns the words; never knows a platform.
 
+mod file;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+pub use self::file::{File, FileKind};
 
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId, MessageRef};
@@ -78,19 +82,30 @@ pub type Receive = Arc<dyn Fn(Inbound) -> BoxFuture<'static, Result<(), ReceiveF
 #[error("not stored")]
 pub struct ReceiveFailed;
 
-/// Something the bot says.
+/// Something the bot says. It is stored as JSON until it is delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
-    /// Markdown.
+    /// Markdown. May be empty if there are files.
     pub text: String,
     pub buttons: Vec<Button>,
     /// Shown to the asker alone where the platform can do that.
     pub private: bool,
+    /// What goes with it, in the order in which it is shown. An empty file, or one that is larger than the platform
+    /// takes ([`FileRules`]), is named in the text instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
 }
 
 impl Body {
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
+    }
+
+    /// The same with one more file.
+    #[must_use]
+    pub fn with(mut self, file: File) -> Self {
+        self.files.push(file);
+        self
     }
 }
 
@@ -109,8 +124,8 @@ pub struct Piece {
     pub markup: String,
     /// The same text for when the platform cannot parse the markup.
     pub plain: String,
-    /// A file to attach instead of an endless row of messages: name and UTF-8 content.
-    pub file: Option<(String, String)>,
+    /// At most [`FileRules::most`] of them, none empty or too large; the texts above may be empty then.
+    pub files: Vec<File>,
     pub buttons: Vec<Button>,
     pub private: bool,
 }
@@ -140,6 +155,22 @@ pub struct MessengerRules {
     pub per_second: u32,
     /// What one chat takes of sends, and as much again of edits; `None` where only `edit_interval` holds.
     pub in_chat: Option<Allowance>,
+    pub files: FileRules,
+}
+
+/// What a platform takes of files in one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRules {
+    /// So many, at least 1.
+    pub most: usize,
+    /// The longest text beside them, in [`MessengerRules::unit`].
+    pub caption: usize,
+    /// The largest picture, in bytes.
+    pub picture_bytes: usize,
+    /// The largest other file, in bytes.
+    pub file_bytes: usize,
+    /// All files of one message together, in bytes.
+    pub all_bytes: usize,
 }
 
 /// So many at most within any span of this length.
@@ -180,7 +211,7 @@ pub trait Messenger: Send + Sync {
     /// that can do so recognises a repeat. With `plain` the text goes without formatting.
     async fn send(&self, to: &Destination, piece: &Piece, plain: bool, nonce: &str) -> Result<MessageRef, SendError>;
 
-    /// Replaces the text and buttons of a message of the bot's own.
+    /// Replaces the text, buttons and files of a message of the bot's own.
     async fn edit(&self, message: &MessageRef, piece: &Piece, plain: bool) -> Result<(), SendError>;
 
     /// Shows for some seconds that the bot is at work.

@@ -201,11 +201,11 @@ impl Outbox {
         {
             shown.push(placeholder.clone());
         }
-        let mut pieces = render(body, &rules, None);
+        let mut pieces = text::render(body, &rules);
         // Whatever has no message yet may have been sent without its id being noted.
         let mut marked = repeated && shown.len() < pieces.len() && !rules.dedupes_sends;
         if marked {
-            pieces = render(body, &rules, Some(repeat_mark));
+            pieces = render_again(body, &rules, repeat_mark, shown.len());
         }
         let mut at = 0;
         while at < pieces.len() {
@@ -233,7 +233,7 @@ impl Outbox {
                 }
                 Piecemeal::Unsure if !rules.dedupes_sends && !marked && at >= shown.len() => {
                     marked = true;
-                    let again = render(body, &rules, Some(repeat_mark));
+                    let again = render_again(body, &rules, repeat_mark, at);
                     if again.len() >= pieces.len() {
                         pieces = again;
                     }
@@ -260,6 +260,7 @@ impl Outbox {
         let MessengerRules { dedupes_sends: dedupes, in_chat, .. } = link.messenger.rules(&to.chat);
         let mut shown = shown;
         let mut plain = false;
+        let mut bare = None;
         // A platform that recognises a repeat gives back the first message, which may hold older words.
         let mut settle = repeated && dedupes;
         let (mut unknown, mut unreachable, mut failed) = (0, 0, 0);
@@ -275,6 +276,7 @@ impl Outbox {
             }
             self.clock.sleep_until(made.free_at(in_chat, shown.is_some(), self.clock.now())).await;
             link.pace.until_ready().await;
+            let piece = bare.as_ref().unwrap_or(piece);
             let mut outcome = attempt(link, to, shown, piece, plain, nonce).await;
             made.note(shown.is_some(), self.clock.now());
             if shown.is_none()
@@ -321,6 +323,12 @@ impl Outbox {
                     plain = true;
                     tracing::warn!(chat = %to.chat, tries = failed, "a send was refused: {what}");
                     tokio::time::sleep(backoff(failed)).await;
+                }
+                // A bot may be allowed to write, but not to attach.
+                Err(error @ (SendError::Forbidden | SendError::Failed(_))) if !piece.files.is_empty() => {
+                    tracing::warn!(chat = %to.chat, "a file cannot be delivered: {error}");
+                    bare = Some(text::without_files(piece));
+                    (plain, failed) = (false, 0);
                 }
                 Err(
                     error @ (SendError::Gone | SendError::Forbidden | SendError::Unparsable | SendError::Failed(_)),
@@ -402,11 +410,16 @@ impl Made {
     }
 }
 
-fn render(body: &Body, rules: &MessengerRules, mark: Option<&str>) -> Vec<Piece> {
-    match mark {
-        None => text::render(body, rules),
-        Some(mark) => text::render(&Body { text: format!("{}\n\n{mark}", body.text), ..body.clone() }, rules),
+/// The pieces of a body of which piece `at` may stand there already: the last text says so, and that piece itself if
+/// it is nothing but files.
+fn render_again(body: &Body, rules: &MessengerRules, mark: &str, at: usize) -> Vec<Piece> {
+    let mut pieces = text::render(&Body { text: format!("{}\n\n{mark}", body.text), ..body.clone() }, rules);
+    if let Some(piece) = pieces.get_mut(at).filter(|piece| piece.plain.is_empty())
+        && let Some(marked) = text::render(&Body::text(mark), rules).into_iter().next()
+    {
+        (piece.markup, piece.plain) = (marked.markup, marked.plain);
     }
+    pieces
 }
 
 /// What new messages of a turn answer: what stands on screen for it, because only that knows who may see them, or else

@@ -1,6 +1,7 @@
 //! From Markdown to what a platform shows. Owns lengths, splitting and markup; pure, and never decides
 //! what is said.
 
+mod attach;
 mod cut;
 mod discord;
 pub mod formatted;
@@ -8,9 +9,10 @@ mod html;
 mod split;
 mod table;
 
-use crate::core::chat::{Body, LengthUnit, Markup, MessengerRules, Piece};
+use crate::core::chat::{Body, File, LengthUnit, Markup, MessengerRules, Piece};
 use formatted::Formatted;
 
+pub use attach::without_files;
 pub use split::split;
 
 /// An answer of more messages than this becomes its beginning and a file.
@@ -20,14 +22,18 @@ pub const CURSOR: &str = "▌";
 /// The name of the file that holds an answer that is far too long.
 pub const FILE_NAME: &str = "answer.md";
 
-/// A whole answer for one platform: its pieces in order, at least one, with the buttons on the last
-/// and `private` on all. More than [`MAX_PIECES`] pieces become one piece with the beginning, which
+/// A whole answer for one platform: its pieces in order, at least one, with the files and the buttons on the
+/// last and `private` on all. More than [`MAX_PIECES`] pieces of text become one piece with the beginning, which
 /// says that the rest is in the attached file, and the full text as that file.
 pub fn render(body: &Body, rules: &MessengerRules) -> Vec<Piece> {
-    let source = tidy(&body.text);
+    let mut source = tidy(&body.text);
+    let (mut files, left_out) = attach::sort_out(&body.files, &rules.files);
+    if let Some(left_out) = left_out {
+        source = format!("{}\n\n{left_out}", source.trim_end());
+    }
     let mut pieces = pieces(&source, rules, rules.limit);
     if pieces.len() > MAX_PIECES {
-        let room = rules.limit.min(CAPTION).saturating_sub(measure(REST_IN_FILE, rules.unit) + 2);
+        let room = rules.limit.min(rules.files.caption).saturating_sub(measure(REST_IN_FILE, rules.unit) + 2);
         let beginning = pieces_of_beginning(&source, rules, room);
         let mut piece = Piece::default();
         if let Some(first) = beginning.into_iter().next() {
@@ -36,12 +42,13 @@ pub fn render(body: &Body, rules: &MessengerRules) -> Vec<Piece> {
         }
         piece.markup.push_str(REST_IN_FILE);
         piece.plain.push_str(REST_IN_FILE);
-        piece.file = Some((FILE_NAME.to_owned(), body.text.clone()));
+        files.insert(0, File::text(FILE_NAME, body.text.clone()));
         pieces = vec![piece];
     }
-    if pieces.is_empty() {
+    if pieces.is_empty() && files.is_empty() {
         pieces.push(Piece { markup: NOTHING.to_owned(), plain: NOTHING.to_owned(), ..Piece::default() });
     }
+    attach::attach(&mut pieces, files, rules);
     if let Some(last) = pieces.last_mut() {
         last.buttons = body.buttons.clone();
     }
@@ -75,8 +82,6 @@ pub fn measure(text: &str, unit: LengthUnit) -> usize {
 /// What stands for an answer without any visible text: platforms refuse an empty message.
 const NOTHING: &str = "…";
 const REST_IN_FILE: &str = "… The rest is in the attached file.";
-/// A piece with a file is no longer than Telegram's caption (Bot API, sendDocument: 0-1024).
-const CAPTION: usize = 1024;
 /// Discord does not say how it counts, so its limit is not used to the last character.
 const DISCORD_MARGIN: usize = 20;
 

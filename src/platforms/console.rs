@@ -3,6 +3,7 @@
 
 mod backend;
 mod input;
+mod saved;
 mod screen;
 mod transcript;
 mod view;
@@ -21,9 +22,11 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
 use crate::core::chat::{
-    Addressed, Author, Destination, Inbound, LengthUnit, Markup, Messenger, MessengerRules, Piece, Receive, SendError,
+    Addressed, Author, Destination, FileRules, Inbound, LengthUnit, Markup, Messenger, MessengerRules, Piece, Receive,
+    SendError,
 };
 use crate::ids::{ChatId, MessageRef, Platform};
+use saved::Saved;
 use transcript::{Entry, Transcript};
 
 /// How messages appear.
@@ -60,6 +63,7 @@ struct State {
     lines: Option<Box<dyn Write + Send>>,
     /// What was written of each message, without its numbers.
     written: HashMap<String, String>,
+    saved: Saved,
 }
 
 /// How often `idle` is asked once the input has ended.
@@ -89,6 +93,7 @@ impl Console {
             transcript: Transcript::default(),
             lines,
             written: HashMap::new(),
+            saved: Saved::default(),
         };
         Self { shared: Arc::new(Shared { clock, name, run, state: Mutex::new(state), changed: Notify::new() }) }
     }
@@ -240,13 +245,20 @@ impl Messenger for Console {
             dedupes_sends: true,
             per_second: 1000,
             in_chat: None,
+            files: FileRules {
+                most: usize::MAX,
+                caption: 4000,
+                picture_bytes: usize::MAX,
+                file_bytes: usize::MAX,
+                all_bytes: usize::MAX,
+            },
         }
     }
 
     async fn send(&self, to: &Destination, piece: &Piece, plain: bool, nonce: &str) -> Result<MessageRef, SendError> {
-        let piece = as_asked(piece, plain);
         let now = self.now();
         let mut state = self.state();
+        let piece = state.saved.as_text(as_asked(piece, plain));
         let id = state.next_id(&self.shared.run);
         if let Err(known) = state.transcript.sent(id.clone(), &to.chat.key, &piece, nonce, now) {
             return Ok(MessageRef::new(to.chat.clone(), known));
@@ -260,9 +272,9 @@ impl Messenger for Console {
     }
 
     async fn edit(&self, message: &MessageRef, piece: &Piece, plain: bool) -> Result<(), SendError> {
-        let piece = as_asked(piece, plain);
         let now = self.now();
         let mut state = self.state();
+        let piece = state.saved.as_text(as_asked(piece, plain));
         let entry = state.transcript.edited(&message.id, &piece, now).ok_or(SendError::Gone)?.cloned();
         let entry = entry.ok_or(SendError::NotModified)?;
         state.write(&entry, self.name())?;

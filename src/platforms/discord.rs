@@ -257,7 +257,7 @@ impl Discord {
             Some(guild) => Route::GuildCommands { application_id, guild_id: GuildId::new(guild) },
             None => Route::Commands { application_id },
         };
-        match self.rest.call(LightMethod::Put, route, Some(&commands::registration()), None, None).await {
+        match self.rest.call(LightMethod::Put, route, Some(&commands::registration()), &[], None).await {
             Ok(_) => Ok(()),
             Err(Refused::Answered { status, detail, .. }) if status != 429 => {
                 tracing::error!(detail, "Discord refuses the commands");
@@ -284,7 +284,7 @@ impl Discord {
     }
 
     async fn get(&self, route: Route<'_>) -> Result<Value, IdentifyError> {
-        self.rest.call(LightMethod::Get, route, None, None, None).await.map_err(|refused| match refused {
+        self.rest.call(LightMethod::Get, route, None, &[], None).await.map_err(|refused| match refused {
             Refused::Answered { status: 401, .. } => IdentifyError::TokenRefused,
             Refused::Answered { detail, .. } => IdentifyError::Unavailable(detail),
             Refused::Unreachable => IdentifyError::Unavailable("no connection".to_owned()),

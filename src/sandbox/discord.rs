@@ -3,11 +3,13 @@
 //! ([`DiscordSandbox::violations`]). There is one guild.
 
 mod faults;
+mod form;
 mod gateway;
 mod rest;
 mod rules;
 mod world;
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -66,8 +68,8 @@ pub struct Shown {
     pub ephemeral: bool,
     /// "Thinking…": acknowledged, without content yet.
     pub deferred: bool,
-    /// The names of attached files.
-    pub files: Vec<String>,
+    /// Name and content of the attached files.
+    pub files: Vec<(String, Vec<u8>)>,
     /// The message flags as Discord has them.
     pub flags: u64,
 }
@@ -258,7 +260,7 @@ impl DiscordSandbox {
             reply_to: message.object["message_reference"]["message_id"].as_str().map(str::to_owned),
             ephemeral: message.ephemeral,
             deferred: message.deferred,
-            files: texts(&message.object["attachments"], "filename"),
+            files: files(&message.object["attachments"], &world.uploads),
             flags: message.object["flags"].as_u64().unwrap_or(0),
         })
         .collect()
@@ -442,7 +444,9 @@ fn buttons(message: &Value) -> Vec<(String, String)> {
     buttons.map(|button| (text(&button["label"]), text(&button["custom_id"]))).collect()
 }
 
-fn texts(objects: &Value, field: &str) -> Vec<String> {
-    let objects = objects.as_array().into_iter().flatten();
-    objects.filter_map(|object| object[field].as_str()).map(str::to_owned).collect()
+fn files(attachments: &Value, uploads: &HashMap<String, Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let content = |id: &Value| uploads.get(&text(id)).cloned().unwrap_or_default();
+    let all = attachments.as_array().into_iter().flatten();
+    all.map(|one| (text(&one["filename"]), content(&one["id"]))).collect()
 }

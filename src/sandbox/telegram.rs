@@ -8,6 +8,7 @@
 mod delivery;
 mod html;
 mod limits;
+mod media;
 mod methods;
 mod server;
 mod world;
@@ -45,7 +46,7 @@ impl Default for Settings {
 pub struct Shown {
     pub message_id: i64,
     pub from_bot: bool,
-    /// As a person sees it; the caption, if it is a document.
+    /// As a person sees it; the caption, if there is a file.
     pub text: String,
     /// As it was sent.
     pub html: String,
@@ -56,7 +57,9 @@ pub struct Shown {
     pub reply_to: Option<i64>,
     /// The forum topic.
     pub thread: Option<i64>,
-    /// Name and content.
+    /// Name and content of a picture.
+    pub photo: Option<(String, Vec<u8>)>,
+    /// Name and content of another file.
     pub document: Option<(String, Vec<u8>)>,
 }
 
@@ -219,7 +222,7 @@ impl TelegramSandbox {
             buttons: Vec::new(),
             reply_to: reply,
             thread: topic,
-            document: None,
+            media: None,
         };
         let mut update = place.message_json(chat, &message);
         place.messages.insert(id, message);
@@ -233,6 +236,10 @@ impl TelegramSandbox {
 }
 
 fn shown(message: &Message) -> Shown {
+    let file = |photo: bool| {
+        let media = message.media.as_ref().filter(|media| media.photo == photo);
+        media.map(|media| (media.name.clone(), media.content.clone()))
+    };
     Shown {
         message_id: message.id,
         from_bot: message.from_bot,
@@ -242,7 +249,8 @@ fn shown(message: &Message) -> Shown {
         buttons: message.buttons.clone(),
         reply_to: message.reply_to,
         thread: message.thread,
-        document: message.document.clone(),
+        photo: file(true),
+        document: file(false),
     }
 }
 

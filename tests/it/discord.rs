@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use reelcoach::clock::Clock;
-use reelcoach::core::chat::{Addressed, Button, Destination, Inbound, Messenger, Piece, ReceiveFailed, SendError};
+use reelcoach::core::chat::{
+    Addressed, Button, Destination, File, Inbound, Messenger, Piece, ReceiveFailed, SendError,
+};
 use reelcoach::core::command::COMMANDS;
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::discord::{self, ActiveChat, Discord, Door, IdentifyError, RunEnded};
@@ -304,6 +306,39 @@ async fn a_private_command_is_answered_to_its_asker_alone() {
         let shown = bot.shown(&general);
         assert!(shown.iter().all(|s| s.ephemeral), "{shown:?}");
         assert_eq!(shown.iter().map(|s| s.content.as_str()).collect::<Vec<_>>(), ["yours", "yours too"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_come_with_answers_to_commands_seen_by_all_or_by_one() {
+    let bot = Bot::usual().await;
+    let general = bot.sandbox.guild_channel("general");
+    bot.run(async |bot| {
+        let files = vec![File::png("cost.png", crate::files::PNG), File::csv("cost.csv", crate::files::CSV)];
+        let contents: Vec<_> = files.iter().map(|file| (file.name().to_owned(), file.content.to_vec())).collect();
+        for (command, options, private) in [("coach", vec![("text", "cost?")], false), ("queue", vec![], true)] {
+            let before = bot.shown(&general).len();
+            bot.sandbox.slash(&general, ADA, "Ada", command, &options).unwrap();
+            let placeholder = bot.next().await.placeholder.unwrap();
+            let answer = Piece { files: files.clone(), private, buttons: vec![cancel_button()], ..piece("Cost") };
+            bot.discord.edit(&placeholder, &answer, false).await.unwrap();
+            let after = Destination { chat: chat(&general), reply_to: Some(placeholder.clone()) };
+            let more = Piece { files: files[..1].to_vec(), private, ..Piece::default() };
+            let more = bot.discord.send(&after, &more, false, "n").await.unwrap();
+            bot.discord
+                .edit(&more, &Piece { files: files[1..].to_vec(), private, ..piece("more") }, false)
+                .await
+                .unwrap();
+            let shown = bot.shown(&general).split_off(before);
+            assert_eq!(shown.len(), 2, "{shown:?}");
+            assert!(shown.iter().all(|shown| shown.ephemeral == private && !shown.deferred), "{shown:?}");
+            assert_eq!((shown[0].content.as_str(), shown[0].buttons.len()), ("Cost", 1));
+            assert_eq!((&shown[0].files, &shown[1].files[..]), (&contents, &contents[1..]));
+            // Once more: the old files do not stay beside the new ones.
+            bot.discord.edit(&placeholder, &answer, false).await.unwrap();
+            assert_eq!(bot.shown(&general)[before].files, contents);
+        }
     })
     .await;
 }

@@ -13,6 +13,7 @@ mod boards;
 mod cli;
 mod crash;
 mod discord;
+mod files;
 mod guild;
 mod instances;
 mod money;

@@ -11,7 +11,7 @@ use axum::routing::post;
 use futures::FutureExt as _;
 use reelcoach::clock::{Clock, Timestamp};
 use reelcoach::core::chat::{
-    Addressed, Button, Destination, Inbound, Messenger, Piece, Receive, ReceiveFailed, SendError,
+    Addressed, Button, Destination, File, Inbound, Messenger, Piece, Receive, ReceiveFailed, SendError,
 };
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::telegram::{IdentifyError, Me, PollEnded, Settings, Telegram, Undecodable};
@@ -452,23 +452,20 @@ async fn a_lost_answer_is_unknown_and_no_connection_is_unreachable() {
 async fn a_file_goes_out_with_its_text() {
     let bench = Bench::start().await;
     bench.sandbox.open(7);
-    let file = Some(("plan.md".to_owned(), "# Plan ü".to_owned()));
+    let files = vec![File::text("plan.md", "# Plan ü")];
     let buttons = vec![Button { label: "New".to_owned(), command: "/new".to_owned() }];
-    let with_file = Piece { file: file.clone(), buttons, ..piece("<i>the plan</i>", "the plan") };
+    let with_file = Piece { files: files.clone(), buttons, ..piece("<i>the plan</i>", "the plan") };
     let sent = bench.send(7, &with_file).await.unwrap();
     let shown = bench.sandbox.screen(7).remove(0);
     assert_eq!(shown.document, Some(("plan.md".to_owned(), "# Plan ü".as_bytes().to_vec())));
     assert_eq!((shown.text.as_str(), shown.html.as_str(), shown.buttons.len()), ("the plan", "<i>the plan</i>", 1));
     assert_eq!(sent.id, shown.message_id.to_string());
-    // Its text can not be edited as a message's can, and a file can not be edited in.
+    // Its text can not be edited as a message's can.
     assert_eq!(bench.telegram.edit(&sent, &piece("y", "y"), false).await, Err(SendError::Gone));
-    assert_eq!(bench.telegram.edit(&sent, &with_file, false).await, Err(SendError::Gone));
-
-    let long = "x".repeat(1025);
-    let sent = bench.send(7, &Piece { file, ..piece(&long, &long) }).await.unwrap();
-    let screen = bench.sandbox.screen(7);
-    assert_eq!((screen[1].text.as_str(), screen[1].document.is_some()), ("", true));
-    assert_eq!((screen[2].text.as_str(), screen[2].message_id.to_string()), (long.as_str(), sent.id));
+    bench.telegram.edit(&sent, &Piece { files: files.clone(), ..piece("y", "y") }, false).await.unwrap();
+    assert_eq!(bench.sandbox.screen(7)[0].text, "y");
+    let two = Piece { files: [files.clone(), files].concat(), ..piece("x", "x") };
+    assert!(matches!(bench.send(7, &two).await, Err(SendError::Failed(_))));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::chat::Button;
+use crate::core::chat::{Button, FileRules};
 
 /// Markdown as a model might write it, and as it never would.
 pub(super) fn markdown() -> impl Strategy<Value = String> {
@@ -57,7 +57,7 @@ pub(super) fn markdown() -> impl Strategy<Value = String> {
     proptest::collection::vec(fragment, 0..120).prop_map(|parts| parts.concat())
 }
 
-fn rules(markup: Markup, limit: usize) -> MessengerRules {
+pub(super) fn rules(markup: Markup, limit: usize) -> MessengerRules {
     MessengerRules {
         unit: if markup == Markup::Html { LengthUnit::Utf16 } else { LengthUnit::Chars },
         limit,
@@ -67,6 +67,7 @@ fn rules(markup: Markup, limit: usize) -> MessengerRules {
         dedupes_sends: false,
         per_second: 30,
         in_chat: None,
+        files: FileRules { most: 10, caption: 1024, picture_bytes: 1000, file_bytes: 1 << 20, all_bytes: 1 << 20 },
     }
 }
 
@@ -173,10 +174,11 @@ fn telegram_shows_what_was_meant() {
 #[test]
 fn buttons_stand_on_the_last_piece_and_all_are_private() {
     let buttons = vec![Button { label: "Cancel".into(), command: "/cancel 1".into() }];
-    let body = Body { text: "A sentence of words. ".repeat(200), buttons: buttons.clone(), private: true };
+    let body =
+        Body { text: "A sentence of words. ".repeat(200), buttons: buttons.clone(), private: true, files: Vec::new() };
     let pieces = render(&body, &rules(Markup::Discord, 2000));
     assert_eq!(pieces.len(), 3);
-    assert!(pieces.iter().all(|piece| piece.private && piece.file.is_none()));
+    assert!(pieces.iter().all(|piece| piece.private && piece.files.is_empty()));
     assert!(pieces[0].buttons.is_empty() && pieces[1].buttons.is_empty());
     assert_eq!(pieces[2].buttons, buttons);
 }
@@ -188,9 +190,9 @@ fn far_too_long_becomes_a_file() {
         let rules = rules(markup, 2000);
         let pieces = render(&Body::text(text.clone()), &rules);
         let [piece] = pieces.as_slice() else { panic!("{} pieces", pieces.len()) };
-        assert_eq!(piece.file, Some((FILE_NAME.to_owned(), text.clone())));
+        assert_eq!(piece.files, [File::text(FILE_NAME, text.clone())]);
         assert!(piece.markup.starts_with("A sentence") && piece.markup.ends_with(REST_IN_FILE));
-        assert!(measure(&piece.plain, rules.unit) <= CAPTION);
+        assert!(measure(&piece.plain, rules.unit) <= rules.files.caption);
     }
 }
 

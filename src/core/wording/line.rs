@@ -110,7 +110,7 @@ pub fn board(id: BoardId, note: &str, reels: &[(Shortcode, ReelState)]) -> Body 
     });
     let buttons =
         if waiting { vec![Button { label: "Cancel".into(), command: format!("/cancel {id}") }] } else { Vec::new() };
-    Body { text: text.trim_end().to_owned(), buttons, private: false }
+    Body { buttons, ..Body::text(text.trim_end()) }
 }
 
 fn reel_state(code: &Shortcode, state: &ReelState) -> String {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::FutureExt;
 
 use super::*;
-use crate::core::chat::{Button, ReceiveFailed};
+use crate::core::chat::{Button, File, ReceiveFailed};
 
 /// A buffer that the test keeps while the console writes to it.
 #[derive(Clone, Default)]
@@ -112,12 +112,29 @@ async fn a_file_is_printed_in_full_and_plain_is_plain() {
     let paper = Paper::default();
     let console = Console::writing_to(Clock::manual(Timestamp(0)), "ann".into(), paper.clone());
     let to = Destination { chat: ChatId::new(Platform::Console, "ann"), reply_to: None };
-    let with_file =
-        Piece { file: Some(("answer.md".into(), "the whole\u{1b}[2J text".into())), ..piece("the beginning") };
+    let whole = File::text("answer.md", "the whole\u{1b}[2J text");
+    let with_file = Piece { files: vec![whole], ..piece("the beginning") };
     console.send(&to, &with_file, false, "n1").await.unwrap();
     let plain = Piece { plain: "bold".into(), ..piece("**bold**") };
     console.send(&to, &plain, true, "n2").await.unwrap();
     assert_eq!(paper.text(), "coach: the whole[2J text\ncoach: bold\n");
+}
+
+#[tokio::test]
+async fn a_picture_is_saved_and_its_place_told() {
+    let paper = Paper::default();
+    let console = Console::writing_to(Clock::manual(Timestamp(0)), "ann".into(), paper.clone());
+    let to = Destination { chat: ChatId::new(Platform::Console, "ann"), reply_to: None };
+    let with = |content: &[u8]| Piece { files: vec![File::png("cost.png", content.to_vec())], ..piece("Cost") };
+    let first = console.send(&to, &with(b"one"), false, "n1").await.unwrap();
+    assert_eq!(console.edit(&first, &with(b"one"), false).await, Err(SendError::NotModified));
+    console.send(&to, &with(b"two"), false, "n2").await.unwrap();
+    let said = paper.text();
+    let paths: Vec<&str> =
+        said.lines().filter_map(|line| line.strip_prefix("[cost.png: ")?.strip_suffix(']')).collect();
+    let contents: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    assert_eq!(contents, [b"one", b"two"], "{said}");
+    std::fs::remove_dir_all(std::path::Path::new(paths[0]).parent().unwrap()).unwrap();
 }
 
 #[tokio::test]

@@ -169,10 +169,9 @@ impl Transcript {
     }
 }
 
-/// The whole text: a terminal shows an attached text itself.
+/// What a terminal may be given.
 fn shown(piece: &Piece) -> String {
-    let text = piece.file.as_ref().map_or(&piece.markup, |(_, content)| content);
-    text.chars().filter(|&c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    piece.markup.chars().filter(|&c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
 #[cfg(test)]

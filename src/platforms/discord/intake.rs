@@ -190,7 +190,7 @@ impl Intake<'_> {
     /// A GET, a few times where it may work again.
     async fn ask(&self, route: Route<'_>, params: Option<Vec<(&'static str, String)>>) -> Option<Value> {
         for tried in 1..=GAP_TRIES {
-            let refused = match self.rest.call(LightMethod::Get, route, None, None, params.clone()).await {
+            let refused = match self.rest.call(LightMethod::Get, route, None, &[], params.clone()).await {
                 Ok(answer) => return Some(answer),
                 Err(refused) => refused,
             };

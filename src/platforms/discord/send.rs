@@ -12,7 +12,7 @@ use super::Discord;
 use super::interaction::InteractionRef;
 use super::rest::Refused;
 use crate::core::chat::{
-    Allowance, Button, Destination, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError,
+    Allowance, Button, Destination, File, FileRules, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError,
 };
 use crate::ids::{ChatId, MessageRef};
 
@@ -39,6 +39,14 @@ impl Messenger for Discord {
             per_second: 45,
             // What is commonly seen; Discord documents no number, only that the headers tell.
             in_chat: Some(Allowance { times: 5, within: Duration::from_secs(5) }),
+            // 10 MiB is what a server without boosts takes; 25 MiB is the whole request (Uploading Files).
+            files: FileRules {
+                most: 10,
+                caption: 2000,
+                picture_bytes: 10 << 20,
+                file_bytes: 10 << 20,
+                all_bytes: 24 << 20,
+            },
         }
     }
 
@@ -67,7 +75,7 @@ impl Messenger for Discord {
             body["message_reference"] = json!({"message_id": message.to_string(), "fail_if_not_exists": false});
         }
         let route = Route::ChannelMessages { channel_id: channel };
-        let sent = self.rest.call(LightMethod::Post, route, Some(&body), piece.file.as_ref(), None).await?;
+        let sent = self.rest.call(LightMethod::Post, route, Some(&body), &piece.files, None).await?;
         Ok(MessageRef::new(to.chat.clone(), id_of(&sent)?.to_string()))
     }
 
@@ -75,6 +83,8 @@ impl Messenger for Discord {
         let mut body = message_body(piece, plain, 0);
         // An empty list removes the buttons; without the field they would stay.
         body["components"] = components(&piece.buttons);
+        // So with the files: only those that are named here stay.
+        body["attachments"] = attachments(&piece.files);
         if let Some(interaction) = InteractionRef::parse(&message.id) {
             if !interaction.alive(self.clock.now()) {
                 return Err(SendError::Gone);
@@ -85,18 +95,18 @@ impl Messenger for Discord {
                 None => Route::WebhookOriginalInteractionResponse { application_id, token },
                 Some(id) => Route::WebhookFollowupMessage { application_id, token, message_id: message_id(id)? },
             };
-            self.rest.call(LightMethod::Patch, route, Some(&body), piece.file.as_ref(), None).await?;
+            self.rest.call(LightMethod::Patch, route, Some(&body), &piece.files, None).await?;
             return Ok(());
         }
         let id = message.id.parse().map_err(|_| SendError::Gone)?;
         let route = Route::ChannelMessage { channel_id: channel(&message.chat)?, message_id: message_id(id)? };
-        self.rest.call(LightMethod::Patch, route, Some(&body), piece.file.as_ref(), None).await?;
+        self.rest.call(LightMethod::Patch, route, Some(&body), &piece.files, None).await?;
         Ok(())
     }
 
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError> {
         let route = Route::ChannelTyping { channel_id: channel(chat)? };
-        self.rest.call(LightMethod::Post, route, None, None, None).await?;
+        self.rest.call(LightMethod::Post, route, None, &[], None).await?;
         Ok(())
     }
 }
@@ -114,7 +124,7 @@ impl Discord {
         let body = message_body(piece, plain, if interaction.ephemeral { EPHEMERAL } else { 0 });
         let application_id = application(interaction)?;
         let route = Route::WebhookFollowupMessages { application_id, token: &interaction.token };
-        let sent = self.rest.call(LightMethod::Post, route, Some(&body), piece.file.as_ref(), None).await?;
+        let sent = self.rest.call(LightMethod::Post, route, Some(&body), &piece.files, None).await?;
         let id = id_of(&sent)?;
         // A message that only its asker sees is reached by the token alone.
         Ok(match interaction.ephemeral {
@@ -135,10 +145,15 @@ fn message_body(piece: &Piece, plain: bool, flags: u64) -> Value {
     if !piece.buttons.is_empty() {
         body["components"] = components(&piece.buttons);
     }
-    if let Some((name, _)) = &piece.file {
-        body["attachments"] = json!([{"id": 0, "filename": name}]);
+    if !piece.files.is_empty() {
+        body["attachments"] = attachments(&piece.files);
     }
     body
+}
+
+/// The ids are the numbers of the form's parts `files[n]` (Discord API reference, Uploading Files).
+fn attachments(files: &[File]) -> Value {
+    files.iter().enumerate().map(|(n, file)| json!({"id": n, "filename": file.name()})).collect()
 }
 
 /// Rows of five; Discord takes five rows, so the 26th button would be refused and is left out.

@@ -198,6 +198,8 @@ impl From<Fault> for SendError {
             "MESSAGE_ID_INVALID",
             // A message that was sent as a document.
             "there is no text in the message to edit",
+            // A text, to a Bot API server that adds no media to one.
+            "there is no media in the message to edit",
         ]) {
             SendError::Gone
         } else if words.starts_with("Forbidden")

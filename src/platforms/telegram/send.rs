@@ -3,22 +3,24 @@
 
 use async_trait::async_trait;
 use serde::de::IgnoredAny;
-use teloxide::payloads::{EditMessageText, SendChatAction, SendDocument, SendMessage};
-use teloxide::payloads::{
-    EditMessageTextSetters as _, SendChatActionSetters as _, SendDocumentSetters as _, SendMessageSetters as _,
-};
+use teloxide::payloads::{EditMessageMedia, EditMessageText, SendChatAction, SendDocument, SendMessage, SendPhoto};
+use teloxide::payloads::{EditMessageTextSetters as _, SendChatActionSetters as _, SendMessageSetters as _};
 use teloxide::types::{
-    ChatAction, ChatId as TelegramChat, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, LinkPreviewOptions,
-    MessageId, ParseMode, ReplyParameters, ThreadId,
+    ChatAction, ChatId as TelegramChat, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, InputMedia,
+    InputMediaDocument, InputMediaPhoto, LinkPreviewOptions, MessageId, ParseMode, ReplyParameters, ThreadId,
 };
 
 use super::Telegram;
 use super::api::{self, Fault, Sent};
-use crate::core::chat::{Button, Destination, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError};
+use crate::core::chat::{
+    Button, Destination, File, FileRules, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError,
+};
 use crate::ids::{ChatId, MessageRef, Platform};
 
-/// The longest caption of a file, in UTF-16 units (Bot API, sendDocument).
-const CAPTION: usize = 1024;
+/// What one message takes. Albums are left alone: they take no buttons, and photos and documents do not mix (Bot API,
+/// sendMediaGroup). Sizes are those of Sending files; its MB are taken as 10^6 bytes.
+const FILES: FileRules =
+    FileRules { most: 1, caption: 1024, picture_bytes: 10_000_000, file_bytes: 50_000_000, all_bytes: 50_000_000 };
 /// The longest `callback_data`, in bytes (Bot API, InlineKeyboardButton).
 const BUTTON_DATA: usize = 64;
 
@@ -38,6 +40,7 @@ impl Messenger for Telegram {
             dedupes_sends: false,
             per_second: self.per_second(),
             in_chat: None,
+            files: FILES,
         }
     }
 
@@ -45,8 +48,7 @@ impl Messenger for Telegram {
     /// message goes to the chat itself. If the group has become a supergroup, the message goes there, and
     /// the returned reference names the new chat.
     ///
-    /// A file goes out as a document with the text as its caption; a text too long for a caption goes
-    /// out after it as a message of its own, and that one is returned.
+    /// A picture goes out as a photo and another file as a document, with the text as its caption.
     async fn send(&self, to: &Destination, piece: &Piece, plain: bool, _nonce: &str) -> Result<MessageRef, SendError> {
         let mut place = Place::read(&to.chat).ok_or_else(not_a_chat)?;
         let mut reply_to = to.reply_to.as_ref().filter(|message| message.chat == to.chat).and_then(message_id);
@@ -69,15 +71,19 @@ impl Messenger for Telegram {
         Ok(MessageRef::new(chat, id.to_string()))
     }
 
-    /// A file can not be put into a message by an edit: such a piece is [`SendError::Gone`], which makes
-    /// the core send it anew. So is a button press, which is no message.
+    /// A text message takes a file by editMessageMedia ("or to add media to text messages") and keeps its id. Where
+    /// that is refused the message counts as [`SendError::Gone`], which makes the core send a new one. So does a button
+    /// press, which is no message.
     async fn edit(&self, message: &MessageRef, piece: &Piece, plain: bool) -> Result<(), SendError> {
         let place = Place::read(&message.chat).ok_or_else(not_a_chat)?;
         let id = message_id(message).ok_or(SendError::Gone)?;
-        if piece.file.is_some() {
-            return Err(SendError::Gone);
-        }
         let outgoing = Outgoing::new(piece, plain)?;
+        if let Some(file) = outgoing.file {
+            let mut edit = EditMessageMedia::new(TelegramChat(place.chat), id, outgoing.media(file));
+            edit.reply_markup = outgoing.keyboard.clone();
+            let _: IgnoredAny = api::upload(self.bot(), edit).await?;
+            return Ok(());
+        }
         let mut edit =
             EditMessageText::new(TelegramChat(place.chat), id, outgoing.text).link_preview_options(no_preview());
         edit.parse_mode = outgoing.parse_mode;
@@ -100,28 +106,35 @@ impl Messenger for Telegram {
 impl Telegram {
     /// Sends once, and returns the id of the message that can be edited later.
     async fn put(&self, place: Place, reply_to: Option<MessageId>, outgoing: &Outgoing<'_>) -> Result<i64, Fault> {
-        let mut keyboard = outgoing.keyboard.clone();
-        if let Some((name, content)) = outgoing.file {
-            let file = InputFile::memory(content.clone()).file_name(name.clone());
-            let mut document = SendDocument::new(TelegramChat(place.chat), file);
-            document.message_thread_id = place.topic;
-            document.reply_parameters = reply_to.map(may_be_gone);
-            if outgoing.fits_caption {
-                document = document.caption(outgoing.text);
+        let chat = TelegramChat(place.chat);
+        let sent: Sent = match outgoing.file {
+            Some(file) if file.kind.is_picture() => {
+                let mut photo = SendPhoto::new(chat, input(file));
+                photo.message_thread_id = place.topic;
+                photo.reply_parameters = reply_to.map(may_be_gone);
+                photo.caption = outgoing.caption();
+                photo.parse_mode = outgoing.parse_mode;
+                photo.reply_markup = outgoing.keyboard.clone().map(Into::into);
+                api::upload(self.bot(), photo).await?
+            }
+            Some(file) => {
+                let mut document = SendDocument::new(chat, input(file));
+                document.message_thread_id = place.topic;
+                document.reply_parameters = reply_to.map(may_be_gone);
+                document.caption = outgoing.caption();
                 document.parse_mode = outgoing.parse_mode;
-                document.reply_markup = keyboard.take().map(Into::into);
+                document.reply_markup = outgoing.keyboard.clone().map(Into::into);
+                api::upload(self.bot(), document).await?
             }
-            let sent: Sent = api::upload(self.bot(), document).await?;
-            if outgoing.fits_caption {
-                return Ok(sent.message_id);
+            None => {
+                let mut message = SendMessage::new(chat, outgoing.text).link_preview_options(no_preview());
+                message.message_thread_id = place.topic;
+                message.reply_parameters = reply_to.map(may_be_gone);
+                message.parse_mode = outgoing.parse_mode;
+                message.reply_markup = outgoing.keyboard.clone().map(Into::into);
+                api::call(self.bot(), message).await?
             }
-        }
-        let mut message = SendMessage::new(TelegramChat(place.chat), outgoing.text).link_preview_options(no_preview());
-        message.message_thread_id = place.topic;
-        message.reply_parameters = reply_to.map(may_be_gone);
-        message.parse_mode = outgoing.parse_mode;
-        message.reply_markup = keyboard.map(Into::into);
-        let sent: Sent = api::call(self.bot(), message).await?;
+        };
         Ok(sent.message_id)
     }
 }
@@ -160,22 +173,44 @@ struct Outgoing<'p> {
     text: &'p str,
     parse_mode: Option<ParseMode>,
     keyboard: Option<InlineKeyboardMarkup>,
-    file: Option<&'p (String, String)>,
-    fits_caption: bool,
+    file: Option<&'p File>,
 }
 
 impl<'p> Outgoing<'p> {
     fn new(piece: &'p Piece, plain: bool) -> Result<Self, SendError> {
-        // Telegram counts what is left once the markup is parsed, which is what `plain` says.
-        let fits_caption = piece.plain.encode_utf16().count() <= CAPTION;
+        if piece.files.len() > FILES.most {
+            return Err(SendError::Failed("one file at most goes into a message".to_owned()));
+        }
         Ok(Outgoing {
             text: if plain { &piece.plain } else { &piece.markup },
             parse_mode: (!plain).then_some(ParseMode::Html),
             keyboard: keyboard(&piece.buttons)?,
-            file: piece.file.as_ref(),
-            fits_caption,
+            file: piece.files.first(),
         })
     }
+
+    fn caption(&self) -> Option<String> {
+        (!self.text.is_empty()).then(|| self.text.to_owned())
+    }
+
+    fn media(&self, file: &File) -> InputMedia {
+        match file.kind.is_picture() {
+            true => {
+                let mut photo = InputMediaPhoto::new(input(file));
+                (photo.caption, photo.parse_mode) = (self.caption(), self.parse_mode);
+                InputMedia::Photo(photo)
+            }
+            false => {
+                let mut document = InputMediaDocument::new(input(file));
+                (document.caption, document.parse_mode) = (self.caption(), self.parse_mode);
+                InputMedia::Document(document)
+            }
+        }
+    }
+}
+
+fn input(file: &File) -> InputFile {
+    InputFile::memory(file.content.clone()).file_name(file.name().to_owned())
 }
 
 fn keyboard(buttons: &[Button]) -> Result<Option<InlineKeyboardMarkup>, SendError> {

@@ -1,12 +1,12 @@
 //! The REST interface of the stand-in, under `/api/v10`. Owns which request does what; the limits and error
 //! bodies are in `rules`.
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::form::{self, Upload};
 use super::rules::{self, No, invalid, no, unknown_channel, unknown_message};
 use super::world::{APPLICATION, BOT, Channel, Interaction, World, iso, merge};
 use super::{Shared, faults};
@@ -30,23 +30,20 @@ const LATE_EDITS: u32 = 3;
 /// One request, read.
 struct Sent {
     body: Value,
-    /// Names and lengths of the files in a form.
-    files: Vec<(String, usize)>,
+    files: Vec<Upload>,
     query: String,
 }
 
 /// Answers one request, unless a fault was laid for it.
 pub(super) async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(bytes) = axum::body::to_bytes(body, 25 << 20).await else {
-        return respond(No { status: 413, body: json!({"message": "Request entity too large", "code": 40005}) });
-    };
+    let Ok(bytes) = axum::body::to_bytes(body, 25 << 20).await else { return respond(rules::too_large()) };
     let query = parts.uri.query().unwrap_or("").to_owned();
     let path = parts.uri.path().trim_start_matches("/api/v10").to_owned();
     let method = parts.method.as_str().to_owned();
     let authorised = is_authorised(&shared, &parts.headers);
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("").to_owned();
-    let (body, files) = read(&parts.headers, bytes).await;
+    let (body, files) = form::read(&parts.headers, bytes).await;
     let asked = Asked { method: method.clone(), path: without_tokens(&path), body: body.clone() };
     let fault = shared.control.ask(asked);
     let sent = Sent { body, files, query };
@@ -212,7 +209,7 @@ impl World {
 
     fn send(&mut self, channel: u64, sent: &Sent) -> Result<Value, No> {
         self.look(sent);
-        rules::message(&sent.body, sent.files.len(), true)?;
+        self.check(sent, true)?;
         let body = &sent.body;
         let nonce = body["nonce"].as_str().map(str::to_owned);
         let now = self.now();
@@ -226,7 +223,7 @@ impl World {
                 return Ok(first.object.clone());
             }
         }
-        let mut fields = self.shown(sent);
+        let mut fields = self.shown(sent, &Value::Null);
         let reference = &body["message_reference"];
         if let Some(original) = reference["message_id"].as_str() {
             match self.own_view(channel, original) {
@@ -267,8 +264,9 @@ impl World {
                 "Maximum number of edits to messages older than 1 hour reached. Try again later",
             ));
         }
-        rules::message(&sent.body, sent.files.len(), false)?;
-        let mut fields = self.shown(sent);
+        self.check(sent, false)?;
+        let there = message.object["attachments"].clone();
+        let mut fields = self.shown(sent, &there);
         fields["edited_timestamp"] = json!(iso(now));
         let message = self.messages.get_mut(&id).ok_or_else(unknown_message)?;
         let flags = message.object["flags"].as_u64().unwrap_or(0);
@@ -283,20 +281,31 @@ impl World {
         Ok(object)
     }
 
-    /// The fields of a request that a message keeps.
-    fn shown(&self, sent: &Sent) -> Value {
+    fn check(&self, sent: &Sent, new: bool) -> Result<(), No> {
+        form::check(&sent.body, &sent.files)?;
+        rules::message(&sent.body, sent.files.len(), new)
+    }
+
+    /// The fields of a request that a message keeps; `there` are the attachments that it has so far.
+    fn shown(&mut self, sent: &Sent, there: &Value) -> Value {
         let mut fields = json!({});
         for field in ["content", "components", "embeds", "flags"] {
             if let Some(value) = sent.body.get(field) {
                 fields[field] = value.clone();
             }
         }
-        if !sent.files.is_empty() {
-            let file = |(i, (name, size)): (usize, &(String, usize))| {
-                json!({"id": (i + 1).to_string(), "filename": name, "size": size,
-                    "url": "https://cdn.invalid/file", "proxy_url": "https://cdn.invalid/file"})
-            };
-            fields["attachments"] = sent.files.iter().enumerate().map(file).collect();
+        let named = sent.body["attachments"].as_array();
+        // Without the field all that is there stays.
+        let stays = |old: &&Value| named.is_none_or(|named| named.iter().any(|one| one["id"] == old["id"]));
+        let mut attachments: Vec<Value> = there.as_array().into_iter().flatten().filter(stays).cloned().collect();
+        for upload in &sent.files {
+            let id = self.snowflake().to_string();
+            self.uploads.insert(id.clone(), upload.content.to_vec());
+            attachments.push(json!({"id": id, "filename": upload.name, "size": upload.content.len(),
+                "content_type": upload.kind, "url": "https://cdn.invalid/file", "proxy_url": "https://cdn.invalid/file"}));
+        }
+        if named.is_some() || !sent.files.is_empty() {
+            fields["attachments"] = Value::Array(attachments);
         }
         fields
     }
@@ -320,8 +329,8 @@ impl World {
         let original = match (body["type"].as_u64(), kind) {
             (Some(4), _) => {
                 let sent = Sent { body: body["data"].clone(), files: Vec::new(), query: String::new() };
-                rules::message(&sent.body, 0, true)?;
-                let fields = self.shown(&sent);
+                self.check(&sent, true)?;
+                let fields = self.shown(&sent, &Value::Null);
                 Some(self.put(channel, BOT, &fields, ephemeral, None))
             }
             (Some(5), _) => {
@@ -372,9 +381,9 @@ impl World {
                     return self.edit(id, sent);
                 }
                 self.look(sent);
-                rules::message(&sent.body, sent.files.len(), true)?;
+                self.check(sent, true)?;
                 let asked = sent.body["flags"].as_u64().unwrap_or(0) & EPHEMERAL != 0;
-                let mut fields = self.shown(sent);
+                let mut fields = self.shown(sent, &Value::Null);
                 fields["application_id"] = json!(app);
                 fields["webhook_id"] = json!(app);
                 let id = self.put(channel, BOT, &fields, asked || (ephemeral && original.is_none()), None);
@@ -388,27 +397,6 @@ impl World {
 fn is_authorised(shared: &Shared, headers: &HeaderMap) -> bool {
     let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
     sent.starts_with("Bot ") && shared.is_token(sent)
-}
-
-async fn read(headers: &HeaderMap, bytes: Bytes) -> (Value, Vec<(String, usize)>) {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-    if !kind.starts_with("multipart/") {
-        return (serde_json::from_slice(&bytes).unwrap_or_default(), Vec::new());
-    }
-    let mut request = Request::new(Body::from(bytes));
-    *request.headers_mut() = headers.clone();
-    let (mut body, mut files) = (Value::Null, Vec::new());
-    let Ok(mut form) = Multipart::from_request(request, &()).await else { return (body, files) };
-    while let Ok(Some(part)) = form.next_field().await {
-        let (name, file) = (part.name().unwrap_or("").to_owned(), part.file_name().map(str::to_owned));
-        let Ok(content) = part.bytes().await else { break };
-        match (name.as_str(), file) {
-            ("payload_json", _) => body = serde_json::from_slice(&content).unwrap_or_default(),
-            (_, Some(file)) => files.push((file, content.len())),
-            _ => {}
-        }
-    }
-    (body, files)
 }
 
 /// The path without the tokens of interactions.

@@ -29,6 +29,10 @@ pub(super) fn invalid(path: &str, code: &str, message: &str) -> No {
     No { status: 400, body: json!({"message": "Invalid Form Body", "code": 50035, "errors": errors}) }
 }
 
+pub(super) fn too_large() -> No {
+    no(413, 40005, "Request entity too large")
+}
+
 pub(super) fn rate_limited(seconds: f64) -> No {
     let body = json!({"message": "You are being rate limited.", "retry_after": seconds, "global": false, "code": 0});
     No { status: 429, body }
@@ -44,7 +48,7 @@ pub(super) fn message(body: &Value, files: usize, new: bool) -> Result<(), No> {
         return Err(invalid("content", "BASE_TYPE_MAX_LENGTH", "Must be 2000 or fewer in length."));
     }
     let empty = |field: &str| body[field].as_array().is_none_or(Vec::is_empty);
-    let shown = ["embeds", "components", "sticker_ids", "attachments"].iter().any(|field| !empty(field));
+    let shown = ["embeds", "components", "sticker_ids"].iter().any(|field| !empty(field));
     let clears = new || body.get("content").is_some();
     if content.trim().is_empty() && files == 0 && !shown && clears {
         return Err(no(400, 50006, "Cannot send an empty message"));

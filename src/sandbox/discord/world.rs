@@ -29,6 +29,8 @@ pub(super) struct World {
     pub people: BTreeMap<u64, String>,
     pub channels: BTreeMap<u64, Channel>,
     pub messages: BTreeMap<u64, Message>,
+    /// What was uploaded, by the attachment's id.
+    pub uploads: HashMap<String, Vec<u8>>,
     /// By token.
     pub interactions: HashMap<String, Interaction>,
     pub commands: Vec<Value>,

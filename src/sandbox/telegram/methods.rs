@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::html::{self, Formatted};
+use super::media;
 use super::world::{Chat, Message, State, Webhook, World};
 
 /// Longest text, in UTF-16 units.
 const TEXT: usize = 4096;
-/// Longest caption, in UTF-16 units.
-const CAPTION: usize = 1024;
 /// Longest text before its markup is read, in bytes.
 const RAW_TEXT: usize = 32_768;
 /// Longest `callback_data`, in bytes.
@@ -20,7 +19,7 @@ const BUTTON_DATA: usize = 64;
 const LONGEST_POLL: u64 = 50;
 
 /// The methods by their documented names.
-pub(super) const METHODS: [&str; 12] = [
+pub(super) const METHODS: [&str; 14] = [
     "getMe",
     "getUpdates",
     "setWebhook",
@@ -33,6 +32,8 @@ pub(super) const METHODS: [&str; 12] = [
     "answerCallbackQuery",
     "deleteMessage",
     "sendDocument",
+    "sendPhoto",
+    "editMessageMedia",
 ];
 
 /// An answer with `"ok":false`.
@@ -50,7 +51,7 @@ impl Refusal {
 }
 
 /// A 400.
-fn bad(words: impl std::fmt::Display) -> Refusal {
+pub(super) fn bad(words: impl std::fmt::Display) -> Refusal {
     Refusal::new(400, format!("Bad Request: {words}"))
 }
 
@@ -63,7 +64,7 @@ pub(super) struct Params {
 }
 
 impl Params {
-    fn text(&self, name: &str) -> Option<String> {
+    pub fn text(&self, name: &str) -> Option<String> {
         match self.fields.get(name)? {
             Value::String(text) => Some(text.clone()),
             Value::Null => None,
@@ -71,7 +72,7 @@ impl Params {
         }
     }
 
-    fn int(&self, name: &str) -> Option<i64> {
+    pub fn int(&self, name: &str) -> Option<i64> {
         self.text(name)?.trim().parse().ok()
     }
 
@@ -80,7 +81,7 @@ impl Params {
     }
 
     /// An object or array, which may come as text that holds JSON.
-    fn json(&self, name: &str) -> Result<Option<Value>, Refusal> {
+    pub fn json(&self, name: &str) -> Result<Option<Value>, Refusal> {
         match self.fields.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Ok(None),
@@ -124,8 +125,9 @@ pub(super) async fn carry_out(world: &World, method: &str, params: Params) -> Re
             }
             "getWebhookInfo" => Ok(webhook_info(&state)),
             "setMyCommands" => set_my_commands(&mut state, &params),
-            "sendMessage" | "sendDocument" => send(world, &mut state, method, &params),
+            "sendMessage" | "sendDocument" | "sendPhoto" => send(world, &mut state, method, &params),
             "editMessageText" => edit(world, &mut state, &params),
+            "editMessageMedia" => media::edit(world, &mut state, &params),
             "sendChatAction" => chat_action(world, &mut state, &params),
             "answerCallbackQuery" => answer_callback_query(&mut state, &params),
             "deleteMessage" => delete_message(&mut state, &params),
@@ -273,14 +275,10 @@ fn set_my_commands(state: &mut State, params: &Params) -> Result<Value, Refusal>
 }
 
 fn send(world: &World, state: &mut State, method: &str, params: &Params) -> Result<Value, Refusal> {
-    let document = (method == "sendDocument").then(|| document(params)).transpose()?;
-    let (raw, formatted) = if document.is_some() {
-        let raw = params.text("caption").unwrap_or_default();
-        let formatted = formatted(&raw, params)?;
-        check_length(&formatted, CAPTION, "message caption is too long")?;
-        (raw, formatted)
-    } else {
-        text(params, "message is too long")?
+    let media = (method != "sendMessage").then(|| media::sent(method, params)).transpose()?;
+    let (raw, formatted) = match media {
+        Some(_) => media::caption(params)?,
+        None => text(params, "message is too long")?,
     };
     let buttons = buttons(params)?;
     let id = chat_to_write_to(world, state, params)?;
@@ -298,7 +296,7 @@ fn send(world: &World, state: &mut State, method: &str, params: &Params) -> Resu
         buttons,
         reply_to,
         thread,
-        document,
+        media,
     };
     let shown = chat.message_json(id, &message);
     chat.messages.insert(message_id, message);
@@ -315,7 +313,7 @@ fn edit(world: &World, state: &mut State, params: &Params) -> Result<Value, Refu
     if !message.from_bot {
         return Err(bad("message can't be edited"));
     }
-    if message.document.is_some() {
+    if message.media.is_some() {
         return Err(bad("there is no text in the message to edit"));
     }
     if message.formatted == formatted && message.buttons == buttons {
@@ -387,11 +385,11 @@ fn chat_id(params: &Params) -> Result<i64, Refusal> {
     }
 }
 
-fn chat(state: &mut State, id: i64) -> Result<&mut Chat, Refusal> {
+pub(super) fn chat(state: &mut State, id: i64) -> Result<&mut Chat, Refusal> {
     state.chats.get_mut(&id).ok_or_else(|| bad("chat not found"))
 }
 
-fn chat_to_write_to(world: &World, state: &mut State, params: &Params) -> Result<i64, Refusal> {
+pub(super) fn chat_to_write_to(world: &World, state: &mut State, params: &Params) -> Result<i64, Refusal> {
     let id = chat_id(params)?;
     may_write(world, state, id, true)?;
     Ok(id)
@@ -436,11 +434,11 @@ fn text(params: &Params, too_long: &str) -> Result<(String, Formatted), Refusal>
     Ok((raw, formatted))
 }
 
-fn check_length(formatted: &Formatted, limit: usize, words: &str) -> Result<(), Refusal> {
+pub(super) fn check_length(formatted: &Formatted, limit: usize, words: &str) -> Result<(), Refusal> {
     if formatted.text.trim().encode_utf16().count() > limit { Err(bad(words)) } else { Ok(()) }
 }
 
-fn formatted(raw: &str, params: &Params) -> Result<Formatted, Refusal> {
+pub(super) fn formatted(raw: &str, params: &Params) -> Result<Formatted, Refusal> {
     match params.text("parse_mode").map(|mode| mode.to_ascii_lowercase()).as_deref() {
         None | Some("") => Ok(Formatted { text: raw.to_owned(), entities: Vec::new() }),
         Some("html") => html::parse(raw).map_err(|words| bad(format!("can't parse entities: {words}"))),
@@ -449,7 +447,7 @@ fn formatted(raw: &str, params: &Params) -> Result<Formatted, Refusal> {
     }
 }
 
-fn buttons(params: &Params) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn buttons(params: &Params) -> Result<Vec<(String, String)>, Refusal> {
     let Some(markup) = params.json("reply_markup")? else { return Ok(Vec::new()) };
     let wrong = || bad("object expected as reply markup");
     let rows = markup.get("inline_keyboard").and_then(Value::as_array).ok_or_else(wrong)?;
@@ -489,18 +487,5 @@ fn reply_to(chat: &Chat, params: &Params) -> Result<Option<i64>, Refusal> {
         Ok(None)
     } else {
         Err(bad("message to be replied not found"))
-    }
-}
-
-/// The file itself, or a name by which another part holds it (`attach://name`).
-fn document(params: &Params) -> Result<(String, Vec<u8>), Refusal> {
-    let field = match params.text("document") {
-        Some(name) => name.strip_prefix("attach://").unwrap_or_default().to_owned(),
-        None => "document".to_owned(),
-    };
-    match params.files.iter().find(|(name, ..)| *name == field) {
-        None => Err(bad("there is no document in the request")),
-        Some((.., content)) if content.is_empty() => Err(bad("file must be non-empty")),
-        Some((_, name, content)) => Ok((name.clone(), content.clone())),
     }
 }

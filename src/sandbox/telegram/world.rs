@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::html::Formatted;
 use super::limits::Limits;
+use super::media::{self, Media};
 use crate::sandbox::Control;
 
 /// The `date` of every message: what is shown must be the same in every run.
@@ -78,7 +79,7 @@ pub(super) struct Message {
     pub buttons: Vec<(String, String)>,
     pub reply_to: Option<i64>,
     pub thread: Option<i64>,
-    pub document: Option<(String, Vec<u8>)>,
+    pub media: Option<Media>,
 }
 
 impl World {
@@ -186,11 +187,10 @@ impl Chat {
             "chat": chat_json(chat, !self.topics.is_empty()),
             "date": DATE,
         });
-        let (text, entities) = match &message.document {
-            Some((name, content)) => {
-                let id = format!("document-{}", message.id);
-                shown["document"] = json!({"file_id": id, "file_unique_id": id, "file_name": name,
-                    "mime_type": "text/plain", "file_size": content.len()});
+        let (text, entities) = match &message.media {
+            Some(media) => {
+                let (field, object) = media::object(message.id, media);
+                shown[field] = object;
                 ("caption", "caption_entities")
             }
             None => ("text", "entities"),

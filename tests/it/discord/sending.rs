@@ -101,7 +101,7 @@ async fn a_message_looks_as_asked() {
     let general = bot.sandbox.guild_channel("general");
     let theirs = bot.sandbox.say(&general, ADA, "Ada", "question");
     let full = Piece {
-        file: Some(("answer.md".to_owned(), "# long".to_owned())),
+        files: vec![File::text("answer.md", "# long")],
         buttons: vec![cancel_button()],
         ..piece("see https://x.y")
     };
@@ -111,7 +111,7 @@ async fn a_message_looks_as_asked() {
     bot.discord.send(&gone, &piece("plain"), false, "n2").await.unwrap();
     let shown = bot.shown(&general);
     assert_eq!(shown[0].reply_to, Some(theirs));
-    assert_eq!(shown[0].files, ["answer.md"]);
+    assert_eq!(shown[0].files, [("answer.md".to_owned(), b"# long".to_vec())]);
     assert_eq!(shown[0].buttons, [("Cancel".to_owned(), "/cancel 7".to_owned())]);
     assert_eq!(shown[0].flags & 4, 4);
     assert_eq!((&shown[1].reply_to, shown[1].flags), (&None, 0));
