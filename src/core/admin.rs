@@ -1,5 +1,7 @@
 //! What admins ask. Owns who is one: deny by default, checked on every call.
 
+pub mod chart;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

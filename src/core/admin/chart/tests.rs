@@ -1,0 +1,287 @@
+//! What must hold of every chart, and the gallery: `WRITE_GALLERY=1 cargo test --lib chart::tests::the_gallery` writes
+//! `deploy/gallery` anew (and all other cases beside it in the folder that WRITE_CASES names).
+
+use std::path::Path;
+
+use resvg::usvg::{Group, Node, Tree};
+
+use super::*;
+
+/// The same numbers in every run, between 0 and 1.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f64 / (1u64 << 24) as f64
+    }
+}
+
+fn days(from: (i32, u32, u32), count: usize) -> Vec<NaiveDate> {
+    NaiveDate::from_ymd_opt(from.0, from.1, from.2).unwrap().iter_days().take(count).collect()
+}
+
+/// Bars of some days: fewer at weekends, more with time.
+fn cost(count: usize, series: &[(&str, f64)]) -> Chart {
+    let days = days((2026, 11, 1), count);
+    let mut dice = Dice(7);
+    let mut one = |share: f64| -> Vec<i64> {
+        let value = |(at, day): (usize, &NaiveDate)| {
+            let weekend = if chrono::Datelike::weekday(day).number_from_monday() > 5 { 0.55 } else { 1.0 };
+            let growth = 0.7 + 0.6 * at as f64 / count as f64;
+            let part = if at + 1 == count { 0.45 } else { 1.0 };
+            (1_900_000.0 * share * weekend * growth * part * (0.7 + 0.6 * dice.next())) as i64
+        };
+        days.iter().enumerate().map(value).collect()
+    };
+    let series = series.iter().map(|(name, share)| Series::micro_usd(*name, one(*share))).collect();
+    Chart {
+        title: "Cost per day".into(),
+        subtitle: "November 2026, by model and tool, UTC".into(),
+        kind: Kind::StackedBars,
+        unit: Unit::Usd,
+        days,
+        series,
+        running: true,
+    }
+}
+
+const MODELS: &[(&str, f64)] = &[
+    ("gpt-5.6 (coaching)", 0.45),
+    ("gemini-3-flash (reels)", 0.25),
+    ("apify reel scraper", 0.2),
+    ("gpt-5.6-mini", 0.1),
+];
+
+fn response_times() -> Chart {
+    let days = days((2026, 11, 1), 24);
+    let mut dice = Dice(3);
+    let gap = |at: usize| (8..=9).contains(&at) || at == 11;
+    let mut line = |middle: f64, spread: f64| -> Vec<Option<f64>> {
+        (0..24).map(|at| (middle + spread * dice.next(), at)).map(|(value, at)| (!gap(at)).then_some(value)).collect()
+    };
+    let series = vec![Series::new("p50", line(1.6, 0.7)), Series::new("p95", line(3.6, 2.6))];
+    Chart {
+        title: "Response time".into(),
+        subtitle: "November 2026, from the message to the whole answer".into(),
+        kind: Kind::Lines,
+        unit: Unit::Seconds,
+        days,
+        series,
+        running: true,
+    }
+}
+
+fn messages() -> Chart {
+    let chart = cost(24, &[("messages", 60.0), ("reels", 9.0)]);
+    let counted = |series: &Series| {
+        let values = series.values.iter().flatten().map(|value| value.round() as i64);
+        Series::counts(series.name.clone(), values)
+    };
+    let series = chart.series.iter().map(counted).collect();
+    Chart {
+        title: "Messages and reels per day".into(),
+        subtitle: "November 2026, all platforms".into(),
+        unit: Unit::Count,
+        series,
+        ..chart
+    }
+}
+
+fn many() -> Chart {
+    let names: Vec<String> = (0..12)
+        .map(|n| match n {
+            0 => "<script>alert(\"gpt\")</script> & sons".to_owned(),
+            1 => "🎬 Reels 🎉 of the creators' guild".to_owned(),
+            2 => "דנה כהן".to_owned(),
+            3 => "استوديو القاهرة".to_owned(),
+            4 => "a-model-with-a-name-that-never-ends-2026-11-24-preview-thinking".to_owned(),
+            5 => "evil\u{202e}gnp.exe\u{0}\u{fffe}".to_owned(),
+            n => format!("server number {n} of the test"),
+        })
+        .collect();
+    let shares: Vec<(&str, f64)> =
+        names.iter().enumerate().map(|(n, name)| (name.as_str(), 0.3 / (1.0 + n as f64 / 3.0))).collect();
+    cost(30, &shares)
+}
+
+fn year() -> Chart {
+    let chart = cost(365, MODELS);
+    let days = days((2025, 11, 25), 365);
+    Chart { days, subtitle: "The last 12 months, by model and tool, UTC".into(), ..chart }
+}
+
+/// Every case by name: those of the gallery first.
+fn cases() -> Vec<(&'static str, Chart)> {
+    let month = cost(24, MODELS);
+    let nothing = Chart { series: vec![Series::micro_usd("gpt-5.6", vec![0; 24])], ..month.clone() };
+    let waits = Chart {
+        title: "Queue wait".into(),
+        subtitle: "Twelve months, from the link to the start".into(),
+        kind: Kind::Lines,
+        days: days((2025, 11, 25), 365),
+        series: {
+            let mut dice = Dice(11);
+            let mut line = |most: f64| (0..365).map(|at| (at % 90 > 3).then(|| most * (0.3 + dice.next()))).collect();
+            vec![Series::new("p50", line(60.0)), Series::new("p95", line(260.0))]
+        },
+        ..response_times()
+    };
+    let close = Chart {
+        series: (0..8).map(|n| Series::new(format!("lane {n}"), vec![Some(0.5 + f64::from(n) / 200.0); 24])).collect(),
+        unit: Unit::Share,
+        ..response_times()
+    };
+    let tiny = Chart { running: false, ..cost(7, &[("gpt-5.6-nano", 0.000_2)]) };
+    let no_days = Chart { days: vec![], ..month.clone() };
+    let one_point = Chart { days: month.days[..1].to_vec(), ..response_times() };
+    let nonsense = Chart {
+        series: vec![Series::new("", vec![Some(f64::NAN), Some(-3.0), Some(f64::INFINITY), Some(2.0)])],
+        ..response_times()
+    };
+    vec![
+        ("cost", month),
+        ("messages", messages()),
+        ("response-time", response_times()),
+        ("year", year()),
+        ("one-day", cost(1, MODELS)),
+        ("nothing", nothing),
+        ("many", many()),
+        ("week", cost(7, MODELS)),
+        ("quarter", cost(92, MODELS)),
+        ("waits", waits),
+        ("close", close),
+        ("tiny", tiny),
+        ("no-days", no_days),
+        ("one-point", one_point),
+        ("nonsense", nonsense),
+    ]
+}
+
+const GALLERY: usize = 4;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where pictures go")]
+fn the_gallery_is_drawn() {
+    let gallery = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/gallery");
+    for (number, (name, chart)) in cases().into_iter().enumerate() {
+        let picture = png(&svg(&chart, Look::Dark)).unwrap();
+        let most = if number < GALLERY { 80_000 } else { 120_000 };
+        assert!(picture.len() < most, "{name}: {} bytes", picture.len());
+        let size = |at: usize| u32::from_be_bytes(picture[at..at + 4].try_into().unwrap());
+        assert_eq!((size(16), size(20)), (SIZE.0 * 2, SIZE.1 * 2), "{name}");
+        let file = format!("{name}.png");
+        if std::env::var_os("WRITE_GALLERY").is_some() && number < GALLERY {
+            std::fs::write(gallery.join(&file), &picture).unwrap();
+        }
+        if let Some(folder) = std::env::var_os("WRITE_CASES") {
+            let folder = Path::new(&folder);
+            std::fs::write(folder.join(&file), &picture).unwrap();
+            std::fs::write(folder.join(format!("{name}-light.png")), png(&svg(&chart, Look::Light)).unwrap()).unwrap();
+            std::fs::write(folder.join(format!("{name}.svg")), svg(&chart, Look::Page)).unwrap();
+        }
+    }
+}
+
+/// Left, top, right, bottom of every text, as it is drawn.
+fn texts(group: &Group, found: &mut Vec<(String, [f32; 4])>) {
+    for node in group.children() {
+        match node {
+            Node::Group(group) => texts(group, found),
+            Node::Text(text) => {
+                let words = text.chunks().iter().map(|chunk| chunk.text()).collect();
+                let b = text.abs_bounding_box();
+                found.push((words, [b.left(), b.top(), b.right(), b.bottom()]));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn no_text_overlaps_another_or_leaves_the_sheet() {
+    let options = super::picture::options();
+    for (name, chart) in cases() {
+        let tree = Tree::from_str(&svg(&chart, Look::Light), &options).unwrap();
+        let mut found = Vec::new();
+        texts(tree.root(), &mut found);
+        assert!(found.len() > 2, "{name}: the letters are drawn");
+        for (at, (words, a)) in found.iter().enumerate() {
+            assert!(a[0] >= 8.0 && a[1] >= 8.0 && a[2] <= 992.0 && a[3] <= 552.0, "{name}: {words} at {a:?}");
+            for (others, b) in &found[at + 1..] {
+                let apart = a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1];
+                assert!(apart, "{name}: {words} {a:?} and {others} {b:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_chart_gives_the_same_bytes() {
+    let chart = cost(24, MODELS);
+    assert_eq!(svg(&chart, Look::Page), svg(&chart.clone(), Look::Page));
+    let drawn = svg(&chart, Look::Dark);
+    assert_eq!(png(&drawn).unwrap(), png(&drawn).unwrap());
+}
+
+#[test]
+fn an_inline_chart_is_whole_and_its_ids_are_its_own() {
+    let (one, other) = (svg(&cost(24, MODELS), Look::Page), svg(&response_times(), Look::Page));
+    let ids = |svg: &str| -> Vec<String> {
+        svg.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&one).len(), 3);
+    assert!(ids(&one).iter().all(|id| !ids(&other).contains(id)), "{:?}", ids(&one));
+    for part in
+        ["role=\"img\"", "viewBox=\"0 0 1000 560\"", "aria-labelledby", "var(--chart-1, #0072B2)", "currentColor"]
+    {
+        assert!(one.contains(part), "{part}");
+    }
+    assert!(!one.contains("<rect width=\"1000\""), "the page is the ground");
+    assert!(one.contains("<title>Nov 3: $"), "a bar says what it is");
+    assert!(Tree::from_str(&other, &super::picture::options()).is_ok());
+}
+
+#[test]
+fn names_are_only_names() {
+    for look in [Look::Page, Look::Dark] {
+        let drawn = svg(&many(), look);
+        assert!(!drawn.contains("<script") && drawn.contains("&lt;script&gt;"), "escaped");
+        assert!(!drawn.contains(['\u{202e}', '\u{0}', '\u{fffe}']));
+        assert_eq!(drawn.contains('🎬'), look == Look::Page, "the embedded fonts know no pictograms");
+        assert!(drawn.contains("…</text>") && drawn.contains("other (5)"));
+    }
+}
+
+#[test]
+fn it_says_what_it_is() {
+    let month = svg(&cost(24, MODELS), Look::Light);
+    assert!(month.contains(">total so far<") && month.contains(">Nov 24, so far<"));
+    let whole = svg(&Chart { running: false, ..cost(24, MODELS) }, Look::Light);
+    assert!(whole.contains(">total<") && !whole.contains("so far"));
+    let nothing = cases().into_iter().find(|(name, _)| *name == "nothing").unwrap().1;
+    assert!(svg(&nothing, Look::Light).contains("Nothing yet"));
+    let year = svg(&year(), Look::Light);
+    assert!(year.contains("each bar a week") && year.contains(">Jan 2026<"));
+    assert!(year.matches("<g>").count() <= 54, "weeks, not days");
+}
+
+#[test]
+fn folding_loses_nothing() {
+    let chart = many();
+    let sum: f64 = chart.series.iter().flat_map(|series| series.values.iter().flatten()).sum();
+    let prepared = super::prepare::prepare(&chart, true);
+    assert_eq!(prepared.series.len(), MOST_SERIES);
+    let shown: f64 = prepared.series.iter().flat_map(|series| series.values.iter().flatten()).sum();
+    assert!((shown - sum).abs() < 1e-9 && (prepared.total - sum).abs() < 1e-9);
+    let weeks = super::prepare::prepare(&year(), true);
+    let shown: f64 = weeks.series.iter().flat_map(|series| series.values.iter().flatten()).sum();
+    assert!((shown - weeks.total).abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn a_picture_is_a_file() {
+    let file = picture("cost.png", cost(7, MODELS), Look::Dark).await.unwrap();
+    assert_eq!((file.name(), file.kind), ("cost.png", crate::core::chat::FileKind::Png));
+    assert!(png("<html>").is_err());
+}
