@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use reelcoach::clock::Timestamp;
+use reelcoach::core::admin::chart::{self, Chart, Kind, Look, Series, Unit};
 use reelcoach::core::chat::{Body, FileRules, LengthUnit, Markup, MessengerRules};
 use reelcoach::core::reels::eta::{self, LaneState};
 use reelcoach::core::reels::link::{self, Hosts};
@@ -151,6 +152,31 @@ fn pure(table: &mut Table) {
         (jobs.to_string(), median_of_many(|| drop(black_box(eta::ends(NOW, &ready, &lanes)))))
     });
     table.row("expected ends", sizes.to_vec());
+    println!("\nDays in a chart of eight series.");
+    for name in ["chart as SVG", "SVG as PNG"] {
+        let sizes = [1, 30, 365].map(|days| {
+            let drawn = chart::svg(&cost(days), Look::Dark);
+            let work = || match name {
+                "SVG as PNG" => drop(black_box(chart::png(&drawn))),
+                _ => drop(black_box(chart::svg(&cost(days), Look::Dark))),
+            };
+            (days.to_string(), median_of_many(work))
+        });
+        table.row(name, sizes.to_vec());
+    }
+}
+
+fn cost(days: usize) -> Chart {
+    let values = |series: i64| (0..days).map(move |day| 40_000 * (series + 1) + 7_000 * (day as i64 * 31 % 17));
+    Chart {
+        title: "Cost per day".into(),
+        subtitle: "by model".into(),
+        kind: Kind::StackedBars,
+        unit: Unit::Usd,
+        days: chrono::NaiveDate::default().iter_days().take(days).collect(),
+        series: (0..8).map(|at| Series::micro_usd(format!("model {at}"), values(at))).collect(),
+        running: true,
+    }
 }
 
 fn rules(markup: Markup, unit: LengthUnit, limit: usize) -> MessengerRules {

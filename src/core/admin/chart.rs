@@ -4,7 +4,7 @@
 //! latter into a file, and [`picture`] does both for a message. The same chart gives the same bytes everywhere.
 //!
 //! A chart mends what it is given: missing values are gaps, more than [`MOST_SERIES`] series become the largest and
-//! "other", long names are cut, bars of more than [`MOST_BARS`] days become weeks, and without data it says so.
+//! "other", long names are cut, more than [`MOST_STEPS`] days become weeks, and without data it says so.
 
 mod axis;
 mod body;
@@ -23,8 +23,8 @@ pub const SIZE: (u32, u32) = (1000, 560);
 /// More series than this become the largest ones and "other".
 pub const MOST_SERIES: usize = 8;
 
-/// More days than this are shown as weeks where they are bars.
-pub const MOST_BARS: usize = 92;
+/// More days than this are shown as weeks: sums of what adds up, else medians.
+pub const MOST_STEPS: usize = 92;
 
 /// What a report shows of some days.
 #[derive(Clone, Debug, PartialEq)]

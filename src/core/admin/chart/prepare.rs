@@ -3,7 +3,7 @@
 use chrono::{Datelike, NaiveDate, Weekday};
 
 use super::lettering::{clean, ellipsis};
-use super::{Chart, Kind, MOST_BARS, MOST_SERIES, Unit};
+use super::{Chart, Kind, MOST_SERIES, MOST_STEPS, Unit};
 
 /// The longest name of a series, in pixels of the legend.
 const NAME_WIDTH: f64 = 210.0;
@@ -68,13 +68,16 @@ pub(super) fn prepare(chart: &Chart, own_fonts: bool) -> Prepared {
 
     let mut steps: Vec<Step> = chart.days.iter().map(|day| Step { from: *day, to: *day }).collect();
     let mut subtitle = clean(&chart.subtitle, own_fonts);
-    if chart.kind == Kind::StackedBars && days > MOST_BARS {
+    if days > MOST_STEPS {
         steps = weeks(&chart.days);
+        let (told, of_a_week): (&str, fn(&mut Vec<f64>) -> f64) = match chart.kind {
+            Kind::StackedBars => ("each bar a week", |values| sum(values.iter())),
+            Kind::Lines => ("each point the median of a week", |values| median(values)),
+        };
         for series in &mut series {
-            series.values = by_step(&series.values, &chart.days, &steps);
+            series.values = by_step(&series.values, &chart.days, &steps, of_a_week);
         }
-        subtitle =
-            if subtitle.is_empty() { "each bar a week".into() } else { format!("{subtitle} · each bar a week") };
+        subtitle = if subtitle.is_empty() { told.to_owned() } else { format!("{subtitle} · {told}") };
     }
     let total = sum(series.iter().map(|series| &series.total));
     Prepared {
@@ -137,12 +140,33 @@ fn weeks(days: &[NaiveDate]) -> Vec<Step> {
     weeks
 }
 
-fn by_step(values: &[Option<f64>], days: &[NaiveDate], steps: &[Step]) -> Vec<Option<f64>> {
-    let within = |step: &Step| {
-        let inside = days.iter().zip(values).filter(|(day, _)| (step.from..=step.to).contains(*day));
-        inside.filter_map(|(_, value)| *value).reduce(|sum, value| sum + value)
-    };
-    steps.iter().map(within).collect()
+/// One value for each step, made by `of` of the known ones in it.
+fn by_step(
+    values: &[Option<f64>],
+    days: &[NaiveDate],
+    steps: &[Step],
+    of: fn(&mut Vec<f64>) -> f64,
+) -> Vec<Option<f64>> {
+    let mut made = Vec::with_capacity(steps.len());
+    let mut all = days.iter().zip(values).peekable();
+    for step in steps {
+        let mut known = Vec::new();
+        while let Some((_, value)) = all.next_if(|(day, _)| **day <= step.to) {
+            known.extend(*value);
+        }
+        made.push((!known.is_empty()).then(|| of(&mut known)));
+    }
+    made
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.get(middle), values.len() % 2) {
+        (Some(high), 0) => (values[middle - 1] + high) / 2.0,
+        (Some(value), _) => *value,
+        (None, _) => 0.0,
+    }
 }
 
 /// From 0: the standard library's sum of nothing is -0.
