@@ -54,7 +54,10 @@ async fn telegram_say(
 
 async fn telegram_screen(State(hand): State<Hand>, Path(chat): Path<i64>) -> String {
     let screen = hand.telegram.screen(chat);
-    lines(screen.into_iter().map(|shown| (shown.from_bot, shown.text, shown.buttons)))
+    lines(screen.into_iter().map(|shown| {
+        let files = shown.photo.into_iter().chain(shown.document);
+        (shown.from_bot, with_files(shown.text, files), shown.buttons)
+    }))
 }
 
 async fn discord_say(
@@ -75,7 +78,13 @@ async fn discord_say(
 async fn discord_screen(State(hand): State<Hand>, Path(user): Path<u64>) -> String {
     let channel = hand.discord.dm(&user.to_string());
     let screen = hand.discord.screen(&channel);
-    lines(screen.into_iter().map(|shown| (shown.from_bot, shown.content, shown.buttons)))
+    lines(screen.into_iter().map(|shown| (shown.from_bot, with_files(shown.content, shown.files), shown.buttons)))
+}
+
+/// The text, and the names and sizes of the files below it.
+fn with_files(text: String, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> String {
+    let name = |(name, content): (String, Vec<u8>)| format!(" ({name}, {} bytes)", content.len());
+    text + &files.into_iter().map(name).collect::<String>()
 }
 
 fn lines(screen: impl Iterator<Item = (bool, String, Vec<(String, String)>)>) -> String {

@@ -16,6 +16,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("poise", &["src/platforms/discord"]),
     ("teloxide", &["src/platforms/telegram"]),
     ("axum", &["src/web", "src/sandbox"]),
+    ("resvg", &["src/core/admin/chart"]),
 ];
 
 /// Texts that only some files may hold.

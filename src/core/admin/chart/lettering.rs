@@ -43,7 +43,8 @@ pub(super) fn ellipsis(text: &str, size: f64, bold: bool, room: f64) -> String {
 pub(super) fn clean(text: &str, own_fonts: bool) -> String {
     let wanted = |c: &char| {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        !turns && !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}') && !(own_fonts && is_pictogram(*c))
+        let forbidden = c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+        !(turns || forbidden || own_fonts && is_pictogram(*c))
     };
     let line: String = text.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c }).filter(wanted).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
