@@ -70,6 +70,7 @@ impl Bench {
             message: &message,
             person,
             payload: "{}",
+            guild: None,
             placeholder: None,
             atomic: true,
             aside: false,

@@ -40,7 +40,8 @@ pub async fn picture(name: &str, chart: Chart, look: Look) -> Result<File, Canno
     Ok(File::png(name, content))
 }
 
-/// The PNG of an SVG that [`svg`] made for a picture, with [`DENSITY`] pixels for each of its own: some 50 ms of work.
+/// The PNG of an SVG that [`svg`] made for a picture, with two pixels each way for each of its own. Millions of pixels are
+/// drawn and packed: not for a thread that answers ([`picture`] has its own).
 ///
 /// # Errors
 /// When it is no SVG.
