@@ -6,6 +6,7 @@ pub mod text;
 pub mod money;
 pub mod outbox;
 pub mod reels;
+pub mod capacity;
 pub mod wording;
 pub mod board;
 pub mod coach;

@@ -11,6 +11,7 @@ pub mod chats;
 pub mod instances;
 pub mod lanes;
 pub mod ledger;
+pub mod measured;
 pub mod people;
 pub mod reels;
 pub mod retention;

@@ -1,0 +1,628 @@
+//! The simulation: draws who asks for what, and plays it through the line, the bot, its database and the model's limits.
+//! Owns the order of events; the rules of the line are [`super::line`]'s.
+//!
+//! A turn passes its parts one after another, first come first served, so that each part needs to know only when its
+//! servers are free again: an event costs the same however many went before.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::chance::{Dice, Popular, Times};
+use super::line::{JobNumber, Line};
+use super::{Ask, Asked, Busiest, Daily, Database, Demand, Outcome, PG_WRITERS, Plan, Run};
+use crate::clock::Timestamp;
+use crate::store::lanes::LaneKind;
+use crate::store::reels::{Denied, Submitted};
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+/// Reels circulate, and what replaces one is another one.
+const GENERATION: u64 = 1 << 32;
+
+/// Plays a plan. Takes time in proportion to what is asked in it.
+pub fn simulate(plan: &Plan) -> Outcome {
+    let mut world = World::new(plan);
+    let (mut messages, mut reels) = (Stream::messages(plan), Stream::reels(plan));
+    let (mut next_message, mut next_reel) = (messages.next(), reels.next());
+    loop {
+        let of = |ask: &Option<Ask>, later: i64| ask.map_or(i64::MAX, |ask| ms(ask.at) + later);
+        let asked = of(&next_message, 0);
+        let submitted = of(&next_reel, world.merge);
+        let ended = world.ends.peek().map_or(i64::MAX, |Reverse((at, _))| *at);
+        // What became ready while all lanes were busy starts when one ends.
+        let started = world.line.next_start().map_or(i64::MAX, |at| at.0.max(world.now));
+        let now = asked.min(submitted).min(ended).min(started);
+        if now == i64::MAX {
+            break;
+        }
+        world.pass(now);
+        if ended == now {
+            world.end_run();
+        } else if started == now {
+            world.start_run();
+        } else if submitted == now {
+            if let Some(ask) = next_reel {
+                world.submit(ask);
+            }
+            next_reel = reels.next();
+        } else {
+            world.message();
+            next_message = messages.next();
+        }
+    }
+    world.close()
+}
+
+/// All that is asked in a plan's measured time, in order.
+pub(super) fn asks(plan: &Plan) -> Vec<Ask> {
+    let warm_up = plan.warm_up;
+    let later = |ask: Ask| Some(Ask { at: ask.at.checked_sub(warm_up)?, ..ask });
+    let mut all: Vec<Ask> = Stream::messages(plan).chain(Stream::reels(plan)).filter_map(later).collect();
+    all.sort_by_key(|ask| ask.at);
+    all
+}
+
+fn ms(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+fn span(ms: i64) -> Duration {
+    Duration::from_millis(ms.max(0).unsigned_abs())
+}
+
+/// What is asked of one kind, in order of time.
+enum Stream<'a> {
+    Drawn(Box<Drawn>),
+    Listed { asks: std::slice::Iter<'a, Ask>, reels: bool, later: Duration },
+}
+
+struct Drawn {
+    dice: Dice,
+    people: u32,
+    /// Mean milliseconds between two, in each piece of a day: from, to, gap.
+    pieces: Vec<(i64, i64, f64)>,
+    piece: usize,
+    midnight: i64,
+    at: f64,
+    end: i64,
+    links: Option<Links>,
+}
+
+struct Links {
+    popular: Popular,
+    /// Milliseconds, the generation of each place, and when it ends.
+    circulates: Option<f64>,
+    places: Vec<(u32, f64)>,
+    dice: Dice,
+}
+
+impl<'a> Stream<'a> {
+    fn messages(plan: &'a Plan) -> Stream<'a> {
+        match &plan.demand {
+            Demand::Listed(asks) => Stream::Listed { asks: asks.iter(), reels: false, later: plan.warm_up },
+            Demand::Daily(daily) => {
+                let per_day = f64::from(daily.people) * daily.messages_per_person;
+                Stream::Drawn(Box::new(Drawn::new(plan, daily, per_day, 1, plan.warm_up)))
+            }
+        }
+    }
+
+    fn reels(plan: &'a Plan) -> Stream<'a> {
+        match &plan.demand {
+            Demand::Listed(asks) => Stream::Listed { asks: asks.iter(), reels: true, later: plan.warm_up },
+            Demand::Daily(daily) => {
+                let per_day = f64::from(daily.people) * daily.reels_per_person;
+                let mut drawn = Drawn::new(plan, daily, per_day, 2, Duration::ZERO);
+                let popularity = &plan.popularity;
+                drawn.links = Some(Links {
+                    popular: Popular::new(popularity.catalogue, popularity.exponent),
+                    circulates: popularity.circulates.map(|days| days * DAY as f64),
+                    places: vec![(0, f64::NAN); popularity.catalogue.max(1) as usize],
+                    dice: Dice::new(plan.seed, 3),
+                });
+                Stream::Drawn(Box::new(drawn))
+            }
+        }
+    }
+}
+
+impl Iterator for Stream<'_> {
+    type Item = Ask;
+
+    fn next(&mut self) -> Option<Ask> {
+        match self {
+            Stream::Drawn(drawn) => drawn.next(),
+            Stream::Listed { asks, reels, later } => {
+                let next = asks.find(|ask| matches!(ask.what, Asked::Reel(_)) == *reels)?;
+                Some(Ask { at: next.at + *later, ..*next })
+            }
+        }
+    }
+}
+
+impl Drawn {
+    fn new(plan: &Plan, daily: &Daily, per_day: f64, stream: u64, from: Duration) -> Drawn {
+        let sum: f64 = daily.curve.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let most = daily.curve.iter().copied().fold(0.0, f64::max);
+        let busiest = daily.curve.iter().position(|weight| *weight == most);
+        let messages = f64::from(daily.people) * daily.messages_per_person;
+        // At that pace the messages of the busiest hour are through in this part of it; reels keep to the same time.
+        let burst = daily.at_once.filter(|_| messages > 0.0).map_or(1.0, |at_once| {
+            let pace = f64::from(at_once) * HOUR as f64 / daily.pace.as_millis().max(1) as f64;
+            (messages * most / sum / pace.max(1e-9)).clamp(1e-3, 1.0)
+        });
+        let mut pieces = Vec::new();
+        for (hour, weight) in daily.curve.iter().enumerate() {
+            let part = if Some(hour) == busiest { burst } else { 1.0 };
+            let begin = hour as i64 * HOUR;
+            let length = HOUR as f64 * part;
+            let wanted = per_day * weight / sum;
+            if wanted > 0.0 {
+                pieces.push((begin, begin + length as i64, length / wanted));
+            }
+        }
+        let start = ms(from);
+        Drawn {
+            dice: Dice::new(plan.seed, stream),
+            people: daily.people.max(1),
+            pieces,
+            piece: 0,
+            midnight: start,
+            at: start as f64,
+            end: ms(plan.warm_up + plan.span),
+            links: None,
+        }
+    }
+
+    fn next(&mut self) -> Option<Ask> {
+        loop {
+            if self.pieces.is_empty() || self.midnight >= self.end {
+                return None;
+            }
+            let Some((from, to, gap)) = self.pieces.get(self.piece).copied() else {
+                self.piece = 0;
+                self.midnight += DAY;
+                continue;
+            };
+            self.at = self.at.max((self.midnight + from) as f64) + self.dice.gap(gap);
+            if self.at >= (self.midnight + to) as f64 {
+                self.at = (self.midnight + to) as f64;
+                self.piece += 1;
+                continue;
+            }
+            if self.at >= self.end as f64 {
+                return None;
+            }
+            let person = self.dice.below(self.people);
+            let at = self.at;
+            let what = self.links.as_mut().map_or(Asked::Message, |links| Asked::Reel(links.draw(at)));
+            return Some(Ask { at: span(at as i64), person, what });
+        }
+    }
+}
+
+impl Links {
+    fn draw(&mut self, at: f64) -> u32 {
+        let rank = self.popular.draw(&mut self.dice);
+        let catalogue = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        let Some((circulates, place)) = self.circulates.zip(self.places.get_mut(rank as usize)) else { return rank };
+        if place.1.is_nan() {
+            place.1 = self.dice.gap(circulates);
+        }
+        while place.1 <= at {
+            place.0 += 1;
+            place.1 += self.dice.gap(circulates).max(1.0);
+        }
+        rank.wrapping_add(catalogue.wrapping_mul(place.0))
+    }
+}
+
+/// Servers that all take the next one who comes, and when each is free again.
+struct Servers {
+    free: BinaryHeap<Reverse<i64>>,
+    most: usize,
+}
+
+impl Servers {
+    fn new(most: u32) -> Servers {
+        Servers { free: BinaryHeap::new(), most: most.max(1) as usize }
+    }
+
+    /// When the first is free; it is taken, and given back by [`Servers::until`].
+    fn take(&mut self, at: i64) -> i64 {
+        while self.free.peek().is_some_and(|Reverse(free)| *free <= at) {
+            self.free.pop();
+        }
+        if self.free.len() < self.most {
+            return at;
+        }
+        self.free.pop().map_or(at, |Reverse(free)| free)
+    }
+
+    fn until(&mut self, end: i64) {
+        self.free.push(Reverse(end));
+    }
+
+    /// Of jobs that take equally long: when one that comes at `at` is through.
+    fn serve(&mut self, at: i64, takes: i64) -> i64 {
+        let end = self.take(at) + takes;
+        self.until(end);
+        end
+    }
+}
+
+/// A tier's limits over the last minute, as OpenAI counts them: calls, and the tokens each may use.
+struct Window {
+    recent: VecDeque<i64>,
+    minute: i64,
+    /// Calls that fit into a minute: all calls are equally large, so that both limits are one.
+    most: usize,
+    last: i64,
+}
+
+impl Window {
+    /// When a call that comes at `at` may be made; `None` if not before `patience` has passed.
+    fn admit(&mut self, at: i64, patience: i64) -> Option<i64> {
+        let at = at.max(self.last);
+        while self.recent.front().is_some_and(|then| then + self.minute <= at) {
+            self.recent.pop_front();
+        }
+        let start = match self.recent.front() {
+            Some(oldest) if self.recent.len() >= self.most => oldest + self.minute,
+            _ => at,
+        };
+        if start - at > patience || self.most == 0 {
+            return None;
+        }
+        if start > at {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(start);
+        self.last = start;
+        Some(start)
+    }
+}
+
+/// Work asked for in each hour of the day, in microseconds.
+#[derive(Default)]
+struct Hours([f64; 24]);
+
+impl Hours {
+    fn add(&mut self, at: i64, work: f64) {
+        self.0[(at / HOUR).rem_euclid(24) as usize] += work;
+    }
+
+    /// The most that was asked of `servers` in an hour, of what they could do.
+    fn most(&self, covered: &[f64; 24], servers: f64) -> f64 {
+        let loads = self.0.iter().zip(covered).filter(|(_, covered)| **covered > 0.0);
+        loads.map(|(work, covered)| work / (covered * servers.max(1e-9))).fold(0.0, f64::max)
+    }
+}
+
+/// Sums over minutes or days that follow one another; only the largest is kept.
+struct Largest {
+    length: i64,
+    current: i64,
+    sum: f64,
+    most: f64,
+}
+
+impl Largest {
+    fn new(length: i64) -> Largest {
+        Largest { length: length.max(1), current: i64::MIN, sum: 0.0, most: 0.0 }
+    }
+
+    fn add(&mut self, at: i64, amount: f64) {
+        let current = at.div_euclid(self.length);
+        if current != self.current {
+            (self.current, self.sum) = (current, 0.0);
+        }
+        self.sum += amount;
+        self.most = self.most.max(self.sum);
+    }
+}
+
+/// A job's asker and all who joined: when they asked.
+struct Waiting {
+    /// 0 to 1: how long it takes among others; the same on whatever lane.
+    part: f64,
+    unreadable: bool,
+    asked: Vec<(i64, bool)>,
+    person: u32,
+    told: Option<Timestamp>,
+}
+
+struct World<'a> {
+    plan: &'a Plan,
+    now: i64,
+    /// When what is measured begins.
+    begin: i64,
+    end: i64,
+    merge: i64,
+    line: Line,
+    waiting: HashMap<JobNumber, Waiting>,
+    /// Running jobs: when each ends, on which lane.
+    ends: BinaryHeap<Reverse<(i64, usize)>>,
+    running: HashMap<usize, (JobNumber, Timestamp, i64)>,
+    work: Dice,
+    talk: Dice,
+    turns: Servers,
+    cpu: Servers,
+    database: Servers,
+    window: Window,
+    tokens_per_call: f64,
+    of_lanes: Hours,
+    of_cpu: Hours,
+    of_turns: Hours,
+    requests: Largest,
+    tokens: Largest,
+    tokens_a_day: Largest,
+    /// Reels waiting, times milliseconds.
+    waited: f64,
+    outcome: Outcome,
+}
+
+impl<'a> World<'a> {
+    fn new(plan: &'a Plan) -> World<'a> {
+        let bot = &plan.bot;
+        let writers = match bot.database {
+            Database::Sqlite => 1,
+            Database::Postgres => PG_WRITERS,
+        };
+        let (answers, tier) = (&plan.answers, &plan.tier);
+        let calls = answers.calls.max(1.0);
+        let tokens_per_call = answers.message.input_tokens as f64 / calls + answers.max_output as f64;
+        // Calls of one answer count together.
+        let by_requests = tier.requests_a_minute.map_or(f64::INFINITY, |limit| limit / calls);
+        let by_tokens = tier.tokens_a_minute.map_or(f64::INFINITY, |limit| limit / (tokens_per_call * calls));
+        let begin = ms(plan.warm_up);
+        World {
+            plan,
+            now: 0,
+            begin,
+            end: begin + ms(plan.span),
+            merge: ms(plan.merge),
+            line: Line::new(plan.limits, &plan.lanes()),
+            waiting: HashMap::new(),
+            ends: BinaryHeap::new(),
+            running: HashMap::new(),
+            work: Dice::new(plan.seed, 4),
+            talk: Dice::new(plan.seed, 5),
+            turns: Servers::new(bot.turns_at_once.saturating_mul(bot.instances)),
+            cpu: Servers::new(bot.cores.saturating_mul(bot.instances)),
+            database: Servers::new(writers),
+            window: Window {
+                recent: VecDeque::new(),
+                minute: tier.minute_ms * 1000,
+                most: by_requests.min(by_tokens).min(1e9) as usize,
+                last: 0,
+            },
+            tokens_per_call,
+            of_lanes: Hours::default(),
+            of_cpu: Hours::default(),
+            of_turns: Hours::default(),
+            requests: Largest::new(tier.minute_ms),
+            tokens: Largest::new(tier.minute_ms),
+            tokens_a_day: Largest::new(DAY),
+            waited: 0.0,
+            outcome: Outcome { span: plan.span, ..Outcome::default() },
+        }
+    }
+
+    fn is_measured(&self) -> bool {
+        self.begin <= self.now && self.now < self.end + self.merge
+    }
+
+    /// Time goes on.
+    fn pass(&mut self, now: i64) {
+        let from = self.now.max(self.begin);
+        self.waited += self.line.waiting() as f64 * (now - from).max(0) as f64;
+        self.now = now;
+    }
+
+    fn message(&mut self) {
+        self.outcome.counts.messages += 1;
+        self.turn(false);
+    }
+
+    /// A turn that needs the model, from now on.
+    fn turn(&mut self, about_reel: bool) {
+        let (plan, asked) = (self.plan, self.now * 1000);
+        let answers = &plan.answers;
+        let (cpu, database) = (micros(plan.bot.cpu), micros(plan.bot.database_time));
+        let free = self.turns.take(asked);
+        let worked = self.cpu.serve(free, cpu);
+        let stored = self.database.serve(worked, database);
+        self.of_cpu.add(self.now, 1.0);
+        self.requests.add(self.now, answers.calls);
+        self.tokens.add(self.now, answers.calls.max(1.0) * self.tokens_per_call);
+        let usage = if about_reel { &answers.reel } else { &answers.message };
+        self.tokens_a_day.add(self.now - self.begin, (usage.input_tokens + usage.output_tokens) as f64);
+        let first = micros(answers.first_text.at(self.talk.part()));
+        let writing = micros(answers.writing.at(self.talk.part()));
+        let Some(called) = self.window.admit(stored, micros(answers.patience)) else {
+            self.outcome.counts.given_up += 1;
+            self.turns.until(stored);
+            return;
+        };
+        let end = called + first + writing;
+        self.turns.until(end);
+        self.of_turns.add(self.now, (end - free) as f64);
+        let at_once = self.turns.free.len();
+        let outcome = &mut self.outcome;
+        outcome.busiest.turns_at_once = outcome.busiest.turns_at_once.max(at_once);
+        if about_reel {
+            outcome.counts.reel_answers += 1;
+        } else {
+            outcome.counts.message_answers += 1;
+            outcome.first_text.add((called + first - asked) / 1000);
+            outcome.whole_answer.add((end - asked) / 1000);
+        }
+    }
+
+    fn submit(&mut self, ask: Ask) {
+        let Asked::Reel(number) = ask.what else { return };
+        let measured = self.is_measured();
+        let now = Timestamp(self.now);
+        // What was drawn for a job stays its own whatever becomes of others.
+        let (part, readable) = (self.work.part(), self.work.part());
+        // Whether a reel can be read is a property of the reel.
+        let reel = u64::from(number);
+        let unreadable = match self.plan.demand {
+            Demand::Daily(_) => Dice::new(self.plan.seed ^ reel, GENERATION).part() < self.plan.popularity.unreadable,
+            Demand::Listed(_) => readable < self.plan.popularity.unreadable,
+        };
+        let (submitted, job) = self.line.submit(ask.person, reel, now);
+        let asked = (ms(ask.at), measured);
+        if let Submitted::Queued { ready_at } = submitted {
+            let job = job.unwrap_or_default();
+            let told = measured
+                .then(|| {
+                    let usual = |kind| self.takes(kind, 0.5, false);
+                    self.line.told_end(job, ready_at, usual, now)
+                })
+                .flatten();
+            self.waiting.insert(job, Waiting { part, unreadable, asked: vec![asked], person: ask.person, told });
+        } else if let Some(waiting) = job.and_then(|job| self.waiting.get_mut(&job)) {
+            waiting.asked.push(asked);
+        }
+        if !measured {
+            return;
+        }
+        // The turn that asked: it works without the model.
+        self.of_cpu.add(self.now, 1.0);
+        let waiting = self.line.waiting();
+        self.outcome.busiest.waiting = self.outcome.busiest.waiting.max(waiting);
+        let counts = &mut self.outcome.counts;
+        counts.asked += 1;
+        match submitted {
+            Submitted::Cached => {
+                counts.cached += 1;
+                self.turn(true);
+            }
+            Submitted::Failed(_) => counts.remembered += 1,
+            Submitted::Joined => counts.joined += 1,
+            Submitted::Queued { .. } => {
+                counts.queued += 1;
+                self.of_lanes.add(self.now, 1.0);
+            }
+            Submitted::Denied(Denied::LineFull { .. }) => counts.refused_for_line += 1,
+            Submitted::Denied(Denied::TooManyWaiting { .. } | Denied::Draining) => counts.refused_for_person += 1,
+        }
+    }
+
+    /// How long a job takes on a lane.
+    fn takes(&self, kind: LaneKind, part: f64, unreadable: bool) -> Duration {
+        let reels = &self.plan.reels;
+        match kind {
+            LaneKind::N8n => reels.n8n.at(part),
+            LaneKind::Direct if unreadable => reels.scrape.at(part),
+            LaneKind::Direct => reels.scrape.at(part) + reels.analysis.at(part),
+        }
+    }
+
+    fn start_run(&mut self) {
+        let Some(taken) = self.line.claim(Timestamp(self.now)) else { return };
+        let Some((part, unreadable, asked, measured)) = self.waiting.get(&taken.job).and_then(|waiting| {
+            let (asked, measured) = waiting.asked.first()?;
+            Some((waiting.part, waiting.unreadable, *asked, *measured))
+        }) else {
+            return;
+        };
+        let end = self.now + ms(self.takes(taken.kind, part, unreadable));
+        self.ends.push(Reverse((end, taken.lane)));
+        self.running.insert(taken.lane, (taken.job, taken.ready_at, self.now));
+        if !measured {
+            return;
+        }
+        self.outcome.line_wait.add(self.now - asked);
+        let counts = &mut self.outcome.counts;
+        match taken.kind {
+            LaneKind::Direct => counts.direct_runs += 1,
+            LaneKind::N8n => counts.n8n_runs += 1,
+        }
+        counts.unreadable_runs += u64::from(unreadable && taken.kind == LaneKind::Direct);
+    }
+
+    fn end_run(&mut self) {
+        let Some(Reverse((_, lane))) = self.ends.pop() else { return };
+        let Some((job, ready_at, started)) = self.running.remove(&lane) else { return };
+        let Some(waiting) = self.waiting.remove(&job) else { return };
+        let known_for = if waiting.unreadable { self.plan.popularity.unreadable_for } else { self.plan.cache };
+        self.line.finish(lane, Timestamp(self.now) + known_for, waiting.unreadable);
+        let first_asked = waiting.asked.first().copied();
+        for (asked, measured) in waiting.asked {
+            if measured {
+                self.outcome.reel_wait.add(self.now - asked);
+                self.turn(true);
+            }
+        }
+        let Some((asked, true)) = first_asked else { return };
+        if let Some(told) = waiting.told {
+            let wrong = (told.0 - self.now).abs() * 1000 / (self.now - asked).max(1);
+            self.outcome.told_wrong.add(wrong);
+        }
+        let at = |ms: i64| span(ms - self.begin);
+        self.outcome.runs.push(Run {
+            lane,
+            person: waiting.person,
+            asked: at(asked),
+            ready: at(ready_at.0),
+            started: at(started),
+            ended: at(self.now),
+        });
+    }
+
+    fn close(mut self) -> Outcome {
+        let mut covered = [0.0; 24];
+        let mut at = self.begin;
+        while at < self.end {
+            let next = ((at / HOUR + 1) * HOUR).min(self.end);
+            covered[(at / HOUR).rem_euclid(24) as usize] += (next - at) as f64 * 1000.0;
+            at = next;
+        }
+        let plan = self.plan;
+        let outcome = &mut self.outcome;
+        outcome.runs.sort_by_key(|run| (run.started, run.lane));
+        for spread in [
+            &mut outcome.reel_wait,
+            &mut outcome.line_wait,
+            &mut outcome.first_text,
+            &mut outcome.whole_answer,
+            &mut outcome.told_wrong,
+        ] {
+            spread.close();
+        }
+        let lanes = 1.0 / lane_time(plan);
+        let per_turn = |span: Duration| 1.0 / span.as_micros().max(1) as f64;
+        let cores = f64::from(plan.bot.cores) * f64::from(plan.bot.instances);
+        let slots = f64::from(plan.bot.turns_at_once) * f64::from(plan.bot.instances);
+        outcome.busiest = Busiest {
+            lanes: self.of_lanes.most(&covered, lanes),
+            cpu: self.of_cpu.most(&covered, cores * per_turn(plan.bot.cpu)),
+            database: self.of_cpu.most(&covered, self.database.most as f64 * per_turn(plan.bot.database_time)),
+            turns: self.of_turns.most(&covered, slots),
+            requests: self.requests.most,
+            tokens: self.tokens.most,
+            tokens_a_day: self.tokens_a_day.most,
+            ..outcome.busiest
+        };
+        outcome.mean_waiting = self.waited / (self.now - self.begin).max(1) as f64;
+        self.outcome
+    }
+}
+
+/// Microseconds between two reels that all lanes together can read, on average.
+fn lane_time(plan: &Plan) -> f64 {
+    let reels = &plan.reels;
+    let mean = |times: &Times| times.mean().as_micros().max(1) as f64;
+    let unreadable = plan.popularity.unreadable;
+    let direct = mean(&reels.scrape) + (1.0 - unreadable) * mean(&reels.analysis);
+    let per_micro = f64::from(reels.direct_lanes) / direct + f64::from(reels.n8n_lanes) / mean(&reels.n8n);
+    1.0 / per_micro.max(1e-12)
+}

@@ -1,0 +1,86 @@
+//! What an OpenAI usage tier allows. Owns the table; which tier an account has, and what it allows today, is told by the
+//! account's limits page and by the `x-ratelimit-*` headers of each answer.
+//!
+//! Requests a minute as the operator's guide (tier 2) and scriptbyai.com (2025) give them; tokens a minute of gpt-5 and
+//! gpt-5-mini by simonwillison.net (2025-09-12), of mini models for all small ones; the month's spending limit and what must have
+//! been paid by the help pages of July 2026. None of it is published for the gpt-6 models.
+
+/// Limits of one tier for one model; `None`: no limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tier {
+    /// 1 to 5; 0 for limits given by hand.
+    pub number: u8,
+    pub requests_a_minute: Option<f64>,
+    pub tokens_a_minute: Option<f64>,
+    /// Not a limit of OpenAI's for single calls: the 3,000,000 of the guide is the batch queue's.
+    pub tokens_a_day: Option<f64>,
+    /// Micro-USD.
+    pub spending_a_month: Option<i64>,
+    /// Micro-USD that must have been paid in all.
+    pub paid_before: i64,
+    /// The minute that the first two are counted over.
+    pub minute_ms: i64,
+}
+
+/// Requests, thousands of tokens, of small models, spending, paid before (USD).
+const TABLE: [(u32, u32, u32, u32, u32); 5] = [
+    (500, 500, 500, 100, 5),
+    (5_000, 1_000, 2_000, 500, 50),
+    (5_000, 2_000, 4_000, 1_000, 100),
+    (10_000, 4_000, 10_000, 5_000, 250),
+    (15_000, 40_000, 180_000, 200_000, 1_000),
+];
+
+impl Tier {
+    /// The highest there is.
+    pub const LAST: u8 = 5;
+
+    /// Tier `number` (1 to 5, others are taken as the nearest) for a model.
+    pub fn of(number: u8, model: &str) -> Tier {
+        let number = number.clamp(1, Tier::LAST);
+        let (requests, tokens, small, spending, paid) = TABLE[usize::from(number) - 1];
+        let is_small = ["mini", "nano", "luna"].iter().any(|name| model.contains(name));
+        Tier {
+            number,
+            requests_a_minute: Some(f64::from(requests)),
+            tokens_a_minute: Some(1000.0 * f64::from(if is_small { small } else { tokens })),
+            tokens_a_day: None,
+            spending_a_month: Some(1_000_000 * i64::from(spending)),
+            paid_before: 1_000_000 * i64::from(paid),
+            minute_ms: 60_000,
+        }
+    }
+
+    /// Nothing is limited.
+    pub fn unlimited() -> Tier {
+        Tier {
+            number: 0,
+            requests_a_minute: None,
+            tokens_a_minute: None,
+            tokens_a_day: None,
+            spending_a_month: None,
+            paid_before: 0,
+            minute_ms: 60_000,
+        }
+    }
+
+    pub(super) fn compressed(self, factor: f64) -> Tier {
+        Tier { minute_ms: ((self.minute_ms as f64 / factor) as i64).max(1), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_grow_and_small_models_have_more() {
+        for number in 1..Tier::LAST {
+            let (low, high) = (Tier::of(number, "gpt-6.1-sol"), Tier::of(number + 1, "gpt-6.1-sol"));
+            assert!(low.requests_a_minute <= high.requests_a_minute && low.tokens_a_minute < high.tokens_a_minute);
+            assert!(low.spending_a_month < high.spending_a_month);
+            assert!(Tier::of(number, "gpt-6-luna").tokens_a_minute >= low.tokens_a_minute);
+        }
+        assert_eq!((Tier::of(0, "x").number, Tier::of(9, "x").number), (1, 5));
+    }
+}

@@ -1,0 +1,197 @@
+//! What the database tells of the past weeks, for the capacity planner: counts, durations and tokens, as sums over indexed
+//! ranges. Reads only; owns no judgement of what is too little.
+//!
+//! Bounded: people and hours come from the ledger (one row per paid call, by its index on time), answers and reels from messages by
+//! their ids, durations from the latest [`SAMPLES`] calls of a kind; where a time has more than [`CALLS`] calls, only its last days count.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+use super::{Result, Store, StoreError, read};
+
+/// Calls that are looked at: with more in the time, its latest whole days.
+const CALLS: i64 = 200_000;
+
+/// Durations taken of one kind.
+const SAMPLES: i64 = 1_000;
+
+/// Ledger rows looked at for durations, from the newest on: kinds that are rarer than one in ten of the samples' calls are
+/// taken as far as they are among these.
+const ROWS: i64 = 20_000;
+
+/// What was measured from `from` on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// The days from the first call in the time to the end of it; at most the whole time.
+    pub days: f64,
+    /// People who had something answered, summed over the days: one who was there on two days counts twice.
+    pub person_days: i64,
+    /// Answers that the coach wrote, by the hour of the day (UTC).
+    pub answers_by_hour: [i64; 24],
+    /// Calls of the model for these.
+    pub coach_calls: i64,
+    pub input_tokens: i64,
+    pub cached_tokens: i64,
+    pub cache_write_tokens: i64,
+    pub output_tokens: i64,
+    /// What people said and the coach answered, in conversations that are still kept.
+    pub said: i64,
+    pub answered: i64,
+    /// Reels that were coached on, known ones among them.
+    pub reels_coached: i64,
+    /// Reels that were read, well or not.
+    pub reels_run: i64,
+    /// Of the runs: failed.
+    pub reels_failed: i64,
+    pub gemini_calls: i64,
+    pub gemini_input: i64,
+    pub gemini_output: i64,
+    pub apify_runs: i64,
+    pub apify_micro_usd: i64,
+    pub n8n_runs: i64,
+    pub n8n_micro_usd: i64,
+    pub scrape: Vec<Duration>,
+    pub analysis: Vec<Duration>,
+    pub n8n: Vec<Duration>,
+    /// Whole calls of the model: from the request to the end of its answer.
+    pub coach: Vec<Duration>,
+}
+
+const DAY: i64 = 86_400_000;
+
+impl Measured {
+    /// Answers that the coach wrote; calls of the model where none of them is kept.
+    pub fn answers(&self) -> i64 {
+        if self.answered > 0 { self.answered } else { self.coach_calls }
+    }
+}
+
+impl Store {
+    /// What was measured from `from` (inclusive) to `to` (exclusive).
+    pub async fn measured(&self, from: Timestamp, to: Timestamp) -> Result<Measured> {
+        let oldest: Option<(i64,)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT at FROM ledger WHERE at >= $1 AND at < $2 ORDER BY at DESC LIMIT 1 OFFSET $3")
+            .bind(from.0)
+            .bind(to.0)
+            .bind(CALLS)
+            .fetch_optional(pool)
+            .await)?;
+        // Whole days, so that each hour of the day is as often in it as the others.
+        let from = oldest.map_or(from, |(at,)| Timestamp(to.0 - ((to.0 - at) / DAY).max(1) * DAY));
+        let (first,): (Option<i64>,) = read!(&self.db, pool => sqlx::query_as(
+                "SELECT MIN(at) FROM ledger WHERE at >= $1 AND at < $2")
+            .bind(from.0)
+            .bind(to.0)
+            .fetch_one(pool)
+            .await)?;
+        let Some(first) = first else { return Ok(Measured::default()) };
+        let mut measured = Measured { days: (to.0 - first).max(1) as f64 / DAY as f64, ..Measured::default() };
+        let (person_days,): (i64,) = read!(&self.db, pool => sqlx::query_as(
+                "SELECT COUNT(*) FROM (SELECT DISTINCT person_id, at / 86400000 FROM ledger WHERE at >= $1 AND at < $2) AS days")
+            .bind(from.0)
+            .bind(to.0)
+            .fetch_one(pool)
+            .await)?;
+        measured.person_days = person_days;
+        let hours: Vec<(i64, i64)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT (at / 3600000) % 24 AS hour, COUNT(*) FROM ledger WHERE at >= $1 AND at < $2 \
+                 AND tool = 'coach' AND outcome = 'ok' GROUP BY 1 ORDER BY 1")
+            .bind(from.0)
+            .bind(to.0)
+            .fetch_all(pool)
+            .await)?;
+        for (hour, answers) in hours {
+            if let Some(place) = usize::try_from(hour).ok().and_then(|hour| measured.answers_by_hour.get_mut(hour)) {
+                *place = answers;
+            }
+        }
+        self.measure_usage(&mut measured, from, to).await?;
+        self.measure_reels(&mut measured, from, to).await?;
+        measured.scrape = self.latencies("scrape", from, to).await?;
+        measured.analysis = self.latencies("analyse", from, to).await?;
+        measured.n8n = self.latencies("workflow", from, to).await?;
+        measured.coach = self.latencies("coach", from, to).await?;
+        Ok(measured)
+    }
+
+    async fn measure_usage(&self, measured: &mut Measured, from: Timestamp, to: Timestamp) -> Result<()> {
+        type Row = (String, i64, i64, i64, i64, i64, i64);
+        let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT tool, COUNT(*), CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(cached_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(cache_write_tokens), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(output_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) \
+                 FROM ledger WHERE at >= $1 AND at < $2 AND outcome = 'ok' GROUP BY tool ORDER BY tool")
+            .bind(from.0)
+            .bind(to.0)
+            .fetch_all(pool)
+            .await)?;
+        for (tool, calls, input, cached, written, output, micro_usd) in rows {
+            match tool.as_str() {
+                "coach" => {
+                    measured.coach_calls = calls;
+                    measured.input_tokens = input;
+                    measured.cached_tokens = cached;
+                    measured.cache_write_tokens = written;
+                    measured.output_tokens = output;
+                }
+                "scrape" => (measured.apify_runs, measured.apify_micro_usd) = (calls, micro_usd),
+                "analyse" => {
+                    (measured.gemini_calls, measured.gemini_input, measured.gemini_output) = (calls, input, output);
+                }
+                "workflow" => (measured.n8n_runs, measured.n8n_micro_usd) = (calls, micro_usd),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn measure_reels(&self, measured: &mut Measured, from: Timestamp, to: Timestamp) -> Result<()> {
+        // A message's id begins with its time.
+        let (first, last) = (first_id(from), first_id(to));
+        let rows: Vec<(String, i64)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT role, COUNT(*) FROM messages WHERE id >= $1 AND id < $2 GROUP BY role ORDER BY role")
+            .bind(&first)
+            .bind(&last)
+            .fetch_all(pool)
+            .await)?;
+        for (role, count) in rows {
+            match role.as_str() {
+                "person" => measured.said = count,
+                "coach" => measured.answered = count,
+                "reel" => measured.reels_coached = count,
+                _ => return Err(StoreError::Corrupt("messages.role")),
+            }
+        }
+        let (run, failed): (i64, i64) = read!(&self.db, pool => sqlx::query_as(
+                "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT) FROM jobs \
+                 WHERE state IN ('done', 'failed', 'cancelled') AND finished_at >= $1 AND finished_at < $2 AND started_at IS NOT NULL")
+            .bind(from.0)
+            .bind(to.0)
+            .fetch_one(pool)
+            .await)?;
+        measured.reels_run = run;
+        measured.reels_failed = failed;
+        Ok(())
+    }
+
+    /// How long the latest calls of a tool took that went well.
+    async fn latencies(&self, tool: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Duration>> {
+        let rows: Vec<(i64,)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT latency_ms FROM (SELECT latency_ms, tool, outcome FROM ledger WHERE at >= $1 AND at < $2 \
+                 ORDER BY at DESC LIMIT $3) AS latest WHERE tool = $4 AND outcome = 'ok' LIMIT $5")
+            .bind(from.0)
+            .bind(to.0)
+            .bind(ROWS)
+            .bind(tool)
+            .bind(SAMPLES)
+            .fetch_all(pool)
+            .await)?;
+        Ok(rows.into_iter().map(|(ms,)| Duration::from_millis(ms.max(0).unsigned_abs())).collect())
+    }
+}
+
+/// The first id of a time: ids are UUIDs of version 7 (RFC 9562), whose first 48 bits are the milliseconds.
+fn first_id(at: Timestamp) -> String {
+    format!("{:012x}{:020x}", at.0.clamp(0, (1 << 48) - 1), 0)
+}
