@@ -1,5 +1,6 @@
 //! The commands of the program. Owns what they print; exit code 0 is success, 1 a failure, 2 a wrong configuration.
 
+mod capacity;
 mod chat;
 mod doctor;
 mod serve;
@@ -46,6 +47,8 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// Plan capacity: load, waits and cost of the guide's three scenarios, or of a plan of your own.
+    Capacity(Box<capacity::Options>),
     /// Run stand-ins for OpenAI, Apify, Gemini, n8n, Telegram and Discord on this machine.
     Sandbox {
         /// The first port; each stand-in takes the next one. 0 takes any free ones.
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
             Command::Serve(options) => serve::run(config, options).await,
             Command::Migrate => migrate(config).await,
             Command::Doctor { offline } => doctor::run(&config, &faults, offline).await,
+            Command::Capacity(options) => capacity::run(&config, *options).await,
             Command::Sandbox { port } => run_sandbox(&config, port).await,
         }
     });

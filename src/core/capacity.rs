@@ -302,7 +302,8 @@ impl Plan {
         if let Demand::Listed(asks) = &mut plan.demand {
             asks.iter_mut().for_each(|ask| ask.at = quick(ask.at));
         } else {
-            // A day has 24 hours: it is played as the list that it makes.
+            // A day has 24 hours: it is played as the list that it makes, from an empty cache on.
+            plan.warm_up = Duration::ZERO;
             let asks = run::asks(self).into_iter().map(|ask| Ask { at: quick(ask.at), ..ask });
             plan.demand = Demand::Listed(asks.collect());
         }

@@ -1,6 +1,7 @@
 //! Every sentence a person sees, from typed outcomes. Pure; matches without `_`, so that a new outcome does not
 //! compile until it has its sentence. The coach's own words are the model's.
 
+mod capacity;
 mod line;
 mod money;
 
@@ -17,6 +18,7 @@ use crate::store::ledger::ModelUse;
 use crate::telemetry::Reference;
 use crate::upstream::{Budget, BudgetOf, Cause};
 
+pub use self::capacity::{capacity, change, effect, grouped, part, percent, usd, wait};
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
     lanes_set, left_out, not_waiting, not_yours_to_cancel, queue, submission_note, unclear_queue_wish,

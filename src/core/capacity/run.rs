@@ -268,6 +268,7 @@ struct Window {
 impl Window {
     /// When a call that comes at `at` may be made; `None` if not before `patience` has passed.
     fn admit(&mut self, at: i64, patience: i64) -> Option<i64> {
+        let came = at;
         let at = at.max(self.last);
         while self.recent.front().is_some_and(|then| then + self.minute <= at) {
             self.recent.pop_front();
@@ -276,7 +277,7 @@ impl Window {
             Some(oldest) if self.recent.len() >= self.most => oldest + self.minute,
             _ => at,
         };
-        if start - at > patience || self.most == 0 {
+        if start - came > patience || self.most == 0 {
             return None;
         }
         if start > at {
@@ -415,7 +416,9 @@ impl<'a> World<'a> {
     }
 
     fn is_measured(&self) -> bool {
-        self.begin <= self.now && self.now < self.end + self.merge
+        // All of a list counts.
+        let is_before_end = self.now < self.end + self.merge || matches!(self.plan.demand, Demand::Listed(_));
+        self.begin <= self.now && is_before_end
     }
 
     /// Time goes on.
@@ -447,7 +450,7 @@ impl<'a> World<'a> {
         let writing = micros(answers.writing.at(self.talk.part()));
         let Some(called) = self.window.admit(stored, micros(answers.patience)) else {
             self.outcome.counts.given_up += 1;
-            self.turns.until(stored);
+            self.turns.until(stored + micros(answers.patience));
             return;
         };
         let end = called + first + writing;

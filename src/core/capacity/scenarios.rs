@@ -7,6 +7,8 @@ use super::chance::Times;
 use super::tiers::Tier;
 use super::{Answers, Bot, Daily, Database, Demand, Money, Plan, Popularity, ReelWork};
 use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::core::money::Prices;
 use crate::core::reels::pipeline::{PIPELINE_VERSION, ReelFailure};
 use crate::store::reels::QueueLimits;
 use crate::upstream::Usage;
@@ -57,6 +59,10 @@ impl Scenario {
         plan.name = self.name().to_owned();
         plan.demand = Demand::Daily(Daily { people, at_once: Some(at_once), ..daily() });
         plan.popularity.catalogue = catalogue;
+        if self == Scenario::Small {
+            // The guide's starter plan.
+            plan.money.hosting_month = 5_000_000;
+        }
         plan.span = enough(&plan.demand);
         plan
     }
@@ -161,5 +167,38 @@ impl Default for Plan {
                 subscription: 20_000_000,
             },
         }
+    }
+}
+
+impl Plan {
+    /// The default plan with what this bot is configured to: lanes, models, limits, prices of the table's day.
+    pub fn of(config: &Config, prices: &Prices) -> Plan {
+        let mut plan = Plan::default();
+        let (reels, coach) = (&config.reels, &config.coach);
+        plan.limits.interval = reels.interval;
+        plan.limits.waiting_per_person = i64::from(reels.waiting_per_person);
+        plan.limits.waiting = i64::from(reels.waiting);
+        plan.cache = reels.cache;
+        plan.warm_up = reels.cache.min(DAY * 30);
+        plan.merge = coach.merge_window;
+        plan.reels.direct_lanes = reels.lanes;
+        plan.reels.n8n_lanes = u32::try_from(config.n8n.webhooks.len()).unwrap_or(u32::MAX);
+        plan.answers.model.clone_from(&coach.model);
+        plan.answers.cheaper_model.clone_from(&coach.economy_model);
+        plan.answers.max_output = u64::from(coach.max_output_tokens);
+        plan.tier = Tier::of(plan.tier.number, &coach.model);
+        plan.bot.turns_at_once = coach.max_turns;
+        if config.database_url.starts_with("postgres") {
+            plan.bot.database = Database::Postgres;
+        }
+        plan.money.apify_run = config.apify.estimate_micro_usd;
+        plan.money.n8n_run = config.n8n.estimate_micro_usd;
+        plan.money.gemini_model.clone_from(&config.gemini.model);
+        // The day in front of the table's version: the prices of a plan do not change overnight.
+        let day = prices.version.get(..10).and_then(|day| day.parse::<chrono::NaiveDate>().ok());
+        if let Some(day) = day {
+            plan.money.at = Timestamp(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis());
+        }
+        plan
     }
 }

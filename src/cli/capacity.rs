@@ -1,0 +1,317 @@
+//! `capacity`: what a number of people will make of the bot, its upstreams and its bill. Owns the flags and what is taken
+//! where one is not given; the simulation is [`crate::core::capacity`]'s, the table is in [`table`].
+
+mod json;
+mod table;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueEnum};
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::core::capacity::chance::Times;
+use crate::core::capacity::scenarios::{EVENING, FLAT, Scenario, enough};
+use crate::core::capacity::tiers::Tier;
+use crate::core::capacity::{Database, Demand, Plan, Report, from_past, report, too_little};
+use crate::core::money::Prices;
+use crate::store::Store;
+use crate::telemetry;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How far back `--from-ledger` looks.
+const PAST: Duration = Duration::from_secs(30 * 86_400);
+
+/// Where a default is not named here it is the configuration's (lanes, models, spacing, cache), or stands in
+/// `src/core/capacity/scenarios.rs` with its source.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// One of the guide's scenarios instead of all three.
+    #[arg(long, value_enum)]
+    scenario: Option<Named>,
+    /// Rates, times and tokens of the last 30 days from DATABASE_URL.
+    #[arg(long, conflicts_with = "scenario")]
+    from_ledger: bool,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Another seed is another month by the same rules.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Days to play; default: as many as it takes for steady figures, 3 to 30.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=366))]
+    days: Option<u32>,
+
+    /// People a day; with it a plan of your own is made instead of the scenarios [100].
+    #[arg(long, help_heading = "Demand", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    people: Option<u32>,
+    /// Messages of one person a day [10].
+    #[arg(long, help_heading = "Demand", value_parser = amount)]
+    messages: Option<f64>,
+    /// Reels of one person a day [0.1].
+    #[arg(long, help_heading = "Demand", value_parser = amount)]
+    reels: Option<f64>,
+    /// People who talk at the same time in the busiest hour, each once a minute; 0: evenly over the hour.
+    #[arg(long, help_heading = "Demand", value_name = "PEOPLE")]
+    at_once: Option<u32>,
+    /// `evening`, `flat`, or 24 weights separated by commas, from 0 h UTC on [evening].
+    #[arg(long, help_heading = "Demand", value_parser = curve)]
+    curve: Option<Curve>,
+    /// Distinct reels that circulate at a time [1000; viral: 5000].
+    #[arg(long, help_heading = "Demand", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    catalogue: Option<u32>,
+    /// Zipf exponent of their popularity [1.1].
+    #[arg(long, help_heading = "Demand", value_parser = amount)]
+    zipf: Option<f64>,
+    /// Days until a reel goes out of fashion, on average; 0: never [0].
+    #[arg(long, help_heading = "Demand", value_parser = amount)]
+    circulates: Option<f64>,
+
+    /// Direct lanes [REEL_LANES].
+    #[arg(long, help_heading = "Reels", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    lanes: Option<u32>,
+    /// n8n webhooks [those of N8N_WEBHOOK_URLS].
+    #[arg(long, help_heading = "Reels", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    n8n: Option<u32>,
+    /// Seconds of scraping, `5-10` or `7`.
+    #[arg(long, help_heading = "Reels", value_parser = times, value_name = "SECONDS")]
+    scrape: Option<Times>,
+    /// Seconds of analysis, `15-20`.
+    #[arg(long, help_heading = "Reels", value_parser = times, value_name = "SECONDS")]
+    analysis: Option<Times>,
+    /// Seconds of one run of a webhook, `20-30`.
+    #[arg(long, help_heading = "Reels", value_parser = times, value_name = "SECONDS")]
+    n8n_seconds: Option<Times>,
+
+    /// The coach's model [COACH_MODEL].
+    #[arg(long, help_heading = "Answers")]
+    model: Option<String>,
+    /// Seconds to the first text of an answer, `1-3`.
+    #[arg(long, help_heading = "Answers", value_parser = times, value_name = "SECONDS")]
+    first_text: Option<Times>,
+    /// Seconds from there to its end, `2-6`.
+    #[arg(long, help_heading = "Answers", value_parser = times, value_name = "SECONDS")]
+    writing: Option<Times>,
+    /// Calls of the model for an answer [1.2].
+    #[arg(long, help_heading = "Answers", value_parser = amount)]
+    calls: Option<f64>,
+    /// Input tokens of an answer, all its calls together [4000].
+    #[arg(long, help_heading = "Answers", value_name = "TOKENS")]
+    input: Option<u64>,
+    /// The part of them that is read from the cache, in % [80].
+    #[arg(long, help_heading = "Answers", value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
+    cached: Option<u64>,
+    /// Output tokens of an answer [350].
+    #[arg(long, help_heading = "Answers", value_name = "TOKENS")]
+    output: Option<u64>,
+    /// OpenAI's usage tier, 1 to 5 [2].
+    #[arg(long, help_heading = "Answers", value_parser = clap::value_parser!(u8).range(1..=5))]
+    tier: Option<u8>,
+    /// Requests a minute instead of the tier's.
+    #[arg(long, help_heading = "Answers", value_parser = amount)]
+    rpm: Option<f64>,
+    /// Tokens a minute instead of the tier's.
+    #[arg(long, help_heading = "Answers", value_parser = amount)]
+    tpm: Option<f64>,
+    /// Tokens a day; the tiers have no such limit (the guide's 3,000,000 is the batch queue's).
+    #[arg(long, help_heading = "Answers", value_parser = amount)]
+    tpd: Option<f64>,
+
+    /// Instances; from 2 on they share a PostgreSQL [1].
+    #[arg(long, help_heading = "Bot", value_parser = clap::value_parser!(u32).range(1..=100))]
+    instances: Option<u32>,
+    /// Processors of one instance [2].
+    #[arg(long, help_heading = "Bot", value_parser = clap::value_parser!(u32).range(1..=256))]
+    cores: Option<u32>,
+    /// Milliseconds of processor time of one turn [4].
+    #[arg(long, help_heading = "Bot", value_parser = amount, value_name = "MS")]
+    cpu: Option<f64>,
+    /// Milliseconds in the database of one turn [3].
+    #[arg(long, help_heading = "Bot", value_parser = amount, value_name = "MS")]
+    database: Option<f64>,
+
+    /// The day whose prices hold [that of the price table].
+    #[arg(long, help_heading = "Money", value_name = "YYYY-MM-DD")]
+    at: Option<chrono::NaiveDate>,
+    /// Dollars that one person pays a month [20].
+    #[arg(long, help_heading = "Money", value_parser = amount, value_name = "USD")]
+    subscription: Option<f64>,
+    /// Dollars for one instance or database server a month [20; small: 5].
+    #[arg(long, help_heading = "Money", value_parser = amount, value_name = "USD")]
+    hosting: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Named {
+    Small,
+    Growing,
+    Viral,
+}
+
+/// 24 weights.
+#[derive(Clone, Debug)]
+struct Curve([f64; 24]);
+
+pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> {
+    let prices =
+        Prices::load(config.money.prices_file.as_deref()).map_err(|problem| anyhow!("PRICES_FILE: {problem}"))?;
+    let base = Plan::of(config, &prices);
+    let plans = if options.from_ledger {
+        vec![measured(config, &base).await?]
+    } else if options.people.is_some() && options.scenario.is_none() {
+        vec![Plan { name: "yours".to_owned(), ..base }]
+    } else {
+        let wanted = options.scenario.map(|named| match named {
+            Named::Small => Scenario::Small,
+            Named::Growing => Scenario::Growing,
+            Named::Viral => Scenario::Viral,
+        });
+        let all = Scenario::ALL.into_iter().filter(|scenario| wanted.is_none_or(|wanted| wanted == *scenario));
+        all.map(|scenario| scenario.plan(&base)).collect()
+    };
+    let plans: Vec<Plan> = plans.into_iter().map(|plan| options.apply(plan)).collect();
+    if plans.iter().any(|plan| plan.lanes().is_empty()) {
+        anyhow::bail!("no lane at all: no reel could ever be read");
+    }
+    let reports: Vec<Report> = plans
+        .iter()
+        .map(|plan| report(plan, &prices).with_context(|| format!("the plan “{}”", plan.name)))
+        .collect::<anyhow::Result<_>>()?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&json::of(&reports, &prices))?);
+    } else {
+        print!("{}", table::of(&reports, &prices, std::io::stdout().is_terminal()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The plan of the last 30 days.
+async fn measured(config: &Config, base: &Plan) -> anyhow::Result<Plan> {
+    telemetry::start_logs(config).map_err(anyhow::Error::msg)?;
+    let store = Store::open(&config.database_url, 2).await?;
+    let now = Clock::System.now();
+    let measured = store.measured(now - PAST, now).await;
+    store.close().await;
+    let measured = measured?;
+    if too_little(&measured) {
+        anyhow::bail!(
+            "the last 30 days hold {} answers in {:.1} days: too few to plan with. Without --from-ledger the scenarios are shown",
+            measured.answers(),
+            measured.days
+        );
+    }
+    Ok(from_past(base, &measured))
+}
+
+impl Options {
+    fn apply(&self, mut plan: Plan) -> Plan {
+        plan.seed = self.seed;
+        if let Demand::Daily(daily) = &mut plan.demand {
+            let changes_crowd = self.people.is_some() || self.messages.is_some() || self.curve.is_some();
+            set(&mut daily.people, self.people);
+            set(&mut daily.messages_per_person, self.messages);
+            set(&mut daily.reels_per_person, self.reels);
+            set(&mut daily.curve, self.curve.as_ref().map(|curve| curve.0));
+            match self.at_once {
+                Some(people) => daily.at_once = Some(people).filter(|people| *people > 0),
+                None if changes_crowd => daily.at_once = None,
+                None => {}
+            }
+        }
+        plan.span = self.days.map_or_else(|| enough(&plan.demand), |days| DAY * days);
+        set(&mut plan.popularity.catalogue, self.catalogue);
+        set(&mut plan.popularity.exponent, self.zipf);
+        if let Some(days) = self.circulates {
+            plan.popularity.circulates = Some(days).filter(|days| *days > 0.0);
+        }
+        set(&mut plan.reels.direct_lanes, self.lanes);
+        set(&mut plan.reels.n8n_lanes, self.n8n);
+        set(&mut plan.reels.scrape, self.scrape.clone());
+        set(&mut plan.reels.analysis, self.analysis.clone());
+        set(&mut plan.reels.n8n, self.n8n_seconds.clone());
+        let answers = &mut plan.answers;
+        set(&mut answers.model, self.model.clone());
+        set(&mut answers.first_text, self.first_text.clone());
+        set(&mut answers.writing, self.writing.clone());
+        set(&mut answers.calls, self.calls.map(|calls| calls.max(1.0)));
+        set(&mut answers.message.output_tokens, self.output);
+        if self.input.is_some() || self.cached.is_some() {
+            let message = &mut answers.message;
+            let share = |tokens: u64| (tokens * 100).checked_div(message.input_tokens).unwrap_or_default();
+            let (cached, written) = (self.cached.unwrap_or(share(message.cached_tokens)), share(message.cache_write_tokens));
+            set(&mut message.input_tokens, self.input);
+            message.cached_tokens = message.input_tokens * cached / 100;
+            message.cache_write_tokens = message.input_tokens * written.min(100 - cached) / 100;
+        }
+        plan.tier = Tier::of(self.tier.unwrap_or(plan.tier.number), &answers.model);
+        if self.rpm.is_some() || self.tpm.is_some() {
+            // Limits by hand belong to no tier, so that there is no next one.
+            plan.tier.number = 0;
+        }
+        plan.tier.requests_a_minute = self.rpm.or(plan.tier.requests_a_minute);
+        plan.tier.tokens_a_minute = self.tpm.or(plan.tier.tokens_a_minute);
+        plan.tier.tokens_a_day = self.tpd;
+        let bot = &mut plan.bot;
+        set(&mut bot.instances, self.instances);
+        if bot.instances > 1 {
+            bot.database = Database::Postgres;
+        }
+        set(&mut bot.cores, self.cores);
+        set(&mut bot.cpu, self.cpu.map(milliseconds));
+        set(&mut bot.database_time, self.database.map(milliseconds));
+        if let Some(day) = self.at {
+            plan.money.at = Timestamp(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis());
+        }
+        set(&mut plan.money.subscription, self.subscription.map(micro_usd));
+        set(&mut plan.money.hosting_month, self.hosting.map(micro_usd));
+        plan
+    }
+}
+
+fn set<T>(place: &mut T, wanted: Option<T>) {
+    if let Some(wanted) = wanted {
+        *place = wanted;
+    }
+}
+
+fn milliseconds(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms / 1000.0)
+}
+
+fn micro_usd(usd: f64) -> i64 {
+    (usd * 1e6).round() as i64
+}
+
+/// A number that is not negative.
+fn amount(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..=1e12).contains(&number) => Ok(number),
+        _ => Err("give a number from 0 on".to_owned()),
+    }
+}
+
+/// `7` or `5-10`, in seconds.
+fn times(text: &str) -> Result<Times, String> {
+    let (least, most) = text.split_once('-').unwrap_or((text, text));
+    match (least.trim().parse::<f64>(), most.trim().parse::<f64>()) {
+        (Ok(least), Ok(most)) if 0.0 <= least && least <= most && most <= 86_400.0 => {
+            Ok(Times::Between(Duration::from_secs_f64(least), Duration::from_secs_f64(most)))
+        }
+        _ => Err("give seconds, such as 7 or 5-10".to_owned()),
+    }
+}
+
+fn curve(text: &str) -> Result<Curve, String> {
+    match text {
+        "evening" => return Ok(Curve(EVENING)),
+        "flat" => return Ok(Curve(FLAT)),
+        _ => {}
+    }
+    let weights: Result<Vec<f64>, String> = text.split(',').map(|weight| amount(weight.trim())).collect();
+    let weights: [f64; 24] = weights?.try_into().map_err(|_| "give 24 weights, evening or flat".to_owned())?;
+    if weights.iter().sum::<f64>() > 0.0 { Ok(Curve(weights)) } else { Err("one weight must be more than 0".to_owned()) }
+}
