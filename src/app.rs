@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::admin::Admin;
 use crate::core::board::Boards;
+use crate::core::capacity::Plan;
 use crate::core::chat::{Messenger, Receive, ReceiveFailed};
 use crate::core::coach::{Coach, CoachSettings};
 use crate::core::inbox::Inbox;
@@ -99,6 +100,7 @@ impl App {
         let Upstreams { openai, apify, gemini, n8n } = upstreams(&config, http.clone(), clock.clone())?;
         let prices =
             Prices::load(config.money.prices_file.as_deref()).map_err(|problem| anyhow!("PRICES_FILE: {problem}"))?;
+        let plan = Plan::of(&config, &prices);
         let purse = Arc::new(Purse::new(store.clone(), prices, clock.clone(), &config));
         let messengers = platforms.messengers();
         let outbox = Arc::new(Outbox::new(messengers, store.clone(), clock.clone()));
@@ -113,7 +115,7 @@ impl App {
             clock.clone(),
             coach_settings(&config)?,
         ));
-        let admin = Arc::new(Admin::new(store.clone(), purse.clone(), config.admin_ids.clone()));
+        let admin = Arc::new(Admin::new(store.clone(), purse.clone(), config.admin_ids.clone(), plan));
         let worker = Arc::new(Worker::new(
             store.clone(),
             upstreams::pipeline(&config, apify, gemini, http)?,

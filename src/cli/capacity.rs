@@ -242,7 +242,8 @@ impl Options {
         if self.input.is_some() || self.cached.is_some() {
             let message = &mut answers.message;
             let share = |tokens: u64| (tokens * 100).checked_div(message.input_tokens).unwrap_or_default();
-            let (cached, written) = (self.cached.unwrap_or(share(message.cached_tokens)), share(message.cache_write_tokens));
+            let (cached, written) =
+                (self.cached.unwrap_or(share(message.cached_tokens)), share(message.cache_write_tokens));
             set(&mut message.input_tokens, self.input);
             message.cached_tokens = message.input_tokens * cached / 100;
             message.cache_write_tokens = message.input_tokens * written.min(100 - cached) / 100;
@@ -313,5 +314,9 @@ fn curve(text: &str) -> Result<Curve, String> {
     }
     let weights: Result<Vec<f64>, String> = text.split(',').map(|weight| amount(weight.trim())).collect();
     let weights: [f64; 24] = weights?.try_into().map_err(|_| "give 24 weights, evening or flat".to_owned())?;
-    if weights.iter().sum::<f64>() > 0.0 { Ok(Curve(weights)) } else { Err("one weight must be more than 0".to_owned()) }
+    if weights.iter().sum::<f64>() > 0.0 {
+        Ok(Curve(weights))
+    } else {
+        Err("one weight must be more than 0".to_owned())
+    }
 }

@@ -4,10 +4,13 @@ pub mod chart;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate};
 
 use super::board::View;
+use super::capacity::scenarios::{Scenario, quick};
+use super::capacity::{self, Report, from_past, too_little};
 use super::chat::Body;
 use super::command::{BudgetTarget, BudgetWish, QueueWish};
 use super::money::{Purse, dollars};
@@ -22,6 +25,9 @@ use crate::store::{Store, StoreError};
 /// Failures that admins see of the line.
 const FAILURES_SHOWN: u32 = 3;
 
+/// What capacity is planned from.
+const PLANNED_FROM: Duration = Duration::from_secs(30 * 86_400);
+
 /// Changes that `/audit` shows.
 const CHANGES_SHOWN: u32 = 15;
 
@@ -30,12 +36,14 @@ pub struct Admin {
     store: Arc<Store>,
     purse: Arc<Purse>,
     ids: BTreeSet<String>,
+    /// The plan of this configuration.
+    plan: capacity::Plan,
 }
 
 impl Admin {
-    /// `ids` are `platform:account`.
-    pub fn new(store: Arc<Store>, purse: Arc<Purse>, ids: BTreeSet<String>) -> Self {
-        Self { store, purse, ids }
+    /// `ids` are `platform:account`; `plan` is what capacity is planned with.
+    pub fn new(store: Arc<Store>, purse: Arc<Purse>, ids: BTreeSet<String>, plan: capacity::Plan) -> Self {
+        Self { store, purse, ids, plan }
     }
 
     pub fn is_admin(&self, platform: Platform, account: &str) -> bool {
@@ -79,6 +87,31 @@ impl Admin {
         )
         .await?;
         Ok(said)
+    }
+
+    /// How loaded each part is, what it costs and what to change, in words.
+    pub async fn capacity(&self, now: Timestamp) -> Result<String, StoreError> {
+        let (reports, past) = self.planned(now).await?;
+        Ok(wording::capacity(&reports, past))
+    }
+
+    /// The plan of the last 30 days and over how many of them it was measured; the scenarios if that is too little.
+    /// [`Report::load_figures`] are what a chart of it shows.
+    pub async fn planned(&self, now: Timestamp) -> Result<(Vec<Report>, Option<f64>), StoreError> {
+        let measured = self.store.measured(now - PLANNED_FROM, now).await?;
+        let past = (!too_little(&measured)).then_some(measured.days);
+        let (base, prices) =
+            (capacity::Plan { money: self.plan.money_at(now), ..self.plan.clone() }, self.purse.prices.clone());
+        // A second of work at most, beside those who answer.
+        let work = tokio::task::spawn_blocking(move || {
+            let plans = match past {
+                Some(_) => vec![from_past(&base, &measured)],
+                None => Scenario::ALL.map(|scenario| scenario.plan(&base)).to_vec(),
+            };
+            // A model without a price was refused at the start.
+            plans.iter().filter_map(|plan| capacity::report(&quick(plan), &prices).ok()).collect()
+        });
+        Ok((work.await.unwrap_or_default(), past))
     }
 
     /// What admins have changed.

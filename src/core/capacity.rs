@@ -280,6 +280,11 @@ impl Plan {
         (0..self.reels.direct_lanes).map(Lane::direct).chain((0..self.reels.n8n_lanes).map(Lane::n8n)).collect()
     }
 
+    /// Its money with the prices of a day.
+    pub fn money_at(&self, at: Timestamp) -> Money {
+        Money { at, ..self.money.clone() }
+    }
+
     /// The same in `factor` times less time, as a stress run against stand-ins plays it: demand, upstreams and limits are
     /// quicker; what the bot and its database need for a turn is not.
     pub fn compressed(&self, factor: f64) -> Plan {

@@ -27,6 +27,12 @@ pub const COMMANDS: &[Entry] = &[
     Entry { name: "help", argument: "", meaning: "What the coach can do", admin: false },
     Entry { name: "usage", argument: "", meaning: "Usage and cost by model (admins)", admin: true },
     Entry { name: "budget", argument: "change", meaning: "Budgets: see them, or set one (admins)", admin: true },
+    Entry {
+        name: "capacity",
+        argument: "",
+        meaning: "How loaded each part is, and what to change (admins)",
+        admin: true,
+    },
     Entry { name: "audit", argument: "", meaning: "What admins have changed (admins)", admin: true },
 ];
 
@@ -54,6 +60,7 @@ pub enum Command {
     /// What the person has used and has left.
     Me,
     Usage,
+    Capacity,
     Budget(BudgetWish),
     Audit,
     Unknown(String),
@@ -114,6 +121,7 @@ impl Command {
             | Command::Help
             | Command::Me
             | Command::Usage
+            | Command::Capacity
             | Command::Budget(_)
             | Command::Audit
             | Command::Unknown(_) => true,
@@ -144,6 +152,7 @@ impl Command {
             "help" | "start" => Command::Help,
             "me" => Command::Me,
             "usage" => Command::Usage,
+            "capacity" => Command::Capacity,
             "budget" => Command::Budget(budget_wish(argument)),
             "audit" => Command::Audit,
             // A path or a fraction is not a command.

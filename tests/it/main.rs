@@ -10,6 +10,7 @@ mod process;
 mod proxy;
 
 mod boards;
+mod capacity;
 mod cli;
 mod crash;
 mod discord;

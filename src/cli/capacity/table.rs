@@ -45,7 +45,9 @@ impl Table<'_> {
             Demand::Listed(_) => String::new(),
         };
         self.row(text, "People a day", |report| daily(report, &|daily| f64::from(daily.people)));
-        self.row(text, "Messages a day", |report| daily(report, &|day| f64::from(day.people) * day.messages_per_person));
+        self.row(text, "Messages a day", |report| {
+            daily(report, &|day| f64::from(day.people) * day.messages_per_person)
+        });
         self.row(text, "Reels a day", |report| daily(report, &|day| f64::from(day.people) * day.reels_per_person));
         self.row(text, "At once in the peak", |report| match &report.plan.demand {
             Demand::Daily(daily) => daily.at_once.map_or("spread".into(), |people| grouped(f64::from(people))),
@@ -130,7 +132,12 @@ impl Table<'_> {
             let at = percent(worst.load.unwrap_or_default());
             let _ = match report.advice() {
                 Some(tried) => {
-                    let short = format!("{} at {at}. Cheapest: {}: {}.", part(worst.part), change(&tried.change), effect(tried));
+                    let short = format!(
+                        "{} at {at}. Cheapest: {}: {}.",
+                        part(worst.part),
+                        change(&tried.change),
+                        effect(tried)
+                    );
                     wrapped(text, name, &short);
                     wrapped(text, "", &better(report, tried));
                 }
@@ -138,7 +145,8 @@ impl Table<'_> {
                     wrapped(text, name, &format!("{} at {at}. Nothing that was tried is enough.", part(worst.part)));
                 }
             };
-            let others: Vec<String> = report.tried.iter().skip(usize::from(report.advice().is_some())).map(other).collect();
+            let others: Vec<String> =
+                report.tried.iter().skip(usize::from(report.advice().is_some())).map(other).collect();
             if !others.is_empty() {
                 wrapped(text, "", &format!("Also tried: {}.", others.join("; ")));
             }
@@ -146,7 +154,8 @@ impl Table<'_> {
     }
 
     fn title(&self, text: &mut String, title: &str) {
-        let line = "─".repeat(WIDTH.min(LABEL + self.reports.len() * (CELL + 2)).saturating_sub(title.chars().count() + 1));
+        let line =
+            "─".repeat(WIDTH.min(LABEL + self.reports.len() * (CELL + 2)).saturating_sub(title.chars().count() + 1));
         let _ = match self.colour {
             true => writeln!(text, "\n\x1b[1m{title}\x1b[0m {line}"),
             false => writeln!(text, "\n{title} {line}"),
@@ -186,10 +195,9 @@ impl Table<'_> {
 fn better(report: &Report, tried: &Tried) -> String {
     let (before, after) = (&report.outcome, &tried.report.outcome);
     let mut said = Vec::new();
-    for (what, before, after) in [
-        ("a new reel", &before.reel_wait, &after.reel_wait),
-        ("first text", &before.first_text, &after.first_text),
-    ] {
+    for (what, before, after) in
+        [("a new reel", &before.reel_wait, &after.reel_wait), ("first text", &before.first_text, &after.first_text)]
+    {
         let (before, after) = (before.percentile(95.0), after.percentile(95.0));
         if after.as_secs_f64() < 0.95 * before.as_secs_f64() {
             said.push(format!("{what} {} → {} (95 %)", wait(before), wait(after)));

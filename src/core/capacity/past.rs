@@ -47,11 +47,9 @@ pub fn from_past(base: &Plan, measured: &Measured) -> Plan {
     }
     let times = |spans: &Vec<_>| (spans.len() >= RUNS).then(|| Times::measured(spans.clone())).flatten();
     let work = &mut plan.reels;
-    for (of, spans) in [
-        (&mut work.scrape, &measured.scrape),
-        (&mut work.analysis, &measured.analysis),
-        (&mut work.n8n, &measured.n8n),
-    ] {
+    for (of, spans) in
+        [(&mut work.scrape, &measured.scrape), (&mut work.analysis, &measured.analysis), (&mut work.n8n, &measured.n8n)]
+    {
         if let Some(times) = times(spans) {
             *of = times;
         }

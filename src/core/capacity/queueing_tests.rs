@@ -37,7 +37,9 @@ fn crommelin(load: f64, lanes: usize) -> f64 {
         let mut next = vec![0.0; STATES];
         for (n, part) in now.iter().enumerate().filter(|(_, part)| **part > 1e-14) {
             let left = n.saturating_sub(lanes);
-            for (more, chance) in come.iter().enumerate().take(STATES - left).take_while(|(k, c)| *k < 40 || **c > 1e-14) {
+            for (more, chance) in
+                come.iter().enumerate().take(STATES - left).take_while(|(k, c)| *k < 40 || **c > 1e-14)
+            {
                 next[left + more] += part * chance;
             }
         }

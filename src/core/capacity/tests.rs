@@ -15,15 +15,11 @@ pub(super) fn listed(seed: u64, asks: u32, people: u32, reels: u32) -> Plan {
     let gap = 3_600_000.0 / f64::from(asks);
     let asks = (0..asks).map(|_| {
         at += dice.gap(gap);
-        Ask {
-            at: Duration::from_millis(at as u64),
-            person: dice.below(people),
-            what: Asked::Reel(dice.below(reels)),
-        }
+        Ask { at: Duration::from_millis(at as u64), person: dice.below(people), what: Asked::Reel(dice.below(reels)) }
     });
     let asks: Vec<Ask> = asks.collect();
     let mut plan = Plan { demand: Demand::Listed(asks), warm_up: Duration::ZERO, ..Plan::default() };
-    plan.span = scenarios::enough(&plan.demand) + Duration::from_millis(1);
+    plan.span = scenarios::quick(&plan).span;
     plan.popularity.unreadable = 0.0;
     plan.merge = Duration::ZERO;
     plan
@@ -193,7 +189,10 @@ fn the_cheapest_change_removes_the_bottleneck() {
     assert_eq!(report.bottleneck().map(|load| load.part), Some(Part::Lanes));
     let best = report.advice().expect("lanes help");
     assert!(matches!(best.change, Change::Lanes(1..) | Change::Webhooks(1..)), "{:?}", best.change);
-    assert!(best.load.unwrap() <= 0.7 && best.report.outcome.reel_wait.percentile(95.0) < report.outcome.reel_wait.percentile(95.0));
+    assert!(
+        best.load.unwrap() <= 0.7
+            && best.report.outcome.reel_wait.percentile(95.0) < report.outcome.reel_wait.percentile(95.0)
+    );
     let cheaper = report.tried.iter().filter(|tried| tried.removes && tried.extra < best.extra).count();
     assert_eq!(cheaper, 0);
     // Every change that says so does what it says.
@@ -203,13 +202,18 @@ fn the_cheapest_change_removes_the_bottleneck() {
     }
     // A processor that is too slow: an instance more.
     let mut slow = three_days();
+    slow.tier = Tier::unlimited();
     slow.bot.cpu = Duration::from_secs(20);
     let report = super::report(&slow, &prices).unwrap();
     assert_eq!(report.bottleneck().map(|load| load.part), Some(Part::Processor));
     let best = report.advice().expect("instances help");
     assert!(matches!(best.change, Change::Instances(_)));
-    assert_eq!(best.extra, best.report.cost.hosting - report.cost.hosting + best.report.cost.openai - report.cost.openai);
+    assert_eq!(
+        best.extra,
+        best.report.cost.hosting - report.cost.hosting + best.report.cost.openai - report.cost.openai
+    );
     let mut stored = three_days();
+    stored.tier = Tier::unlimited();
     stored.bot.database_time = Duration::from_secs(10);
     let report = super::report(&stored, &prices).unwrap();
     assert_eq!(report.tried.first().map(|tried| &tried.change), Some(&Change::Postgres));

@@ -151,11 +151,11 @@ impl Replies {
                     _ => Plan::say_privately(wording::cancelled(&codes)),
                 }
             }
-            Command::Usage | Command::Budget(_) | Command::Audit if !is_admin => {
+            Command::Usage | Command::Capacity | Command::Budget(_) | Command::Audit if !is_admin => {
                 Plan::say_privately(wording::not_an_admin())
             }
             // Among people there is no answer for one person's eyes, unless the command brought one.
-            Command::Me | Command::Usage | Command::Budget(_) | Command::Audit
+            Command::Me | Command::Usage | Command::Capacity | Command::Budget(_) | Command::Audit
                 if inbound.addressed != Addressed::Direct =>
             {
                 Plan::say_privately(wording::ask_in_private())
@@ -165,6 +165,7 @@ impl Replies {
                 Plan::say_privately(self.admin.me(turn, own.len(), now).await?)
             }
             Command::Usage => Plan::Say(self.admin.usage(now).await?, Vec::new()),
+            Command::Capacity => Plan::say_privately(self.admin.capacity(now).await?),
             Command::Budget(wish) => Plan::say_privately(self.admin.budget(wish, turn, &by, now).await?),
             Command::Audit => Plan::say_privately(self.admin.audit().await?),
         })

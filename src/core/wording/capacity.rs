@@ -96,7 +96,8 @@ pub fn wait(span: Duration) -> String {
 pub fn capacity(reports: &[Report], past: Option<f64>) -> String {
     let mut text = match past {
         Some(days) => format!("**Capacity**, planned from the last {days:.0} days:\n```\n"),
-        None => "**Capacity** of the guide's scenarios; there is too little yet to plan from what was measured:\n```\n".to_owned(),
+        None => "**Capacity** of the guide's scenarios; there is too little yet to plan from what was measured:\n```\n"
+            .to_owned(),
     };
     let row = |text: &mut String, label: &str, cell: &dyn Fn(&Report) -> String| {
         let _ = write!(text, "{label:<21}");
@@ -121,7 +122,8 @@ pub fn capacity(reports: &[Report], past: Option<f64>) -> String {
     text.push_str("```\n");
     for report in reports {
         let Some(worst) = report.bottleneck() else { continue };
-        let _ = write!(text, "- {}: {} at {}", report.plan.name, part(worst.part), percent(worst.load.unwrap_or_default()));
+        let _ =
+            write!(text, "- {}: {} at {}", report.plan.name, part(worst.part), percent(worst.load.unwrap_or_default()));
         let _ = match report.advice() {
             Some(tried) => writeln!(text, "; cheapest: {} ({}).", change(&tried.change), effect(tried)),
             None => writeln!(text, "; nothing that was tried is enough."),
@@ -150,9 +152,13 @@ mod tests {
 
     #[test]
     fn amounts() {
-        let waits = [0, 999, 1_000, 9_940, 47_600, 119_000, 200_000, 3_600_000].map(|ms| wait(Duration::from_millis(ms)));
+        let waits =
+            [0, 999, 1_000, 9_940, 47_600, 119_000, 200_000, 3_600_000].map(|ms| wait(Duration::from_millis(ms)));
         assert_eq!(waits, ["0 ms", "999 ms", "1.0 s", "9.9 s", "48 s", "119 s", "3 min 20 s", "1 h 00 min"]);
-        assert_eq!([0.0, 0.004, 0.0994, 0.38, 1.2, 12.0].map(percent), ["0 %", "0.4 %", "9.9 %", "38 %", "120 %", ">999 %"]);
+        assert_eq!(
+            [0.0, 0.004, 0.0994, 0.38, 1.2, 12.0].map(percent),
+            ["0 %", "0.4 %", "9.9 %", "38 %", "120 %", ">999 %"]
+        );
     }
 
     #[test]
@@ -173,7 +179,12 @@ mod tests {
             capacity(&[fine, crowded], None),
             [Change::Lanes(1), Change::Lanes(3), Change::Webhooks(1), Change::Webhooks(2), Change::Tier(3)]
                 .iter()
-                .chain(&[Change::Model("gpt-6-luna".into()), Change::Instances(1), Change::Instances(2), Change::Postgres])
+                .chain(&[
+                    Change::Model("gpt-6-luna".into()),
+                    Change::Instances(1),
+                    Change::Instances(2),
+                    Change::Postgres,
+                ])
                 .map(change)
                 .collect::<Vec<_>>()
                 .join("\n"),

@@ -78,6 +78,7 @@ fn all() -> Vec<poise::Command<Desk, serenity::Error>> {
         history(),
         me(),
         usage(),
+        capacity(),
         budget(),
         audit(),
         coach_this_reel(),
@@ -189,6 +190,16 @@ async fn audit(ctx: Context<'_>) -> Result<(), serenity::Error> {
 )]
 async fn usage(ctx: Context<'_>) -> Result<(), serenity::Error> {
     take(ctx, "/usage".to_owned(), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "AdminsOnly",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn capacity(ctx: Context<'_>) -> Result<(), serenity::Error> {
+    take(ctx, "/capacity".to_owned(), Vec::new(), Seen::ByAsker).await
 }
 
 #[poise::command(
@@ -309,6 +320,7 @@ mod tests {
                 "history",
                 "me",
                 "usage",
+                "capacity",
                 "budget",
                 "audit",
                 "Coach this reel"
@@ -317,11 +329,11 @@ mod tests {
         for command in commands {
             assert_eq!(command["contexts"], serde_json::json!([0, 1, 2]), "{}", command["name"]);
             assert_eq!(command["integration_types"], serde_json::json!([0, 1]), "{}", command["name"]);
-            let hidden = ["usage", "budget", "audit"].contains(&command["name"].as_str().unwrap());
+            let hidden = ["usage", "capacity", "budget", "audit"].contains(&command["name"].as_str().unwrap());
             assert_eq!(command["default_member_permissions"].as_str(), hidden.then_some("0"), "{}", command["name"]);
         }
         assert_eq!(commands[1]["options"][0]["name"], "url");
         assert_eq!(commands[1]["options"][0]["max_length"], 500);
-        assert_eq!(commands[11]["type"], 3);
+        assert_eq!(commands[12]["type"], 3);
     }
 }
