@@ -28,6 +28,9 @@ use std::time::{Duration, Instant};
 
 use reelcoach::clock::Timestamp;
 use reelcoach::core::admin::chart::{self, Chart, Kind, Look, Series, Unit};
+use reelcoach::core::capacity::scenarios::Scenario;
+use reelcoach::core::capacity::tiers::Tier;
+use reelcoach::core::capacity::{self, Plan};
 use reelcoach::core::chat::{Body, FileRules, LengthUnit, Markup, MessengerRules};
 use reelcoach::core::reels::eta::{self, LaneState};
 use reelcoach::core::reels::link::{self, Hosts};
@@ -164,6 +167,14 @@ fn pure(table: &mut Table) {
         });
         table.row(name, sizes.to_vec());
     }
+    println!("\nDays of the viral scenario that are planned: linear is ×30.");
+    let sizes = [1, 10, 30].map(|days: u32| {
+        let mut plan = Scenario::Viral.plan(&Plan::default());
+        plan.span = Duration::from_secs(86_400) * days;
+        plan.tier = Tier::unlimited();
+        (days.to_string(), median_of_many(|| drop(black_box(capacity::simulate(&plan)))))
+    });
+    table.row("plan capacity", sizes.to_vec());
 }
 
 fn cost(days: usize) -> Chart {

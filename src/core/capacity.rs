@@ -7,6 +7,8 @@
 pub mod chance;
 pub mod line;
 pub mod tiers;
+mod demand;
+mod servers;
 mod run;
 mod bill;
 mod advice;
@@ -59,6 +61,7 @@ pub struct Plan {
 
 /// Who asks for what, and when.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a plan")]
 pub enum Demand {
     Daily(Daily),
     /// Exactly these, in order of time; the span is the plan's.
@@ -309,7 +312,7 @@ impl Plan {
         } else {
             // A day has 24 hours: it is played as the list that it makes, from an empty cache on.
             plan.warm_up = Duration::ZERO;
-            let asks = run::asks(self).into_iter().map(|ask| Ask { at: quick(ask.at), ..ask });
+            let asks = demand::asks(self).into_iter().map(|ask| Ask { at: quick(ask.at), ..ask });
             plan.demand = Demand::Listed(asks.collect());
         }
         plan

@@ -315,7 +315,7 @@ async fn wrong_flags_are_refused_with_what_is_right() {
     for (args, told) in [
         (&["capacity", "--scrape", "fast"][..], "give seconds"),
         (&["capacity", "--curve", "1,2"], "24 weights"),
-        (&["capacity", "--messages", "-1"], "--messages"),
+        (&["capacity", "--messages=-1"], "--messages"),
         (&["capacity", "--tier", "9"], "1..=5"),
         (&["capacity", "--from-ledger", "--scenario", "small"], "cannot be used with"),
     ] {

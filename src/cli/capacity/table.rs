@@ -130,7 +130,7 @@ impl Table<'_> {
                 continue;
             };
             let at = percent(worst.load.unwrap_or_default());
-            let _ = match report.advice() {
+            match report.advice() {
                 Some(tried) => {
                     let short = format!(
                         "{} at {at}. Cheapest: {}: {}.",
@@ -144,7 +144,7 @@ impl Table<'_> {
                 None => {
                     wrapped(text, name, &format!("{} at {at}. Nothing that was tried is enough.", part(worst.part)));
                 }
-            };
+            }
             let others: Vec<String> =
                 report.tried.iter().skip(usize::from(report.advice().is_some())).map(other).collect();
             if !others.is_empty() {

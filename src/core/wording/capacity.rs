@@ -75,7 +75,7 @@ pub fn percent(load: f64) -> String {
     let percent = load * 100.0;
     match percent {
         _ if percent >= 999.5 => ">999 %".into(),
-        _ if percent >= 9.95 || percent < 0.05 => format!("{percent:.0} %"),
+        _ if !(0.05..9.95).contains(&percent) => format!("{percent:.0} %"),
         _ => format!("{percent:.1} %"),
     }
 }
