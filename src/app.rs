@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::core::access::{Gate, Rules};
 use crate::core::admin::Admin;
 use crate::core::board::Boards;
 use crate::core::capacity::Plan;
@@ -115,7 +116,8 @@ impl App {
             clock.clone(),
             coach_settings(&config)?,
         ));
-        let admin = Arc::new(Admin::new(store.clone(), purse.clone(), config.admin_ids.clone(), plan));
+        let admin =
+            Arc::new(Admin::new(store.clone(), purse.clone(), reels.clone(), config.admin_ids.clone(), plan));
         let worker = Arc::new(Worker::new(
             store.clone(),
             upstreams::pipeline(&config, apify, gemini, http)?,
@@ -125,8 +127,9 @@ impl App {
             instance,
             &config,
         ));
-        let inbox =
-            Arc::new(Inbox::new(store.clone(), clock.clone(), config.coach.merge_window, config.coach.overheard_reels));
+        let gate = Arc::new(Gate::new(store.clone(), Rules::new(config.access.clone(), config.admin_ids.clone())));
+        let (window, overheard) = (config.coach.merge_window, config.coach.overheard_reels);
+        let inbox = Arc::new(Inbox::new(store.clone(), gate.clone(), clock.clone(), window, overheard));
         let late = Arc::new(Late::new(outbox.clone(), clock.clone()));
         let replies = Arc::new(Replies {
             store: store.clone(),
@@ -135,6 +138,7 @@ impl App {
             boards: boards.clone(),
             coach,
             admin,
+            gate,
             clock: clock.clone(),
             instance,
         });
@@ -443,6 +447,7 @@ impl App {
             Err(_) if stop.is_cancelled() => return Ok(()),
             Err(_) => return Err(Refused::telegram().into()),
         };
+        self.replies.admin.is_named_on_telegram(&me.username);
         let Some((url, secret)) = &self.config.telegram.webhook else {
             let receive = self.receive();
             return self
@@ -473,7 +478,7 @@ impl App {
     }
 
     fn discord_door(&self) -> crate::platforms::discord::Door {
-        let (takes_part, active) = (self.inbox.clone(), self.inbox.clone());
+        let (takes_part, welcome, active) = (self.inbox.clone(), self.inbox.clone(), self.inbox.clone());
         crate::platforms::discord::Door {
             receive: self.receive(),
             takes_part: Arc::new(move |chat| {
@@ -484,6 +489,10 @@ impl App {
                         false
                     })
                 })
+            }),
+            is_welcome: Arc::new(move |inbound| {
+                let inbox = welcome.clone();
+                Box::pin(async move { inbox.is_welcome(&inbound).await })
             }),
             active: Arc::new(move || {
                 let inbox = active.clone();

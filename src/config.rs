@@ -12,8 +12,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+mod access;
 mod variables;
 
+pub use access::{AccessConfig, AccessLists, AccessMode};
 pub use variables::{Section, VARIABLES, Variable, example};
 
 /// Everything that can be set. The meaning of each field stands with its variable in [`VARIABLES`].
@@ -27,6 +29,7 @@ pub struct Config {
     pub shutdown: Duration,
     pub retention: Duration,
     pub admin_ids: BTreeSet<String>,
+    pub access: AccessConfig,
     pub discord: DiscordConfig,
     pub telegram: TelegramConfig,
     pub openai: OpenAiConfig,
@@ -264,6 +267,22 @@ impl Config {
             shutdown: Duration::from_secs(r.number("SHUTDOWN_SECONDS", 1..=600)),
             retention: Duration::from_secs(86_400 * r.number::<u64>("RETENTION_DAYS", 2..=3650)),
             admin_ids: r.admins("ADMIN_IDS"),
+            access: AccessConfig {
+                discord: r.access("DISCORD_ACCESS"),
+                telegram: r.access("TELEGRAM_ACCESS"),
+                allowed: AccessLists {
+                    guilds: r.discord_ids("ALLOWED_GUILDS"),
+                    channels: r.platform_ids("ALLOWED_CHANNELS"),
+                    roles: r.discord_ids("ALLOWED_ROLES"),
+                    people: r.platform_ids("ALLOWED_PEOPLE"),
+                },
+                blocked: AccessLists {
+                    guilds: r.discord_ids("BLOCKED_GUILDS"),
+                    channels: r.platform_ids("BLOCKED_CHANNELS"),
+                    roles: r.discord_ids("BLOCKED_ROLES"),
+                    people: r.platform_ids("BLOCKED_PEOPLE"),
+                },
+            },
             discord: DiscordConfig {
                 token: r.secret("DISCORD_TOKEN"),
                 api_url: r.url("DISCORD_API_URL"),
@@ -333,6 +352,9 @@ impl Config {
         let lanes_are_known = !r.faults.iter().any(|fault| matches!(fault.name, "REEL_LANES" | "N8N_WEBHOOK_URLS"));
         if lanes_are_known && config.reels.lanes == 0 && config.n8n.webhooks.is_empty() {
             r.fault("REEL_LANES", "0 and no N8N_WEBHOOK_URLS: no reel could ever be read", "Set it to 1 or more");
+        }
+        if !config.admin_ids.is_disjoint(&config.access.blocked.people) {
+            r.fault("BLOCKED_PEOPLE", "names one of ADMIN_IDS", "Take them off one of the two lists");
         }
         (config, r.faults)
     }

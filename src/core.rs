@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod command;
+pub mod access;
 pub mod text;
 pub mod money;
 pub mod outbox;

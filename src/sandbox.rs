@@ -355,6 +355,9 @@ impl Sandbox {
             ("DISCORD_TOKEN", DISCORD_TOKEN.to_owned()),
             ("DISCORD_API_URL", self.discord.served.url()),
             ("DISCORD_MESSAGE_CONTENT", "true".to_owned()),
+            // Nobody there is a stranger.
+            ("DISCORD_ACCESS", "open".to_owned()),
+            ("TELEGRAM_ACCESS", "open".to_owned()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -5,6 +5,7 @@
 //! goes through `exclusive!`. Every change of a leased row names the lease, so that a worker that lost it
 //! cannot write.
 
+pub mod access;
 pub mod boards;
 pub mod budgets;
 pub mod chats;

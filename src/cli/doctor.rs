@@ -9,7 +9,9 @@ use super::MISCONFIGURED;
 use crate::app::{self, Upstreams};
 use crate::clock::Clock;
 use crate::config::{Config, Fault};
+use crate::core::access::describe;
 use crate::core::money::Prices;
+use crate::ids::Platform;
 use crate::platforms::Platforms;
 use crate::store::Store;
 use crate::upstream::Failure;
@@ -78,6 +80,7 @@ pub async fn run(config: &Config, faults: &[Fault], offline: bool) -> anyhow::Re
         |()| "found".into(),
     );
     shutdown_dates(config, &mut findings);
+    access(config, &mut findings);
     if offline {
         findings.add(Grade::Skipped, "network", "--offline: nobody outside was asked");
     } else if let Ok(http) = http {
@@ -109,6 +112,20 @@ async fn database(config: &Config, findings: &mut Findings) {
     findings.result("database", result, |shared| {
         if shared { "PostgreSQL answers".into() } else { "SQLite opens (one instance)".into() }
     });
+}
+
+/// Who may use the bot, where it is switched on.
+fn access(config: &Config, findings: &mut Findings) {
+    let platforms =
+        [(Platform::Discord, config.discord.token.is_some()), (Platform::Telegram, config.telegram.token.is_some())];
+    for (platform, _) in platforms.into_iter().filter(|(_, is_on)| *is_on) {
+        let (who, is_worth_a_warning) = describe(&config.access, platform);
+        let grade = if is_worth_a_warning { Grade::Warning } else { Grade::Good };
+        findings.add(grade, format!("access on {platform}"), who);
+    }
+    if config.admin_ids.is_empty() && platforms.iter().any(|(_, is_on)| *is_on) {
+        findings.add(Grade::Warning, "admins", "ADMIN_IDS is empty: nobody can make invitations or see what is spent");
+    }
 }
 
 /// What the price table knows of the models' ends.

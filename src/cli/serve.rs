@@ -8,6 +8,8 @@ use super::stop_signal;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Fault};
+use crate::core::access::describe;
+use crate::ids::Platform;
 use crate::platforms::Platforms;
 use crate::{crash, telemetry, web};
 
@@ -45,6 +47,18 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
     let platforms = Platforms::from_config(&config, &clock).map_err(anyhow::Error::msg)?;
     for line in platforms.report(&config) {
         tracing::info!("{line}");
+    }
+    for (platform, is_on) in
+        [(Platform::Discord, config.discord.token.is_some()), (Platform::Telegram, config.telegram.token.is_some())]
+    {
+        match describe(&config.access, platform) {
+            _ if !is_on => {}
+            (who, true) => tracing::warn!("who may use it on {platform}: {who}"),
+            (who, false) => tracing::info!("who may use it on {platform}: {who}"),
+        }
+    }
+    if config.admin_ids.is_empty() {
+        tracing::warn!("ADMIN_IDS is empty: nobody can make invitations, block people or see what is spent");
     }
     if let Some(point) = &options.crash_at {
         crash::arm(point, options.crash_nth);

@@ -19,6 +19,34 @@ fn nothing_set_is_a_valid_configuration() {
 }
 
 #[test]
+fn nobody_gets_in_unless_somebody_says_so() {
+    let (config, _) = read(&[]);
+    assert_eq!((config.access.discord, config.access.telegram), (AccessMode::List, AccessMode::Invite));
+    let (config, faults) = read(&[
+        ("TELEGRAM_ACCESS", "Open"),
+        ("ALLOWED_GUILDS", "12, discord:13"),
+        ("ALLOWED_CHANNELS", "discord:5,telegram:-1001"),
+    ]);
+    assert_eq!(faults, []);
+    assert_eq!(config.access.telegram, AccessMode::Open);
+    assert_eq!(config.access.allowed.guilds, ["discord:12", "discord:13"].map(String::from).into());
+    assert_eq!(config.access.allowed.channels, ["discord:5", "telegram:-1001"].map(String::from).into());
+    let wrong = [
+        ("DISCORD_ACCESS", "everybody"),
+        ("ALLOWED_GUILDS", "my server"),
+        ("ALLOWED_ROLES", "telegram:4"),
+        ("ALLOWED_PEOPLE", "42"),
+        ("BLOCKED_CHANNELS", "telegram:-"),
+        ("ADMIN_IDS", "telegram:42"),
+        ("BLOCKED_PEOPLE", "telegram:42"),
+    ];
+    let names: BTreeSet<&str> = read(&wrong).1.iter().map(|fault| fault.name).collect();
+    let faulty =
+        ["ALLOWED_GUILDS", "ALLOWED_PEOPLE", "ALLOWED_ROLES", "BLOCKED_CHANNELS", "BLOCKED_PEOPLE", "DISCORD_ACCESS"];
+    assert_eq!(names, BTreeSet::from(faulty));
+}
+
+#[test]
 fn webhooks_share_or_have_their_own_settings() {
     let urls = ("N8N_WEBHOOK_URLS", "https://a.example/webhook/r, https://b.example/webhook/r");
     let (config, faults) = read(&[urls, ("N8N_SECRET", "one")]);

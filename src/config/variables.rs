@@ -18,6 +18,7 @@ pub struct Variable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     Platforms,
+    Access,
     Coach,
     Reels,
     Money,
@@ -29,6 +30,7 @@ impl Section {
     pub fn title(self) -> &'static str {
         match self {
             Section::Platforms => "Platforms: at least one token for `serve`",
+            Section::Access => "Who may use it",
             Section::Coach => "Coach",
             Section::Reels => "Reels",
             Section::Money => "Budgets",
@@ -46,7 +48,7 @@ const fn secret(section: Section, name: &'static str, meaning: &'static str) -> 
     Variable { section, name, default: "", meaning, secret: true }
 }
 
-use Section::{Addresses, Coach, Ground, Money, Platforms, Reels};
+use Section::{Access, Addresses, Coach, Ground, Money, Platforms, Reels};
 
 /// Every variable, in the order in which it is documented.
 pub const VARIABLES: &[Variable] = &[
@@ -85,8 +87,38 @@ pub const VARIABLES: &[Variable] = &[
         Platforms,
         "ADMIN_IDS",
         "",
-        "Who may use /usage: platform:id, separated by commas (discord:80351110224678912,telegram:42)",
+        "Who runs the bot: platform:id, separated by commas (discord:80351110224678912,telegram:42)",
     ),
+    variable(
+        Access,
+        "DISCORD_ACCESS",
+        "list",
+        "Who may use it on Discord: list (who is listed below), invite (also with a code of /invite), or open (everybody)",
+    ),
+    variable(Access, "TELEGRAM_ACCESS", "invite", "The same on Telegram"),
+    variable(
+        Access,
+        "ALLOWED_GUILDS",
+        "",
+        "Discord servers, by number: it speaks in no other, and in them everybody may use it (with ALLOWED_ROLES only who has one)",
+    ),
+    variable(
+        Access,
+        "ALLOWED_CHANNELS",
+        "",
+        "Channels and Telegram groups, as platform:id: it speaks in no others of that platform, and who writes there may use it",
+    ),
+    variable(Access, "ALLOWED_ROLES", "", "Discord roles, by number: who has one may use it, in servers"),
+    variable(Access, "ALLOWED_PEOPLE", "", "People, as platform:id: they may use it in direct messages too"),
+    variable(
+        Access,
+        "BLOCKED_GUILDS",
+        "",
+        "Discord servers in which it never speaks; what is blocked wins over what is allowed",
+    ),
+    variable(Access, "BLOCKED_CHANNELS", "", "Channels and Telegram groups in which it never speaks"),
+    variable(Access, "BLOCKED_ROLES", "", "Discord roles whose members may not use it in servers"),
+    variable(Access, "BLOCKED_PEOPLE", "", "People who may not use it"),
     secret(Coach, "OPENAI_API_KEY", "Key of the OpenAI project that pays for the coaching"),
     variable(Coach, "COACH_MODEL", "gpt-6.1-sol", "Model that coaches"),
     variable(

@@ -1,9 +1,12 @@
-//! What admins ask. Owns who is one: deny by default, checked on every call.
+//! What admins ask and change. Owns who is one: deny by default, checked on every call. Who runs the bot (`ADMIN_IDS`) may
+//! do everything; who manages a Discord server sees and changes what concerns that server alone.
+
+mod people;
 
 pub mod chart;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate};
@@ -11,13 +14,15 @@ use chrono::{Datelike, NaiveDate};
 use super::board::View;
 use super::capacity::scenarios::{Scenario, quick};
 use super::capacity::{self, Report, from_past, too_little};
-use super::chat::Body;
-use super::command::{BudgetTarget, BudgetWish, QueueWish};
-use super::money::{Purse, dollars};
+use super::chat::{Body, Inbound};
+use super::command::{AuditWish, BudgetTarget, BudgetWish, Command, LimitsWish, QueueWish};
+use super::money::{Purse, SPARING, dollars};
+use super::reels::Reels;
 use super::wording;
 use crate::clock::Timestamp;
-use crate::ids::Platform;
-use crate::store::budgets::Scope;
+use crate::ids::{GuildId, Platform};
+use crate::store::access::Pause;
+use crate::store::budgets::{Scope, Span, Standing};
 use crate::store::lanes::Lane;
 use crate::store::turns::Turn;
 use crate::store::{Store, StoreError};
@@ -28,64 +33,235 @@ const FAILURES_SHOWN: u32 = 3;
 /// What capacity is planned from.
 const PLANNED_FROM: Duration = Duration::from_secs(30 * 86_400);
 
-/// Changes that `/audit` shows.
+/// Changes on a page of `/audit`.
 const CHANGES_SHOWN: u32 = 15;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What somebody may see and change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    None,
+    /// What concerns this community.
+    Guild(GuildId),
+    Everything,
+}
+
+impl Authority {
+    /// The community that everything shown must be limited to; `None` for no limit. Only for those who have some authority.
+    pub fn guild(&self) -> Option<&GuildId> {
+        match self {
+            Authority::Guild(guild) => Some(guild),
+            Authority::None | Authority::Everything => None,
+        }
+    }
+}
+
+/// An admin's wish, with who asked and what they may.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub turn: &'a Turn,
+    pub inbound: &'a Inbound,
+    pub authority: &'a Authority,
+    pub now: Timestamp,
+}
+
+impl Asked<'_> {
+    /// Who asked, as `platform:account`.
+    fn by(&self) -> String {
+        format!("{}:{}", self.turn.chat.platform, self.inbound.author.account)
+    }
+}
 
 /// The admins' side of the core.
 pub struct Admin {
     store: Arc<Store>,
     purse: Arc<Purse>,
+    reels: Arc<Reels>,
     ids: BTreeSet<String>,
     /// The plan of this configuration.
     plan: capacity::Plan,
+    /// The bot's name on Telegram, once it is known there.
+    telegram: OnceLock<String>,
 }
 
 impl Admin {
     /// `ids` are `platform:account`; `plan` is what capacity is planned with.
-    pub fn new(store: Arc<Store>, purse: Arc<Purse>, ids: BTreeSet<String>, plan: capacity::Plan) -> Self {
-        Self { store, purse, ids, plan }
+    pub fn new(
+        store: Arc<Store>,
+        purse: Arc<Purse>,
+        reels: Arc<Reels>,
+        ids: BTreeSet<String>,
+        plan: capacity::Plan,
+    ) -> Self {
+        Self { store, purse, reels, ids, plan, telegram: OnceLock::new() }
     }
 
+    /// The bot's name on Telegram, for the links of invitations.
+    pub fn is_named_on_telegram(&self, username: &str) {
+        // It is the same each time.
+        let _ = self.telegram.set(username.to_owned());
+    }
+
+    /// What the author of this may see and change. A manager of a server is known as one only by what Discord sends with
+    /// commands and buttons.
+    pub fn authority(&self, inbound: &Inbound) -> Authority {
+        if self.is_admin(inbound.message.chat.platform, &inbound.author.account) {
+            return Authority::Everything;
+        }
+        match &inbound.guild {
+            Some(guild) if guild.manages => Authority::Guild(guild.id.clone()),
+            Some(_) | None => Authority::None,
+        }
+    }
+
+    /// Whether this account runs the bot.
     pub fn is_admin(&self, platform: Platform, account: &str) -> bool {
         self.ids.contains(&format!("{platform}:{account}"))
     }
 
+    /// Does what an admin's command asks, as far as their authority goes; what is said of it. `None` for what is no
+    /// admin's command.
+    pub async fn answer(&self, command: Command, asked: &Asked<'_>) -> Result<Option<Body>, StoreError> {
+        let is_whole = *asked.authority == Authority::Everything;
+        let text = match command {
+            Command::Usage => return Ok(Some(self.usage(asked.authority.guild(), asked.now).await?)),
+            Command::Budget(wish) => self.budget(wish, asked).await?,
+            Command::Audit(Some(wish)) => self.audit(wish, asked).await?,
+            Command::Audit(None) => wording::unclear_audit(),
+            Command::Block(Some((who, reason))) => self.block(&who, &reason, asked).await?,
+            Command::Unblock(Some(who)) => self.unblock(&who, asked).await?,
+            Command::Block(None) | Command::Unblock(None) => wording::unclear_person(),
+            Command::Blocked => self.blocked(asked).await?,
+            Command::Limits(LimitsWish::Show) => self.limits(asked).await?,
+            Command::Limits(_) | Command::Invite(_) | Command::Pause(_) | Command::Resume | Command::Capacity
+                if !is_whole =>
+            {
+                wording::not_for_managers()
+            }
+            Command::Capacity => self.capacity(asked.now).await?,
+            Command::Limits(LimitsWish::Set(limit, value)) => {
+                self.store.set_limit(limit, value).await?;
+                let shown = value.map_or("as configured".into(), |value| value.to_string());
+                self.changed(asked, "limits", &format!("limit {}: {shown}", limit.name())).await?;
+                wording::limit_set(limit, value)
+            }
+            Command::Limits(LimitsWish::Unclear) => wording::unclear_limits(),
+            Command::Invite(Some(wish)) => self.invite(wish, asked).await?,
+            Command::Invite(None) => wording::unclear_invitation(),
+            Command::Pause(reason) => {
+                self.store.pause_all(&reason, &asked.by(), asked.now).await?;
+                self.changed(asked, "pause", format!("paused the bot: {reason}").trim_end_matches(": ")).await?;
+                wording::pause_set(&Pause { reason, at: asked.now })
+            }
+            Command::Resume => {
+                let was_paused = self.store.resume_all().await?;
+                if was_paused {
+                    self.changed(asked, "resume", "let the bot go on").await?;
+                }
+                wording::resumed(was_paused)
+            }
+            Command::Talk(_)
+            | Command::Reel { .. }
+            | Command::Queue(_)
+            | Command::Cancel(_)
+            | Command::New
+            | Command::History
+            | Command::Help
+            | Command::Start { .. }
+            | Command::Me
+            | Command::Unknown(_) => return Ok(None),
+        };
+        Ok(Some(Body { private: true, ..Body::text(text) }))
+    }
+
     /// What this person has used and has left.
-    pub async fn me(&self, turn: &Turn, waiting: usize, now: Timestamp) -> Result<String, StoreError> {
+    pub async fn me(&self, turn: &Turn, account: &str, waiting: usize, now: Timestamp) -> Result<String, StoreError> {
         let standings = self.purse.standings(turn.person, &turn.chat).await?;
         let next_reel = self.store.next_reel_at(turn.person).await?.since(now);
-        Ok(wording::me(&standings, waiting, next_reel))
+        let today = now.utc().map(|now| now.date_naive()).unwrap_or_default();
+        let month = today.with_day(1).unwrap_or(today);
+        let of_today = self.store.activity(turn.person, midnight(today)).await?;
+        let of_month = self.store.activity(turn.person, midnight(month)).await?;
+        let account = format!("{}:{account}", turn.chat.platform);
+        let limits = wording::my_limits(&self.reels.limits().await?, of_today, of_month, &account);
+        Ok(format!("{}\n{limits}", wording::me(&standings, waiting, next_reel)))
+    }
+
+    /// What stands behind an answer when most of a person's day is used up: once a day.
+    pub async fn nearly_used(&self, turn: &Turn, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let standings = self.purse.standings(turn.person, &turn.chat).await?;
+        let near = |standing: &&Standing| {
+            matches!(standing.cap.scope, Scope::Person(_))
+                && standing.cap.span == Span::Day
+                && standing.percent() >= SPARING
+        };
+        let Some(standing) = standings.iter().find(near) else { return Ok(None) };
+        let (who, today) = (turn.person.to_string(), Span::Day.period(now));
+        let is_news = self.store.may_tell(&who, &format!("day nearly used, {today}"), 1, DAY, now).await?;
+        Ok(is_news.then(|| wording::nearly_used(standing)))
     }
 
     /// Shows the budgets or sets one; what is said of it.
-    pub async fn budget(&self, wish: BudgetWish, turn: &Turn, by: &str, now: Timestamp) -> Result<String, StoreError> {
+    async fn budget(&self, wish: BudgetWish, asked: &Asked<'_>) -> Result<String, StoreError> {
+        let turn = asked.turn;
+        let own = asked.authority.guild().map(|guild| Scope::Guild(guild.clone()));
+        let mut standings = self.purse.standings(turn.person, &turn.chat).await?;
         let (whose, span, micro_usd) = match wish {
             BudgetWish::Show => {
-                let standings = self.purse.standings(turn.person, &turn.chat).await?;
-                return Ok(wording::budgets(&standings, &self.store.budgets().await?));
+                let mut set = self.store.budgets().await?;
+                if let Some(own) = &own {
+                    standings.retain(|standing| standing.cap.scope == *own);
+                    set.retain(|(scope, _, _)| *scope == own.name());
+                }
+                return Ok(wording::budgets(&standings, &set));
             }
             BudgetWish::Unclear => return Ok(wording::unclear_budget()),
             BudgetWish::Set { whose, span, micro_usd } => (whose, span, micro_usd),
         };
-        let scope = match whose {
-            BudgetTarget::Bot => Scope::Bot.name(),
-            BudgetTarget::EachPlatform => "platform".to_owned(),
-            BudgetTarget::EachGuild => "guild".to_owned(),
-            BudgetTarget::EachChat => "chat".to_owned(),
-            BudgetTarget::EachPerson => "person".to_owned(),
-            BudgetTarget::Here => match self.store.guild_of(&turn.chat).await? {
-                Some(guild) => Scope::Guild(guild).name(),
-                None => Scope::Chat(turn.chat.clone()).name(),
+        let mut guild = None;
+        let (scope, shown) = match (whose, &own) {
+            (BudgetTarget::Here, Some(own)) => {
+                let now = standings.iter().find(|standing| standing.cap.scope == *own && standing.cap.span == span);
+                // What a manager may use is for whoever pays to say.
+                if let Some(now) = now
+                    && micro_usd.is_none_or(|micro_usd| micro_usd > now.cap.micro_usd)
+                {
+                    return Ok(wording::budget_only_lower(&dollars(now.cap.micro_usd)));
+                }
+                guild = asked.authority.guild().cloned();
+                (own.name(), own.name())
+            }
+            (_, Some(_)) => return Ok(wording::budget_only_here()),
+            (BudgetTarget::Bot, None) => (Scope::Bot.name(), Scope::Bot.name()),
+            (BudgetTarget::EachPlatform, None) => ("platform".into(), "platform".into()),
+            (BudgetTarget::EachGuild, None) => ("guild".into(), "guild".into()),
+            (BudgetTarget::EachChat, None) => ("chat".into(), "chat".into()),
+            (BudgetTarget::EachPerson, None) => ("person".into(), "person".into()),
+            (BudgetTarget::Here, None) => {
+                let scope = match self.store.guild_of(&turn.chat).await? {
+                    Some(here) => {
+                        guild = Some(here.clone());
+                        Scope::Guild(here)
+                    }
+                    None => Scope::Chat(turn.chat.clone()),
+                };
+                (scope.name(), scope.name())
+            }
+            (BudgetTarget::Guild(id), None) => {
+                let named = GuildId::new(Platform::Discord, id);
+                guild = Some(named.clone());
+                (Scope::Guild(named.clone()).name(), Scope::Guild(named).name())
+            }
+            (BudgetTarget::Person(who), None) => match self.find(&who, asked).await? {
+                Ok((person, account)) => (Scope::Person(person).name(), format!("person {account}")),
+                Err(sentence) => return Ok(sentence),
             },
         };
         self.store.set_budget(&scope, span, micro_usd).await?;
-        let said = wording::budget_set(&scope, span, micro_usd);
-        self.changed(
-            by,
-            &format!("budget of {scope} for a {}: {}", span.name(), micro_usd.map_or("none".into(), dollars)),
-            now,
-        )
-        .await?;
+        let said = wording::budget_set(&shown, span, micro_usd);
+        let change = format!("budget of {shown} for a {}: {}", span.name(), micro_usd.map_or("none".into(), dollars));
+        self.changed_in(guild.as_ref(), asked, "budget", &change).await?;
         Ok(said)
     }
 
@@ -115,14 +291,38 @@ impl Admin {
     }
 
     /// What admins have changed.
-    pub async fn audit(&self) -> Result<String, StoreError> {
-        Ok(wording::audit(&self.store.changes(CHANGES_SHOWN).await?))
+    async fn audit(&self, wish: AuditWish, asked: &Asked<'_>) -> Result<String, StoreError> {
+        let since = wish.days.map_or(Timestamp(0), |days| asked.now - DAY * days);
+        let skip = (wish.page.saturating_sub(1)).saturating_mul(CHANGES_SHOWN);
+        let guild = asked.authority.guild();
+        let mut changes = self.store.changes_since(guild, since, skip, CHANGES_SHOWN + 1).await?;
+        let more = changes.len() > CHANGES_SHOWN as usize;
+        changes.truncate(CHANGES_SHOWN as usize);
+        Ok(wording::audit(&changes, wish.page, more))
     }
 
-    /// Every change is written down, for other admins.
-    async fn changed(&self, by: &str, change: &str, now: Timestamp) -> Result<(), StoreError> {
-        tracing::info!(by, change, "an admin has changed something");
-        self.store.note_change(by, change, now).await
+    /// The limits in force.
+    async fn limits(&self, asked: &Asked<'_>) -> Result<String, StoreError> {
+        let set: Vec<_> = self.store.set_limits().await?.into_iter().map(|(limit, _)| limit).collect();
+        let blocked = self.store.blocks(asked.authority.guild(), u32::MAX).await?.len();
+        Ok(wording::limits(&self.reels.limits().await?, &set, blocked))
+    }
+
+    /// Every change is written down, for other admins. The log hears of it without the words that somebody wrote.
+    async fn changed(&self, asked: &Asked<'_>, what: &'static str, change: &str) -> Result<(), StoreError> {
+        self.changed_in(asked.authority.guild(), asked, what, change).await
+    }
+
+    async fn changed_in(
+        &self,
+        guild: Option<&GuildId>,
+        asked: &Asked<'_>,
+        what: &'static str,
+        change: &str,
+    ) -> Result<(), StoreError> {
+        let by = asked.by();
+        tracing::info!(by, what, "an admin has changed something");
+        self.store.note_change_in(guild, &by, change, asked.now).await
     }
 
     /// The lanes and the latest failures.
@@ -138,13 +338,7 @@ impl Admin {
     }
 
     /// Pauses lanes, lets them go on, or closes the line; what is said of it.
-    pub async fn set_queue(
-        &self,
-        wish: &QueueWish,
-        lanes: &[Lane],
-        by: &str,
-        now: Timestamp,
-    ) -> Result<String, StoreError> {
+    pub async fn set_queue(&self, wish: &QueueWish, lanes: &[Lane], asked: &Asked<'_>) -> Result<String, StoreError> {
         let chosen = |name: &Option<String>| -> Vec<Lane> {
             lanes
                 .iter()
@@ -158,7 +352,7 @@ impl Admin {
             QueueWish::Resume(name) => (chosen(name), false),
             QueueWish::Drain => {
                 self.store.drain_line(true).await?;
-                self.changed(by, "the line runs empty", now).await?;
+                self.changed(asked, "queue", "the line runs empty").await?;
                 return Ok(wording::draining());
             }
             QueueWish::Show | QueueWish::Unclear => (Vec::new(), false),
@@ -173,18 +367,18 @@ impl Admin {
         }
         let names = names(&chosen);
         let done = if paused { "paused" } else { "going on" };
-        self.changed(by, &format!("lanes {done}: {}", names.join(", ")), now).await?;
+        self.changed(asked, "queue", &format!("lanes {done}: {}", names.join(", "))).await?;
         Ok(wording::lanes_set(&names, paused, opened))
     }
 
-    /// Usage and cost by model: today, the last 7 days, this month (UTC).
-    pub async fn usage(&self, now: Timestamp) -> Result<Body, StoreError> {
+    /// Usage and cost by model: today, the last 7 days, this month (UTC); with a community only what was spent in it.
+    pub async fn usage(&self, guild: Option<&GuildId>, now: Timestamp) -> Result<Body, StoreError> {
         let today = now.utc().map(|now| now.date_naive()).unwrap_or_default();
         let week = today - chrono::Days::new(6);
         let month = today.with_day(1).unwrap_or(today);
         let mut periods = Vec::new();
         for (title, from) in [("Today", today), ("Last 7 days", week), ("This month", month)] {
-            periods.push((title, self.store.usage_by_model(midnight(from), Timestamp::NEVER).await?));
+            periods.push((title, self.store.usage_by_model_in(guild, midnight(from), Timestamp::NEVER).await?));
         }
         Ok(Body { private: true, ..Body::text(wording::usage(&periods)) })
     }

@@ -56,8 +56,9 @@ pub struct Guild {
     pub id: GuildId,
     /// The channel, as the platform numbers it; of a thread, the channel it hangs on where that is known.
     pub channel: String,
-    /// The platform's ids of the author's roles.
-    pub roles: Vec<String>,
+    /// The platform's ids of the author's roles; `None` if they are not known: of a message that was read again after a gap
+    /// nobody tells them.
+    pub roles: Option<Vec<String>>,
     /// Whether the author may manage the community (Discord's Manage Server, or Administrator). Known of commands and
     /// buttons alone: Discord tells permissions with interactions, not with messages.
     pub manages: bool,

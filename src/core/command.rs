@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use crate::ids::BoardId;
+use crate::ids::{BoardId, Platform};
+use crate::store::access::LimitName;
 use crate::store::budgets::Span;
 
 /// A command as menus and help show it.
@@ -33,7 +34,14 @@ pub const COMMANDS: &[Entry] = &[
         meaning: "How loaded each part is, and what to change (admins)",
         admin: true,
     },
-    Entry { name: "audit", argument: "", meaning: "What admins have changed (admins)", admin: true },
+    Entry { name: "limits", argument: "change", meaning: "Limits: see them, or set one (admins)", admin: true },
+    Entry { name: "block", argument: "person reason", meaning: "Keep a person out (admins)", admin: true },
+    Entry { name: "unblock", argument: "person", meaning: "Let a person in again (admins)", admin: true },
+    Entry { name: "blocked", argument: "", meaning: "Who is kept out (admins)", admin: true },
+    Entry { name: "invite", argument: "uses days", meaning: "Make an invitation (admins)", admin: true },
+    Entry { name: "pause", argument: "reason", meaning: "Let the whole bot pause (admins)", admin: true },
+    Entry { name: "resume", argument: "", meaning: "Let the whole bot go on (admins)", admin: true },
+    Entry { name: "audit", argument: "since page", meaning: "What admins have changed (admins)", admin: true },
 ];
 
 /// Whether this is a command's name, whatever its case; `start` is the one with which Telegram begins.
@@ -55,15 +63,64 @@ pub enum Command {
     Cancel(CancelWish),
     New,
     History,
-    /// `/help`, and `/start` with which Telegram begins.
     Help,
+    /// With which Telegram begins, perhaps with the code of an invitation.
+    Start {
+        code: Option<String>,
+    },
     /// What the person has used and has left.
     Me,
     Usage,
     Capacity,
     Budget(BudgetWish),
-    Audit,
+    Limits(LimitsWish),
+    /// `None`: there is nobody in it.
+    Block(Option<(Who, String)>),
+    Unblock(Option<Who>),
+    Blocked,
+    /// `None`: not understood.
+    Invite(Option<Invitation>),
+    Pause(String),
+    Resume,
+    /// `None`: not understood.
+    Audit(Option<AuditWish>),
     Unknown(String),
+}
+
+/// Whom an admin means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// An account; without a platform, one of the platform on which it is said.
+    Account(Option<Platform>, String),
+    /// A name, which is nobody's own.
+    Named(String),
+}
+
+/// What `/limits` is to show or set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitsWish {
+    Show,
+    /// `None`: as it is configured.
+    Set(LimitName, Option<u32>),
+    Unclear,
+}
+
+/// An invitation that an admin wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// 1 to 10,000.
+    pub uses: u32,
+    /// 1 to 365.
+    pub days: u32,
+}
+
+/// Which changes `/audit` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditWish {
+    /// Of the last so many days.
+    pub days: Option<u32>,
+    /// 1 for the latest.
+    pub page: u32,
 }
 
 /// What `/budget` is to show or set.
@@ -75,7 +132,7 @@ pub enum BudgetWish {
 }
 
 /// Whose budget is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BudgetTarget {
     Bot,
     /// Each platform, each chat, each person.
@@ -85,6 +142,9 @@ pub enum BudgetTarget {
     EachPerson,
     /// The community of the chat in which it is said; a chat that belongs to none, itself.
     Here,
+    /// This one person, this one Discord server.
+    Person(Who),
+    Guild(String),
 }
 
 /// What `/queue` is to show or do. All but showing is for admins.
@@ -123,7 +183,15 @@ impl Command {
             | Command::Usage
             | Command::Capacity
             | Command::Budget(_)
-            | Command::Audit
+            | Command::Limits(_)
+            | Command::Block(_)
+            | Command::Unblock(_)
+            | Command::Blocked
+            | Command::Invite(_)
+            | Command::Pause(_)
+            | Command::Resume
+            | Command::Audit(_)
+            | Command::Start { .. }
             | Command::Unknown(_) => true,
             Command::Talk(_) | Command::Reel { .. } | Command::New => false,
         }
@@ -149,12 +217,20 @@ impl Command {
             }),
             "new" => Command::New,
             "history" => Command::History,
-            "help" | "start" => Command::Help,
+            "help" => Command::Help,
+            "start" => Command::Start { code: argument.split_whitespace().next().map(str::to_owned) },
             "me" => Command::Me,
             "usage" => Command::Usage,
             "capacity" => Command::Capacity,
             "budget" => Command::Budget(budget_wish(argument)),
-            "audit" => Command::Audit,
+            "limits" => Command::Limits(limits_wish(argument)),
+            "block" => Command::Block(first_person(argument)),
+            "unblock" => Command::Unblock(first_person(argument).map(|(who, _)| who)),
+            "blocked" => Command::Blocked,
+            "invite" => Command::Invite(invitation(argument)),
+            "pause" => Command::Pause(argument.to_owned()),
+            "resume" => Command::Resume,
+            "audit" => Command::Audit(audit_wish(argument)),
             // A path or a fraction is not a command.
             name if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => Command::Unknown(name.to_owned()),
             _ => Command::Talk(text.to_owned()),
@@ -171,20 +247,32 @@ fn reel(argument: &str) -> Command {
     Command::Reel { text: fresh.unwrap_or(argument).to_owned(), fresh: fresh.is_some() }
 }
 
-/// `bot month 100`, `person day 0.50`, `here month none`.
+/// `bot month 100`, `person day 0.50`, `here month none`, `person discord:42 day 2`, `server 12 month 5`.
 fn budget_wish(argument: &str) -> BudgetWish {
     let words: Vec<String> = argument.split_whitespace().map(str::to_ascii_lowercase).collect();
-    let [whose, span, amount] = &words[..] else {
-        return if words.is_empty() { BudgetWish::Show } else { BudgetWish::Unclear };
-    };
-    let whose = match whose.as_str() {
-        "bot" => BudgetTarget::Bot,
-        "platform" => BudgetTarget::EachPlatform,
-        "server" => BudgetTarget::EachGuild,
-        "chat" => BudgetTarget::EachChat,
-        "person" => BudgetTarget::EachPerson,
-        "here" => BudgetTarget::Here,
+    let (whose, one, span, amount) = match &words[..] {
+        [] => return BudgetWish::Show,
+        [whose, span, amount] => (whose, None, span, amount),
+        [whose, one, span, amount] => (whose, Some(one), span, amount),
         _ => return BudgetWish::Unclear,
+    };
+    let whose = match (whose.as_str(), one) {
+        // A name at the console keeps its case.
+        ("person", Some(_)) => BudgetTarget::Person(who(argument.split_whitespace().nth(1).unwrap_or_default())),
+        ("server", Some(one)) => match one.strip_prefix("discord:").unwrap_or(one) {
+            id if is_number(id) => BudgetTarget::Guild(id.to_owned()),
+            _ => return BudgetWish::Unclear,
+        },
+        (_, Some(_)) => return BudgetWish::Unclear,
+        (whose, None) => match whose {
+            "bot" => BudgetTarget::Bot,
+            "platform" => BudgetTarget::EachPlatform,
+            "server" => BudgetTarget::EachGuild,
+            "chat" => BudgetTarget::EachChat,
+            "person" => BudgetTarget::EachPerson,
+            "here" => BudgetTarget::Here,
+            _ => return BudgetWish::Unclear,
+        },
     };
     let span = match span.as_str() {
         "day" => Span::Day,
@@ -192,7 +280,7 @@ fn budget_wish(argument: &str) -> BudgetWish {
         _ => return BudgetWish::Unclear,
     };
     // The sums that are kept (store, budgets).
-    if span == Span::Day && !matches!(whose, BudgetTarget::Bot | BudgetTarget::EachPerson) {
+    if span == Span::Day && !matches!(whose, BudgetTarget::Bot | BudgetTarget::EachPerson | BudgetTarget::Person(_)) {
         return BudgetWish::Unclear;
     }
     let micro_usd = match amount.trim_start_matches('$') {
@@ -203,6 +291,78 @@ fn budget_wish(argument: &str) -> BudgetWish {
         },
     };
     BudgetWish::Set { whose, span, micro_usd }
+}
+
+/// `spacing 60`, `waiting 3`, `line default`.
+fn limits_wish(argument: &str) -> LimitsWish {
+    let words: Vec<String> = argument.split_whitespace().map(str::to_ascii_lowercase).collect();
+    let [name, value] = &words[..] else {
+        return if words.is_empty() { LimitsWish::Show } else { LimitsWish::Unclear };
+    };
+    let Some(limit) = LimitName::ALL.into_iter().find(|limit| limit.name() == name) else {
+        return LimitsWish::Unclear;
+    };
+    // The bounds that the configuration has too.
+    let bounds = match limit {
+        LimitName::Spacing => 0..=3600,
+        LimitName::Waiting => 1..=100,
+        LimitName::Line => 1..=100_000,
+    };
+    match (value.as_str(), value.parse()) {
+        ("default", _) => LimitsWish::Set(limit, None),
+        (_, Ok(value)) if bounds.contains(&value) => LimitsWish::Set(limit, Some(value)),
+        _ => LimitsWish::Unclear,
+    }
+}
+
+/// The person that a text begins with, and what follows.
+fn first_person(argument: &str) -> Option<(Who, String)> {
+    let (first, rest) = argument.split_once(char::is_whitespace).unwrap_or((argument, ""));
+    (!first.is_empty()).then(|| (who(first), rest.trim().to_owned()))
+}
+
+/// `<@42>` as Discord writes a mention, `telegram:42`, `42`, `@name`.
+fn who(word: &str) -> Who {
+    let mention = word.strip_prefix("<@").and_then(|rest| rest.strip_suffix('>'));
+    if let Some(id) = mention.map(|id| id.trim_start_matches('!')).filter(|id| is_number(id)) {
+        return Who::Account(Some(Platform::Discord), id.to_owned());
+    }
+    if let Some((platform, account)) = word.split_once(':')
+        && let Ok(platform) = platform.to_ascii_lowercase().parse::<Platform>()
+        && !account.is_empty()
+        && (platform == Platform::Console || is_number(account))
+    {
+        return Who::Account(Some(platform), account.to_owned());
+    }
+    if is_number(word) {
+        return Who::Account(None, word.to_owned());
+    }
+    Who::Named(word.trim_start_matches('@').to_owned())
+}
+
+fn is_number(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 20 && id.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `5 14`: uses and days; 1 and 7 if they are left out.
+fn invitation(argument: &str) -> Option<Invitation> {
+    let mut words = argument.split_whitespace();
+    let uses = words.next().map_or(Some(1), |word| word.parse().ok())?;
+    let days = words.next().map_or(Some(7), |word| word.parse().ok())?;
+    let fits = words.next().is_none() && (1..=10_000).contains(&uses) && (1..=365).contains(&days);
+    fits.then_some(Invitation { uses, days })
+}
+
+/// `7d` (the last 7 days), `2` or `page 2`, or both.
+fn audit_wish(argument: &str) -> Option<AuditWish> {
+    let mut wish = AuditWish { days: None, page: 1 };
+    for word in argument.split_whitespace().filter(|word| !word.eq_ignore_ascii_case("page")) {
+        match word.strip_suffix(['d', 'D']) {
+            Some(days) => wish.days = Some(days.parse().ok().filter(|days| (1..=3650).contains(days))?),
+            None => wish.page = word.parse().ok().filter(|page| (1..=10_000).contains(page))?,
+        }
+    }
+    Some(wish)
 }
 
 fn queue_wish(argument: &str) -> QueueWish {
@@ -239,7 +399,51 @@ mod tests {
             ("/queue resume n8n:0", Command::Queue(QueueWish::Resume(Some("n8n:0".into())))),
             ("/queue drain", Command::Queue(QueueWish::Drain)),
             ("/queue dance", Command::Queue(QueueWish::Unclear)),
-            ("/start invite42", Command::Help),
+            ("/start invite42", Command::Start { code: Some("invite42".into()) }),
+            ("/start", Command::Start { code: None }),
+            ("/limits", Command::Limits(LimitsWish::Show)),
+            ("/limits spacing 60", Command::Limits(LimitsWish::Set(LimitName::Spacing, Some(60)))),
+            ("/limits Line default", Command::Limits(LimitsWish::Set(LimitName::Line, None))),
+            ("/limits waiting 0", Command::Limits(LimitsWish::Unclear)),
+            ("/limits spacing -1", Command::Limits(LimitsWish::Unclear)),
+            ("/block", Command::Block(None)),
+            (
+                "/block <@!42> too  loud",
+                Command::Block(Some((Who::Account(Some(Platform::Discord), "42".into()), "too  loud".into()))),
+            ),
+            ("/block 42", Command::Block(Some((Who::Account(None, "42".into()), String::new())))),
+            ("/unblock Telegram:42", Command::Unblock(Some(Who::Account(Some(Platform::Telegram), "42".into())))),
+            ("/unblock @ben", Command::Unblock(Some(Who::Named("ben".into())))),
+            ("/unblock mail:42", Command::Unblock(Some(Who::Named("mail:42".into())))),
+            ("/blocked", Command::Blocked),
+            ("/invite", Command::Invite(Some(Invitation { uses: 1, days: 7 }))),
+            ("/invite 5 30", Command::Invite(Some(Invitation { uses: 5, days: 30 }))),
+            ("/invite 0", Command::Invite(None)),
+            ("/invite 1 2 3", Command::Invite(None)),
+            ("/pause new keys ", Command::Pause("new keys".into())),
+            ("/resume", Command::Resume),
+            ("/audit", Command::Audit(Some(AuditWish { days: None, page: 1 }))),
+            ("/audit 7d page 2", Command::Audit(Some(AuditWish { days: Some(7), page: 2 }))),
+            ("/audit yesterday", Command::Audit(None)),
+            ("/audit 0", Command::Audit(None)),
+            (
+                "/budget person <@42> day 2",
+                Command::Budget(BudgetWish::Set {
+                    whose: BudgetTarget::Person(Who::Account(Some(Platform::Discord), "42".into())),
+                    span: Span::Day,
+                    micro_usd: Some(2_000_000),
+                }),
+            ),
+            (
+                "/budget server discord:12 month none",
+                Command::Budget(BudgetWish::Set {
+                    whose: BudgetTarget::Guild("12".into()),
+                    span: Span::Month,
+                    micro_usd: None,
+                }),
+            ),
+            ("/budget server here month 1", Command::Budget(BudgetWish::Unclear)),
+            ("/budget chat 4 month 1", Command::Budget(BudgetWish::Unclear)),
             ("/me", Command::Me),
             ("/budget", Command::Budget(BudgetWish::Show)),
             (

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::chat::{Addressed, Inbound};
+use super::access::{Entry, Gate, Refusal, Verdict};
+use super::chat::{Addressed, Author, Inbound};
 use super::command::Command;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
@@ -11,9 +12,13 @@ use crate::ids::{ChatId, Platform};
 use crate::store::turns::{Arrival, Received};
 use crate::store::{Store, StoreError};
 
+/// What is kept of a code that does not work.
+pub const WRONG_CODE: &str = "/start -";
+
 /// The door.
 pub struct Inbox {
     store: Arc<Store>,
+    gate: Arc<Gate>,
     clock: Clock,
     merge_window: Duration,
     /// Whether reel links are taken from messages that are not for the bot.
@@ -21,19 +26,43 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    pub fn new(store: Arc<Store>, clock: Clock, merge_window: Duration, overheard_reels: bool) -> Self {
-        Self { store, clock, merge_window, overheard_reels }
+    pub fn new(
+        store: Arc<Store>,
+        gate: Arc<Gate>,
+        clock: Clock,
+        merge_window: Duration,
+        overheard_reels: bool,
+    ) -> Self {
+        Self { store, gate, clock, merge_window, overheard_reels }
     }
 
     /// Takes an event in: once it returns `Ok`, the row is committed and the platform may be told so. `None` for what
-    /// is not for the bot.
+    /// is not for the bot, and for what is turned away without a word. Of somebody who is refused nothing is kept but that
+    /// they are to be told.
     pub async fn receive(&self, inbound: &Inbound) -> Result<Option<Received>, StoreError> {
         if inbound.addressed == Addressed::Overheard && !(self.overheard_reels && mentions_instagram(inbound)) {
             return Ok(None);
         }
         let platform = inbound.message.chat.platform;
-        let person =
-            self.store.person(platform, &inbound.author.account, &inbound.author.name, self.clock.now()).await?;
+        let author = &inbound.author;
+        let now = self.clock.now();
+        let kept;
+        let (inbound, person) = match self.gate.enter(inbound, now).await? {
+            Entry::Welcome => (inbound, self.store.person(platform, &author.account, &author.name, now).await?),
+            Entry::Invited => {
+                kept = Inbound { text: "/start".to_owned(), ..inbound.clone() };
+                (&kept, self.store.person(platform, &author.account, &author.name, now).await?)
+            }
+            Entry::Refused { told: false, .. } => return Ok(None),
+            Entry::Refused { told: true, person, refusal } => {
+                kept = redacted(inbound, &refusal);
+                let person = match person {
+                    Some(person) => person,
+                    None => self.store.person(platform, &author.account, "", now).await?,
+                };
+                (&kept, person)
+            }
+        };
         let payload = serde_json::to_string(inbound).unwrap_or_default();
         let received = self
             .store
@@ -44,7 +73,7 @@ impl Inbox {
                 payload: &payload,
                 placeholder: inbound.placeholder.as_ref().map(|message| message.id.as_str()),
                 atomic: inbound.atomic,
-                aside: inbound.atomic && Command::read(&inbound.text).is_aside(),
+                aside: inbound.atomic && (inbound.text.is_empty() || Command::read(&inbound.text).is_aside()),
                 merge_window: self.merge_window,
                 // A platform's clock may be ahead of this machine's, by which everything here is timed.
                 at: inbound.at.min(self.clock.now()),
@@ -52,6 +81,17 @@ impl Inbox {
             .await?;
         crash::point("message received");
         Ok(Some(received))
+    }
+
+    /// Whether its author may use the bot there; when that is not known, it is told later.
+    pub async fn is_welcome(&self, inbound: &Inbound) -> bool {
+        match self.gate.judge(inbound).await {
+            Ok(verdict) => verdict == Verdict::Welcome,
+            Err(error) => {
+                tracing::warn!("it is not known whether somebody may use the bot: {error}");
+                true
+            }
+        }
     }
 
     /// Whether the bot has said something in this chat: a thread it takes part in needs no mention.
@@ -63,6 +103,19 @@ impl Inbox {
     pub async fn active_chats(&self, platform: Platform) -> Result<Vec<(ChatId, Option<String>)>, StoreError> {
         let since = Timestamp(self.clock.now().0) - Duration::from_secs(3 * 86_400);
         self.store.active_chats(platform, since, 200).await
+    }
+}
+
+/// What is kept of something that was refused: who is to be told, and where.
+fn redacted(inbound: &Inbound, refusal: &Refusal) -> Inbound {
+    let text = if *refusal == Refusal::BadCode { WRONG_CODE } else { "" };
+    Inbound {
+        author: Author { name: String::new(), ..inbound.author.clone() },
+        text: text.to_owned(),
+        links: Vec::new(),
+        attachments: 0,
+        atomic: true,
+        ..inbound.clone()
     }
 }
 

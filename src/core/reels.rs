@@ -14,6 +14,7 @@ use url::Url;
 use crate::clock::{Clock, Timestamp};
 use crate::config::ReelConfig;
 use crate::ids::Shortcode;
+use crate::store::access::LimitName;
 use crate::store::reels::{Cancelled, QueueLimits, Submitted, Wish};
 use crate::store::{Store, StoreError};
 use crate::telemetry::SUBMITTED;
@@ -68,9 +69,17 @@ impl Reels {
         }
     }
 
-    /// The time between two new reels of one person.
-    pub fn interval(&self) -> Duration {
-        self.limits.interval
+    /// The limits in force: those that admins have set over those of the configuration.
+    pub async fn limits(&self) -> Result<QueueLimits, StoreError> {
+        let mut limits = self.limits;
+        for (limit, value) in self.store.set_limits().await? {
+            match limit {
+                LimitName::Spacing => limits.interval = Duration::from_secs(value.unsigned_abs()),
+                LimitName::Waiting => limits.waiting_per_person = value,
+                LimitName::Line => limits.waiting = value,
+            }
+        }
+        Ok(limits)
     }
 
     /// The links in a text, without asking anybody.
@@ -133,7 +142,7 @@ impl Reels {
         note: impl Fn(&[Submitted]) -> String + Send + Sync,
         now: Timestamp,
     ) -> Result<Vec<Submitted>, StoreError> {
-        let outcomes = self.store.submit(wish, self.limits, note, now).await?;
+        let outcomes = self.store.submit(wish, self.limits().await?, note, now).await?;
         for outcome in &outcomes {
             let outcome = match outcome {
                 Submitted::Cached => "cached",
@@ -149,7 +158,7 @@ impl Reels {
 
     /// Takes wishes back; see [`Store::cancel`].
     pub async fn cancel(&self, which: &Cancelled, now: Timestamp) -> Result<Vec<Shortcode>, StoreError> {
-        self.store.cancel(which, self.limits.interval, now).await
+        self.store.cancel(which, self.limits().await?.interval, now).await
     }
 
     /// What is known of a reel now; a failure as the JSON of a [`KnownFailure`].

@@ -2,6 +2,7 @@
 //! the coach answer while the text is shown, and delivers the final. A turn that is taken up by another worker goes on
 //! from what the rows say.
 
+mod door;
 mod plan;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::Plan;
+use super::access::Gate;
 use super::admin::Admin;
 use super::board::Boards;
 use super::chat::{Body, Destination};
@@ -57,6 +59,7 @@ pub struct Replies {
     pub boards: Arc<Boards>,
     pub coach: Arc<Coach>,
     pub admin: Arc<Admin>,
+    pub gate: Arc<Gate>,
     pub clock: Clock,
     pub instance: InstanceId,
 }
@@ -267,7 +270,10 @@ impl Replies {
                         Some(wording::broke_off(&reference))
                     }
                 };
-                let sparing = sparing.map(|standing| wording::sparing(standing.percent(), &standing.budget()));
+                let sparing = match sparing {
+                    Some(standing) => Some(wording::sparing(standing.percent(), &standing.budget())),
+                    None => self.admin.nearly_used(turn, self.clock.now()).await?,
+                };
                 let parts = [Some(text.clone()), behind, sparing];
                 (parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"), text)
             }

@@ -1,6 +1,7 @@
 //! Every sentence a person sees, from typed outcomes. Pure; matches without `_`, so that a new outcome does not
 //! compile until it has its sentence. The coach's own words are the model's.
 
+mod access;
 mod capacity;
 mod line;
 mod money;
@@ -18,12 +19,18 @@ use crate::store::ledger::ModelUse;
 use crate::telemetry::Reference;
 use crate::upstream::{Budget, BudgetOf, Cause};
 
+pub use self::access::{
+    admins_in_private, audit, block_removed, block_set, blocked, budget_only_here, budget_only_lower, cannot_block,
+    greeting, invitation, limit_set, limits, my_limits, nearly_used, no_longer_yours, not_for_managers, pause_set,
+    paused, refused, resumed, taken_off_the_line, unclear_audit, unclear_invitation, unclear_limits, unclear_person,
+    who_is_that,
+};
 pub use self::capacity::{capacity, change, effect, grouped, part, percent, usd, wait};
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
     lanes_set, left_out, not_waiting, not_yours_to_cancel, queue, submission_note, unclear_queue_wish,
 };
-pub use self::money::{audit, budget_set, budgets, me, unclear_budget};
+pub use self::money::{budget_set, budgets, me, unclear_budget};
 
 /// The sentence for a failure that is remembered as JSON, with its reference if it has one.
 pub fn known_failure(content: &str) -> String {

@@ -14,6 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::crash;
 use crate::ids::InstanceId;
+use crate::store::access::LimitName;
 use crate::store::lanes::{Health, Lane, LaneKind};
 use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase};
 use crate::store::{Store, StoreError};
@@ -110,7 +111,7 @@ impl Worker {
             let stopped = Stopped { why: ReelFailure::UpstreamBusy, cause: None, again: false, bought: true };
             return self
                 .store
-                .finish_job(job, &self.failed(job, &stopped, &reference, began), self.interval, began)
+                .finish_job(job, &self.failed(job, &stopped, &reference, began), self.spacing().await?, began)
                 .await
                 .map(|_| ());
         }
@@ -160,7 +161,8 @@ impl Worker {
             }
         };
         crash::point("job ran");
-        let finish = || self.store.finish_job(job, &end, self.interval, now);
+        let interval = self.store.insist("reading a limit", || self.spacing()).await?;
+        let finish = || self.store.finish_job(job, &end, interval, now);
         if self.store.insist("ending a job", finish).await? {
             crash::point("job finished");
             let took_ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
@@ -169,6 +171,13 @@ impl Worker {
             metrics::histogram!(REEL_SECONDS, "lane" => job.lane.kind.name()).record(now.since(began));
         }
         Ok(())
+    }
+
+    /// The time between two new reels of one person, as it is in force.
+    async fn spacing(&self) -> Result<Duration, StoreError> {
+        let set = self.store.set_limits().await?;
+        let spacing = set.iter().find(|(limit, _)| *limit == LimitName::Spacing);
+        Ok(spacing.map_or(self.interval, |(_, seconds)| Duration::from_secs(seconds.unsigned_abs())))
     }
 
     /// Whether and how a failed reel is tried once more.

@@ -36,7 +36,7 @@ use self::gateway::{Connection, Ears, Ended, Start};
 use self::intake::Intake;
 use self::rest::{Refused, Rest};
 use crate::clock::Clock;
-use crate::core::chat::Receive;
+use crate::core::chat::{Inbound, Receive};
 use crate::ids::ChatId;
 
 /// Directives for the log filter. serenity's warnings hold the payload they are about.
@@ -56,6 +56,8 @@ pub struct Door {
     pub receive: Receive,
     /// Whether the bot has spoken in this thread. Asked for every message in threads that is not a mention.
     pub takes_part: Arc<dyn Fn(ChatId) -> BoxFuture<'static, bool> + Send + Sync>,
+    /// Whether the author of this may use the bot there; asked before a command's answer is made visible to all.
+    pub is_welcome: Arc<dyn Fn(Inbound) -> BoxFuture<'static, bool> + Send + Sync>,
     /// The direct messages and threads of the last days; asked at the start of every new session.
     pub active: Arc<dyn Fn() -> BoxFuture<'static, Vec<ActiveChat>> + Send + Sync>,
 }
@@ -162,7 +164,11 @@ impl Discord {
     pub async fn run(&self, door: Door, stop: &CancellationToken) -> Result<(), RunEnded> {
         let (heard, hear) = mpsc::channel(WAITING_MESSAGES);
         let (give, given) = mpsc::unbounded_channel();
-        let ears = Ears { heard, desk: Desk(give), missed: Arc::new(AtomicBool::new(false)) };
+        let ears = Ears {
+            heard,
+            desk: Desk { give, is_welcome: door.is_welcome.clone() },
+            missed: Arc::new(AtomicBool::new(false)),
+        };
         let missed = ears.missed.clone();
         let intake =
             Intake { door: &door, rest: &self.rest, clock: &self.clock, missed, places: Mutex::new(HashMap::new()) };

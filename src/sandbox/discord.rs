@@ -1,6 +1,6 @@
 //! A stand-in for Discord: REST under `/api/v10`, the gateway, and the hands of the people who write to the
 //! bot. As strict as the documentation says Discord is; what it could not refuse but the bot should not do, it notes
-//! ([`DiscordSandbox::violations`]). There is one guild.
+//! ([`DiscordSandbox::violations`]). There are two guilds; where none is named, the first is meant.
 
 mod faults;
 mod form;
@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 
 pub use self::world::GatewayLog;
 
-use self::world::{APPLICATION, BOT, Channel, Down, GUILD, GUILDS, Interaction, World, merge};
+use self::world::{
+    APPLICATION, BOT, Channel, Down, GUILD, GUILDS, GUILDS_THERE_ARE, Interaction, MANAGE_GUILD, Member, OTHER_GUILD,
+    World, merge,
+};
 use super::{Control, Served};
 
 /// How the stand-in behaves.
@@ -118,12 +121,30 @@ impl DiscordSandbox {
 
     /// Makes a text channel in the guild.
     pub fn guild_channel(&self, name: &str) -> String {
-        self.new_channel(0, name, None)
+        self.new_channel(0, name, None, GUILD)
+    }
+
+    /// Makes a text channel in the other guild.
+    pub fn other_guild_channel(&self, name: &str) -> String {
+        self.new_channel(0, name, None, OTHER_GUILD)
+    }
+
+    /// The ids of the guild and of the other one.
+    pub fn guilds(&self) -> [String; 2] {
+        GUILDS_THERE_ARE.map(|(id, _)| id.to_string())
+    }
+
+    /// Gives a person these roles in a guild, and perhaps Manage Server.
+    pub fn set_member(&self, guild: &str, user: &str, roles: &[u64], manages: bool) {
+        let permissions = if manages { MANAGE_GUILD } else { 0 };
+        let member = Member { roles: roles.to_vec(), permissions };
+        self.shared.world().members.insert((id(guild), id(user)), member);
     }
 
     /// Makes a public thread in a channel.
     pub fn thread(&self, parent: &str, name: &str) -> String {
-        self.new_channel(11, name, parent.parse().ok())
+        let guild = self.shared.world().channels.get(&id(parent)).map_or(GUILD, |channel| channel.guild);
+        self.new_channel(11, name, parent.parse().ok(), guild)
     }
 
     /// The direct messages between a person and the bot.
@@ -331,10 +352,10 @@ impl DiscordSandbox {
         self.shared.world().commands.clone()
     }
 
-    fn new_channel(&self, kind: u64, name: &str, parent: Option<u64>) -> String {
+    fn new_channel(&self, kind: u64, name: &str, parent: Option<u64>, guild: u64) -> String {
         let mut world = self.shared.world();
         let made = world.snowflake();
-        let channel = Channel { kind, name: name.to_owned(), parent, recipient: None, forbidden: false };
+        let channel = Channel { kind, name: name.to_owned(), parent, guild, recipient: None, forbidden: false };
         world.channels.insert(made, channel);
         let object = world.channel(made);
         let event = if kind == 11 { "THREAD_CREATE" } else { "CHANNEL_CREATE" };
@@ -387,11 +408,12 @@ impl World {
             object["context"] = json!(1);
             object["authorizing_integration_owners"] = json!({"0": "0"});
         } else {
-            object["member"] = self.member(Some(user));
-            object["guild_id"] = json!(GUILD.to_string());
+            let guild = self.channels.get(&channel).map_or(GUILD, |channel| channel.guild);
+            object["member"] = self.member(guild, user, true);
+            object["guild_id"] = json!(guild.to_string());
             object["guild_locale"] = json!("en-US");
             object["context"] = json!(0);
-            object["authorizing_integration_owners"] = json!({"0": GUILD.to_string()});
+            object["authorizing_integration_owners"] = json!({"0": guild.to_string()});
         }
         let original = message.as_ref().map(|message| self::id(message["id"].as_str().unwrap_or("")));
         if let Some(message) = message {

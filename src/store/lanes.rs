@@ -143,7 +143,7 @@ pub struct Lanes {
 
 pub(super) type SettingRow = (String, bool, i64);
 pub(super) type BreakerRow = (String, i64, i64, i64, String, String, i64);
-pub(super) const SETTINGS: &str = "SELECT name, paused, used_at FROM lanes";
+pub(super) const SETTINGS: &str = "SELECT name, paused, used_at FROM lanes UNION ALL SELECT '*', TRUE, 0 FROM pause";
 pub(super) const BREAKERS: &str =
     "SELECT upstream, failures, trips, open_until, cause, reference, failed_at FROM breakers";
 
@@ -156,8 +156,9 @@ impl Lanes {
         Lanes { settings, breakers: breakers.into_iter().map(breaker).collect(), draining }
     }
 
+    /// By itself, or with the whole bot (`*`).
     pub fn is_paused(&self, lane: &Lane) -> bool {
-        self.settings.iter().any(|setting| setting.name == lane.name && setting.paused)
+        self.settings.iter().any(|setting| (setting.name == lane.name || setting.name == "*") && setting.paused)
     }
 
     /// When it last took a job.

@@ -198,15 +198,26 @@ impl Store {
 
     /// Usage by model from `from` (inclusive) to `to` (exclusive), the dearest first.
     pub async fn usage_by_model(&self, from: Timestamp, to: Timestamp) -> Result<Vec<ModelUse>> {
+        self.usage_by_model_in(None, from, to).await
+    }
+
+    /// The same of one community, or with `None` of everybody.
+    pub async fn usage_by_model_in(
+        &self,
+        guild: Option<&GuildId>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<ModelUse>> {
         let rows = read!(&self.db, pool => sqlx::query_as(
                 "SELECT provider, model, COUNT(*) AS calls, \
                  CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT) AS input_tokens, \
                  CAST(COALESCE(SUM(cached_tokens), 0) AS BIGINT) AS cached_tokens, \
                  CAST(COALESCE(SUM(output_tokens), 0) AS BIGINT) AS output_tokens, \
                  CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) AS micro_usd \
-                 FROM ledger WHERE at >= $1 AND at < $2 GROUP BY provider, model ORDER BY 7 DESC, model")
+                 FROM ledger WHERE at >= $1 AND at < $2 AND ($3 IS NULL OR guild = $3) GROUP BY provider, model ORDER BY 7 DESC, model")
             .bind(from.0)
             .bind(to.0)
+            .bind(guild.map(ToString::to_string))
             .fetch_all(pool)
             .await)?;
         Ok(rows)

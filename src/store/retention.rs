@@ -9,7 +9,7 @@ use super::{Result, Store, write};
 const BATCH: i64 = 500;
 
 /// In this order, because later ones are referred to by earlier ones. Each takes the time limit and the batch.
-const OLD: [&str; 8] = [
+const OLD: [&str; 10] = [
     "DELETE FROM inbox WHERE (chat, message) IN (SELECT i.chat, i.message FROM inbox i JOIN turns t ON t.id = i.turn_id \
      WHERE t.state = 'closed' AND t.closed_at < $1 LIMIT $2)",
     "DELETE FROM turns WHERE id IN (SELECT t.id FROM turns t WHERE t.state = 'closed' AND t.closed_at < $1 \
@@ -25,6 +25,8 @@ const OLD: [&str; 8] = [
      WHERE c.ended_at < $1 LIMIT $2)",
     "DELETE FROM conversations WHERE id IN (SELECT c.id FROM conversations c WHERE c.ended_at < $1 \
      AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id) LIMIT $2)",
+    "DELETE FROM invites WHERE code_hash IN (SELECT code_hash FROM invites WHERE until < $1 LIMIT $2)",
+    "DELETE FROM notices WHERE (who, what) IN (SELECT who, what FROM notices WHERE since < $1 LIMIT $2)",
 ];
 
 impl Store {

@@ -254,7 +254,7 @@ impl Store {
         Ok(received)
     }
 
-    /// Takes up to `limit` due turns of these platforms under lease for `lease`.
+    /// Takes up to `limit` due turns of these platforms under lease for `lease`. While the whole bot pauses, reels wait.
     pub async fn claim_turns(
         &self,
         who: InstanceId,
@@ -269,6 +269,7 @@ impl Store {
                     "UPDATE turns SET leased_by = $1, due_at = $2, attempt = attempt + 1 \
                      WHERE id IN (SELECT id FROM turns WHERE state <> 'closed' AND due_at <= $3 \
                      AND ((chat LIKE 'discord:%' AND $5) OR (chat LIKE 'telegram:%' AND $6) OR (chat LIKE 'console:%' AND $7)) \
+                     AND (kind = 'talk' OR state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause)) \
                      ORDER BY due_at, id LIMIT $4) \
                      AND due_at <= $3 \
                      RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, sealed, \

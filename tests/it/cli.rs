@@ -176,7 +176,11 @@ fn token(sandbox: &Sandbox) -> String {
 async fn a_stop_lets_the_answer_end() {
     let sandbox = Arc::new(Sandbox::start(Settings { port: 0, speed: 1.0, enforce_limits: false }).await.unwrap());
     let db = TestDb::sqlite().await;
-    let mut process = Process::serve(&environment(&sandbox, &db, &[]), &[]);
+    let ana = format!("telegram:{ANA}");
+    let access =
+        [("DISCORD_ACCESS", "list"), ("TELEGRAM_ACCESS", "list"), ("ALLOWED_GUILDS", "1"), ("ADMIN_IDS", &ana)];
+    let access: Vec<_> = access.into_iter().chain([("ALLOWED_PEOPLE", ana.as_str())]).collect();
+    let mut process = Process::serve(&environment(&sandbox, &db, &access), &[]);
     process.ready().await;
     let answer = (0..200).map(|at| format!("w{at}")).collect::<Vec<_>>().join(" ");
     sandbox.openai.script(Script::Text(answer.clone()));

@@ -58,6 +58,7 @@ impl Bot {
         let active = Arc::new(Mutex::new(Vec::new()));
         let threads = Arc::new(Mutex::new(Vec::new()));
         let door = Door {
+            is_welcome: Arc::new(|_| Box::pin(async { true })),
             receive: {
                 let stored = stored.clone();
                 Arc::new(move |inbound| {

@@ -112,7 +112,7 @@ async fn what_is_private_stays_private_however_long_it_is() {
     for n in 0..40 {
         let statement = format!(
             "INSERT INTO ledger VALUES ('k{n}', {}, 'p', 'discord', 'discord:1', 'openai', 'gpt-model-number-{n:02}', 'coach', \
-             1000, 0, 0, 100, 0, 5000, 'v', FALSE, 10, 'ok', NULL)",
+             1000, 0, 0, 100, 0, 5000, 'v', FALSE, 10, 'ok', NULL, NULL)",
             reelcoach::clock::Clock::System.now().0
         );
         bot.db.execute(Box::leak(statement.into_boxed_str())).await;

@@ -9,6 +9,7 @@ mod bot;
 mod process;
 mod proxy;
 
+mod access;
 mod boards;
 mod capacity;
 mod cli;

@@ -1,5 +1,6 @@
 //! The store, every method on both databases.
 
+mod access;
 mod boards;
 mod budgets;
 mod chats;

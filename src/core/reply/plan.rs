@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::{Replies, Screen, ShowEnd};
+use crate::core::admin::{Asked, Authority};
 use crate::core::chat::{Addressed, Body, Inbound};
 use crate::core::coach::{Question, tools};
 use crate::core::command::{CancelWish, Command, QueueWish};
@@ -34,7 +35,7 @@ impl Plan {
     }
 
     /// For the asker's eyes, where the platform can do that.
-    fn say_privately(text: String) -> Plan {
+    pub(super) fn say_privately(text: String) -> Plan {
         Plan::Say(Body { private: true, ..Body::text(text) }, Vec::new())
     }
 }
@@ -50,6 +51,9 @@ impl Replies {
     pub(super) async fn plan_talk(&self, turn: &Turn, screen: &mut Screen) -> Result<Plan, StoreError> {
         let said = self.said(turn).await?;
         let Some(first) = said.inbounds.first() else { return Ok(Plan::Nothing) };
+        if let Some(turned_away) = self.turned_away(first).await? {
+            return self.once_sealed(turn, screen, turned_away).await;
+        }
         let command = Command::read(&said.text);
         let must_have_link = matches!(command, Command::Reel { .. });
         let fresh = matches!(command, Command::Reel { fresh: true, .. });
@@ -63,6 +67,9 @@ impl Replies {
                 };
             }
         };
+        if let Some(pausing) = self.pausing(first).await? {
+            return self.once_sealed(turn, screen, pausing).await;
+        }
         let mentioned = self.reels.mentioned(&wanted, &said.links).await;
         let overheard = said.inbounds.iter().all(|inbound| inbound.addressed == Addressed::Overheard);
         let question =
@@ -99,13 +106,28 @@ impl Replies {
         })
     }
 
+    /// This plan, unless more messages have joined meanwhile.
+    async fn once_sealed(&self, turn: &Turn, screen: &mut Screen, plan: Plan) -> Result<Plan, StoreError> {
+        Ok(match self.seal(turn, screen).await? {
+            None | Some(ShowEnd::Answered) => plan,
+            Some(ShowEnd::Grown) => Plan::Again,
+            Some(ShowEnd::Lost) => Plan::Lost,
+        })
+    }
+
     async fn plan_command(&self, turn: &Turn, inbound: &Inbound, command: Command) -> Result<Plan, StoreError> {
-        let is_admin = self.admin.is_admin(turn.chat.platform, &inbound.author.account);
-        let by = format!("{}:{}", turn.chat.platform, inbound.author.account);
+        let authority = self.admin.authority(inbound);
+        let is_admin = authority == Authority::Everything;
         let now = self.clock.now();
+        let asked = Asked { turn, inbound, authority: &authority, now };
         Ok(match command {
             Command::Talk(_) | Command::Reel { .. } => Plan::Nothing,
-            Command::Help => Plan::say_privately(wording::help(is_admin, self.reels.interval())),
+            Command::Help | Command::Start { .. } => {
+                let interval = self.reels.limits().await?.interval;
+                let help = wording::help(authority != Authority::None, interval);
+                let is_start = matches!(command, Command::Start { .. });
+                Plan::say_privately(if is_start { wording::greeting(&help) } else { help })
+            }
             Command::Unknown(name) => Plan::say_privately(wording::unknown_command(&name)),
             Command::New => {
                 Plan::say_privately(wording::new_conversation(self.store.forget(turn.person, &turn.chat, now).await?))
@@ -128,7 +150,7 @@ impl Replies {
                         if sees_all { format!("{line}\n{}", self.admin.lanes(&view, now).await?) } else { line }
                     }
                     _ if !is_admin => wording::not_an_admin(),
-                    wish => self.admin.set_queue(&wish, self.boards.lanes(), &by, now).await?,
+                    wish => self.admin.set_queue(&wish, self.boards.lanes(), &asked).await?,
                 })
             }
             Command::Cancel(wish) => {
@@ -151,23 +173,18 @@ impl Replies {
                     _ => Plan::say_privately(wording::cancelled(&codes)),
                 }
             }
-            Command::Usage | Command::Capacity | Command::Budget(_) | Command::Audit if !is_admin => {
-                Plan::say_privately(wording::not_an_admin())
-            }
             // Among people there is no answer for one person's eyes, unless the command brought one.
-            Command::Me | Command::Usage | Command::Capacity | Command::Budget(_) | Command::Audit
-                if inbound.addressed != Addressed::Direct =>
-            {
-                Plan::say_privately(wording::ask_in_private())
-            }
+            Command::Me if inbound.addressed != Addressed::Direct => Plan::say_privately(wording::ask_in_private()),
             Command::Me => {
                 let (_, own) = tools::own_reels(&self.store, &self.boards, turn).await?;
-                Plan::say_privately(self.admin.me(turn, own.len(), now).await?)
+                Plan::say_privately(self.admin.me(turn, &inbound.author.account, own.len(), now).await?)
             }
-            Command::Usage => Plan::Say(self.admin.usage(now).await?, Vec::new()),
-            Command::Capacity => Plan::say_privately(self.admin.capacity(now).await?),
-            Command::Budget(wish) => Plan::say_privately(self.admin.budget(wish, turn, &by, now).await?),
-            Command::Audit => Plan::say_privately(self.admin.audit().await?),
+            _ if authority == Authority::None => Plan::say_privately(wording::not_an_admin()),
+            _ if inbound.addressed != Addressed::Direct => Plan::say_privately(wording::admins_in_private()),
+            command => match self.admin.answer(command, &asked).await? {
+                Some(body) => Plan::Say(body, Vec::new()),
+                None => Plan::Nothing,
+            },
         })
     }
 
@@ -194,7 +211,7 @@ impl Replies {
             reels: &reels,
             fresh,
         };
-        let interval = self.reels.interval().as_secs();
+        let interval = self.reels.limits().await?.interval.as_secs();
         let note = |outcomes: &[Submitted]| wording::submission_note(&reels, outcomes, &also, interval, now);
         let outcomes = self.reels.submit(&wish, note, now).await?;
         crash::point("reel submitted");
@@ -221,6 +238,9 @@ impl Replies {
 
     /// A reel whose result is known now.
     pub(super) async fn plan_reel(&self, turn: &Turn, wish: Subscription) -> Result<Plan, StoreError> {
+        if let Some(kept_out) = self.kept_out(turn).await? {
+            return Ok(kept_out);
+        }
         let name = self.store.names(turn.person).await?.into_iter().next().unwrap_or_default();
         let text = format!("{} {}", wish.shortcode.url(), wish.question).trim().to_owned();
         let question = Question { text, name, note: None, reel: None };

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{filled_again, line::seconds_up};
-use crate::clock::Timestamp;
 use crate::core::money::dollars;
 use crate::store::budgets::{Scope, Span, Standing};
 
@@ -66,7 +65,7 @@ pub fn budgets(standings: &[Standing], set: &[(String, Span, Option<i64>)]) -> S
         let amount = micro_usd.map_or("no limit".into(), dollars);
         let _ = writeln!(text, "- set in chat: {scope}, {}: {amount}", span.name());
     }
-    text.push_str("`/budget bot month 100`: whose (bot, platform, chat, person, here), day or month, dollars or none.");
+    text.push_str("`/budget bot month 100`: whose (bot, platform, server, chat, person, here, or one: person telegram:42, server 12), day or month, dollars or none.");
     text
 }
 
@@ -76,25 +75,13 @@ pub fn budget_set(scope: &str, span: Span, micro_usd: Option<i64>) -> String {
 }
 
 pub fn unclear_budget() -> String {
-    "Give whose budget, day or month, and dollars or none: `/budget bot month 100`, `/budget person day 0.50`, `/budget here month none`. Platforms, servers and chats have months only.".into()
-}
-
-/// What admins have changed, newest first.
-pub fn audit(changes: &[(Timestamp, String, String)]) -> String {
-    if changes.is_empty() {
-        return "No admin has changed anything yet.".into();
-    }
-    let mut text = String::new();
-    for (at, admin, change) in changes {
-        let at = at.utc().map(|at| at.format("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
-        let _ = writeln!(text, "- {at} UTC, `{admin}`: {change}");
-    }
-    text.trim_end().to_owned()
+    "Give whose budget, day or month, and dollars or none: `/budget bot month 100`, `/budget person day 0.50`, `/budget here month none`, `/budget person telegram:42 day 2`. Platforms, servers and chats have months only.".into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::ids::PersonId;
     use crate::store::budgets::Cap;
 
@@ -116,8 +103,6 @@ mod tests {
             budgets(&standings, &[("chat:discord:17".into(), Span::Month, None)]),
             budget_set("person", Span::Day, Some(500_000)),
             unclear_budget(),
-            audit(&[]),
-            audit(&[(Timestamp(1_795_500_000_000), "telegram:42".into(), "/queue pause direct:0".into())]),
         ];
         insta::assert_snapshot!(said.join("\n---\n"));
     }

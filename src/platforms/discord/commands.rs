@@ -2,6 +2,10 @@
 //! descriptions are the core's); each only acknowledges at once and hands its text form over. Never decides what a
 //! command does or who may use it: the core knows.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
 use poise::serenity_prelude as serenity;
 use serde_json::Value;
 use serenity::http::HttpError;
@@ -21,13 +25,16 @@ pub(super) struct Given {
 
 /// Where commands and buttons are handed in.
 #[derive(Clone)]
-pub(super) struct Desk(pub mpsc::UnboundedSender<Given>);
+pub(super) struct Desk {
+    pub give: mpsc::UnboundedSender<Given>,
+    pub is_welcome: Arc<dyn Fn(Inbound) -> BoxFuture<'static, bool> + Send + Sync>,
+}
 
 impl Desk {
     /// Whether it is stored now.
     pub(super) async fn give(&self, inbound: Inbound) -> bool {
         let (stored, answer) = oneshot::channel();
-        self.0.send(Given { inbound, stored }).is_ok() && answer.await.unwrap_or(false)
+        self.give.send(Given { inbound, stored }).is_ok() && answer.await.unwrap_or(false)
     }
 }
 
@@ -54,18 +61,26 @@ pub(super) fn framework(desk: Desk) -> poise::Framework<Desk, serenity::Error> {
 pub(super) fn registration() -> Value {
     let commands = all();
     let creations = commands.iter().flat_map(|command| {
-        let slash = command.create_as_slash_command().map(|slash| match command.custom_data.is::<AdminsOnly>() {
+        let shown = command.custom_data.downcast_ref::<Shown>();
+        let slash = command.create_as_slash_command().map(|slash| match shown {
             // Empty permissions hide a command from all but administrators; poise leaves them out.
-            true => slash.default_member_permissions(serenity::Permissions::empty()),
-            false => slash,
+            Some(Shown::ToAdministrators) => slash.default_member_permissions(serenity::Permissions::empty()),
+            Some(Shown::ToManagers) => slash.default_member_permissions(serenity::Permissions::MANAGE_GUILD),
+            None => slash,
         });
         slash.into_iter().chain(command.create_as_context_menu_command())
     });
     serde_json::to_value(creations.collect::<Vec<_>>()).unwrap_or_default()
 }
 
-/// Marks a command that the menu shows to administrators of a server only.
-struct AdminsOnly;
+/// Whom Discord's menu shows a command; the core decides who may use it.
+#[derive(Clone, Copy)]
+enum Shown {
+    /// Those with Manage Server.
+    ToManagers,
+    /// Administrators of a server alone, because it concerns the whole bot.
+    ToAdministrators,
+}
 
 fn all() -> Vec<poise::Command<Desk, serenity::Error>> {
     let mut commands = vec![
@@ -80,6 +95,13 @@ fn all() -> Vec<poise::Command<Desk, serenity::Error>> {
         usage(),
         capacity(),
         budget(),
+        limits(),
+        block(),
+        unblock(),
+        blocked(),
+        invite(),
+        pause(),
+        resume(),
         audit(),
         coach_this_reel(),
     ];
@@ -159,32 +181,7 @@ async fn me(ctx: Context<'_>) -> Result<(), serenity::Error> {
 
 #[poise::command(
     slash_command,
-    custom_data = "AdminsOnly",
-    install_context = "Guild|User",
-    interaction_context = "Guild|BotDm|PrivateChannel"
-)]
-async fn budget(
-    ctx: Context<'_>,
-    #[description = "Such as: bot month 100. Empty: show them"]
-    #[max_length = 60]
-    change: Option<String>,
-) -> Result<(), serenity::Error> {
-    take(ctx, format!("/budget {}", change.unwrap_or_default()).trim_end().to_owned(), Vec::new(), Seen::ByAsker).await
-}
-
-#[poise::command(
-    slash_command,
-    custom_data = "AdminsOnly",
-    install_context = "Guild|User",
-    interaction_context = "Guild|BotDm|PrivateChannel"
-)]
-async fn audit(ctx: Context<'_>) -> Result<(), serenity::Error> {
-    take(ctx, "/audit".to_owned(), Vec::new(), Seen::ByAsker).await
-}
-
-#[poise::command(
-    slash_command,
-    custom_data = "AdminsOnly",
+    custom_data = "Shown::ToManagers",
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
@@ -194,12 +191,156 @@ async fn usage(ctx: Context<'_>) -> Result<(), serenity::Error> {
 
 #[poise::command(
     slash_command,
-    custom_data = "AdminsOnly",
+    custom_data = "Shown::ToAdministrators",
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
 async fn capacity(ctx: Context<'_>) -> Result<(), serenity::Error> {
     take(ctx, "/capacity".to_owned(), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToManagers",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn budget(
+    ctx: Context<'_>,
+    #[description = "Such as: here month 5, person @somebody day 2. Empty: show them"]
+    #[max_length = 100]
+    change: Option<String>,
+) -> Result<(), serenity::Error> {
+    take(ctx, given("/budget", [change]), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToManagers",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn limits(
+    ctx: Context<'_>,
+    #[description = "Such as: spacing 60. Empty: show them"]
+    #[max_length = 60]
+    change: Option<String>,
+) -> Result<(), serenity::Error> {
+    take(ctx, given("/limits", [change]), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToManagers",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn block(
+    ctx: Context<'_>,
+    #[description = "A mention, or a number such as telegram:42"]
+    #[max_length = 60]
+    person: String,
+    #[description = "For other admins"]
+    #[max_length = 200]
+    reason: Option<String>,
+) -> Result<(), serenity::Error> {
+    take(ctx, given("/block", [Some(person), reason]), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToManagers",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn unblock(
+    ctx: Context<'_>,
+    #[description = "A mention, or a number such as telegram:42"]
+    #[max_length = 60]
+    person: String,
+) -> Result<(), serenity::Error> {
+    take(ctx, given("/unblock", [Some(person)]), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToManagers",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn blocked(ctx: Context<'_>) -> Result<(), serenity::Error> {
+    take(ctx, "/blocked".to_owned(), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToAdministrators",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn invite(
+    ctx: Context<'_>,
+    #[description = "How many people (1)"]
+    #[min = 1]
+    #[max = 10_000]
+    uses: Option<u32>,
+    #[description = "For how many days (7)"]
+    #[min = 1]
+    #[max = 365]
+    days: Option<u32>,
+) -> Result<(), serenity::Error> {
+    take(ctx, format!("/invite {} {}", uses.unwrap_or(1), days.unwrap_or(7)), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToAdministrators",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn pause(
+    ctx: Context<'_>,
+    #[description = "Everybody is told"]
+    #[max_length = 200]
+    reason: Option<String>,
+) -> Result<(), serenity::Error> {
+    take(ctx, given("/pause", [reason]), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToAdministrators",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn resume(ctx: Context<'_>) -> Result<(), serenity::Error> {
+    take(ctx, "/resume".to_owned(), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToManagers",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn audit(
+    ctx: Context<'_>,
+    #[description = "Of the last so many days"]
+    #[min = 1]
+    #[max = 3650]
+    days: Option<u32>,
+    #[description = "Older ones"]
+    #[min = 1]
+    #[max = 10_000]
+    page: Option<u32>,
+) -> Result<(), serenity::Error> {
+    take(
+        ctx,
+        given("/audit", [days.map(|days| format!("{days}d")), page.map(|page| page.to_string())]),
+        Vec::new(),
+        Seen::ByAsker,
+    )
+    .await
 }
 
 #[poise::command(
@@ -213,6 +354,12 @@ async fn coach_this_reel(ctx: Context<'_>, message: serenity::Message) -> Result
     take(ctx, text.trim_end().to_owned(), inbound::links_of(&message), Seen::ByAll).await
 }
 
+/// The text form of a command with these options.
+fn given<const N: usize>(name: &str, options: [Option<String>; N]) -> String {
+    let options = options.into_iter().flatten().filter(|option| !option.trim().is_empty());
+    std::iter::once(name.to_owned()).chain(options).collect::<Vec<_>>().join(" ")
+}
+
 /// Who sees the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
@@ -220,9 +367,23 @@ enum Seen {
     ByAsker,
 }
 
-/// Acknowledges at once (Discord waits 3 s), then hands the command over.
+/// How long an answer may wait for whether all may see it: Discord waits 3 s for the acknowledgement.
+const WELCOME_WITHIN: Duration = Duration::from_millis(1200);
+
+/// Acknowledges at once (Discord waits 3 s), then hands the command over. Who is not welcome is told so alone.
 async fn take(ctx: Context<'_>, text: String, links: Vec<String>, seen: Seen) -> Result<(), serenity::Error> {
     let interaction = ctx.interaction;
+    let inbound = |placeholder| inbound::command(interaction, text.clone(), links.clone(), placeholder);
+    let seen = match seen {
+        Seen::ByAll if interaction.guild_id.is_some() => {
+            let welcome = (ctx.data().is_welcome)(inbound(None));
+            match tokio::time::timeout(WELCOME_WITHIN, welcome).await {
+                Ok(false) => Seen::ByAsker,
+                Ok(true) | Err(_) => Seen::ByAll,
+            }
+        }
+        seen => seen,
+    };
     let acknowledged = match ctx.defer_response(seen == Seen::ByAsker).await {
         Ok(()) => true,
         // Another instance was faster; the message for the answer is there all the same.
@@ -246,7 +407,7 @@ async fn take(ctx: Context<'_>, text: String, links: Vec<String>, seen: Seen) ->
     };
     let chat = inbound::chat(interaction.channel_id.get());
     let placeholder = acknowledged.then(|| placeholder.reference(chat));
-    let stored = ctx.data().give(inbound::command(interaction, text, links, placeholder)).await;
+    let stored = ctx.data().give(inbound(placeholder)).await;
     if !stored && acknowledged {
         let sentence = serenity::EditInteractionResponse::new()
             .content(wording::not_stored())
@@ -308,32 +469,27 @@ mod tests {
         let registered = registration();
         let commands = registered.as_array().unwrap();
         let names: Vec<_> = commands.iter().map(|command| command["name"].as_str().unwrap()).collect();
-        assert_eq!(
-            names,
-            [
-                "coach",
-                "reel",
-                "cancel",
-                "new",
-                "help",
-                "queue",
-                "history",
-                "me",
-                "usage",
-                "capacity",
-                "budget",
-                "audit",
-                "Coach this reel"
-            ]
-        );
+        let mut table: Vec<_> = COMMANDS.iter().map(|entry| entry.name).chain(["Coach this reel"]).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        table.sort_unstable();
+        assert_eq!(sorted, table);
         for command in commands {
-            assert_eq!(command["contexts"], serde_json::json!([0, 1, 2]), "{}", command["name"]);
-            assert_eq!(command["integration_types"], serde_json::json!([0, 1]), "{}", command["name"]);
-            let hidden = ["usage", "capacity", "budget", "audit"].contains(&command["name"].as_str().unwrap());
-            assert_eq!(command["default_member_permissions"].as_str(), hidden.then_some("0"), "{}", command["name"]);
+            let name = command["name"].as_str().unwrap();
+            assert_eq!(command["contexts"], serde_json::json!([0, 1, 2]), "{name}");
+            assert_eq!(command["integration_types"], serde_json::json!([0, 1]), "{name}");
+            let is_for_admins = COMMANDS.iter().any(|entry| entry.name == name && entry.admin);
+            let of_the_bot = ["capacity", "invite", "pause", "resume"].contains(&name);
+            let shown = is_for_admins.then_some(if of_the_bot { "0" } else { "32" });
+            assert_eq!(command["default_member_permissions"].as_str(), shown, "{name}");
+            if is_for_admins {
+                assert!(command["description"].as_str().unwrap().contains("(admins)"), "{name}");
+            }
         }
         assert_eq!(commands[1]["options"][0]["name"], "url");
         assert_eq!(commands[1]["options"][0]["max_length"], 500);
-        assert_eq!(commands[12]["type"], 3);
+        assert_eq!(commands.last().unwrap()["type"], 3);
+        assert_eq!(given("/block", [Some("<@42>".into()), None]), "/block <@42>");
+        assert_eq!(given("/limits", [Some(" ".into())]), "/limits");
     }
 }

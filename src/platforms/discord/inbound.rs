@@ -23,7 +23,7 @@ pub(super) enum Place {
 
 impl Place {
     /// The channel of a message here; of a thread, the one it hangs on.
-    fn channel(self, message: &Message) -> ChannelId {
+    pub(super) fn channel(self, message: &Message) -> ChannelId {
         match self {
             Place::Thread(parent) => parent,
             Place::Direct | Place::Channel => message.channel_id,
@@ -56,7 +56,7 @@ pub(super) fn message(message: &Message, bot: UserId, place: Place) -> Option<In
         message: MessageRef::new(chat.clone(), message.id.to_string()),
         author: author(&message.author, nick),
         guild: message.guild_id.map(|id| {
-            let roles = message.member.as_ref().map(|member| member.roles.as_slice()).unwrap_or_default();
+            let roles = message.member.as_ref().map(|member| member.roles.as_slice());
             guild(id, place.channel(message), roles, false)
         }),
         text,
@@ -203,15 +203,16 @@ fn guild_of(
     let manages = member
         .and_then(|member| member.permissions)
         .is_some_and(|may| may.intersects(Permissions::MANAGE_GUILD | Permissions::ADMINISTRATOR));
-    let roles = member.map(|member| member.roles.as_slice()).unwrap_or_default();
+    let roles = member.map(|member| member.roles.as_slice());
     Some(guild(id?, parent.unwrap_or(channel), roles, manages))
 }
 
-fn guild(id: serenity::all::GuildId, channel: ChannelId, roles: &[RoleId], manages: bool) -> Guild {
+/// A server, the channel there, and what is known of its member.
+pub(super) fn guild(id: serenity::all::GuildId, channel: ChannelId, roles: Option<&[RoleId]>, manages: bool) -> Guild {
     Guild {
         id: GuildId::new(Platform::Discord, id.to_string()),
         channel: channel.to_string(),
-        roles: roles.iter().map(RoleId::to_string).collect(),
+        roles: roles.map(|roles| roles.iter().map(RoleId::to_string).collect()),
         manages,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use serde_json::Value;
-use serenity::all::{ChannelId, Message, UserId};
+use serenity::all::{ChannelId, GuildId, Message, RoleId, UserId};
 use serenity::http::{LightMethod, Route};
 use tokio::sync::mpsc;
 
@@ -47,8 +47,8 @@ pub(super) struct Intake<'a> {
     pub clock: &'a Clock,
     /// A message found no room in the queue.
     pub missed: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    /// What REST told of channels that the gateway's cache did not know.
-    pub places: Mutex<HashMap<u64, Place>>,
+    /// What REST told of channels that the gateway's cache did not know, with their servers.
+    pub places: Mutex<HashMap<u64, (Place, Option<GuildId>)>>,
 }
 
 impl Intake<'_> {
@@ -97,6 +97,15 @@ impl Intake<'_> {
             None => self.place_of(message.channel_id).await,
         };
         let Some(mut inbound) = inbound::message(message, bot, place) else { return };
+        if inbound.guild.is_none() && place != Place::Direct {
+            let Some(id) = self.guild_of(message.channel_id).await else {
+                // Whether the bot may speak there cannot be known.
+                tracing::warn!(channel = %message.channel_id, "a message is left out: Discord does not tell its server");
+                return;
+            };
+            let roles = self.roles(id, message.author.id).await;
+            inbound.guild = Some(inbound::guild(id, place.channel(message), roles.as_deref(), false));
+        }
         if matches!(place, Place::Thread(_))
             && inbound.addressed == Addressed::Overheard
             && (self.door.takes_part)(inbound.message.chat.clone()).await
@@ -165,16 +174,30 @@ impl Intake<'_> {
         Some(messages.filter_map(|message| serde_json::from_value(message.clone()).ok()).collect())
     }
 
+    /// The server of a channel, which a message that is read again does not name.
+    async fn guild_of(&self, channel: ChannelId) -> Option<GuildId> {
+        self.look_up(channel).await?.1
+    }
+
+    /// The roles of a member, which nobody tells of a message that is read again; `None` if Discord does not say.
+    async fn roles(&self, guild_id: GuildId, user_id: UserId) -> Option<Vec<RoleId>> {
+        let member = self.ask(Route::GuildMember { guild_id, user_id }, None).await?;
+        serde_json::from_value(member["roles"].clone()).ok()
+    }
+
     /// Asks Discord what a channel is; what it does not tell is taken for a plain channel, where only a
     /// mention counts.
     async fn place_of(&self, channel: ChannelId) -> Place {
-        let known = |places: &Mutex<HashMap<u64, Place>>| {
-            places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&channel.get()).copied()
-        };
-        if let Some(place) = known(&self.places) {
-            return place;
+        self.look_up(channel).await.map_or(Place::Channel, |(place, _)| place)
+    }
+
+    async fn look_up(&self, channel: ChannelId) -> Option<(Place, Option<GuildId>)> {
+        let places = || self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = places().get(&channel.get()).copied();
+        if known.is_some() {
+            return known;
         }
-        let Some(told) = self.ask(Route::Channel { channel_id: channel }, None).await else { return Place::Channel };
+        let told = self.ask(Route::Channel { channel_id: channel }, None).await?;
         let place = match told["type"].as_u64() {
             Some(1) => Place::Direct,
             Some(kind) if THREADS.contains(&kind) => {
@@ -183,8 +206,10 @@ impl Intake<'_> {
             }
             _ => Place::Channel,
         };
-        self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(channel.get(), place);
-        place
+        let guild = told["guild_id"].as_str().and_then(|id| id.parse::<u64>().ok()).filter(|id| *id != 0);
+        let found = (place, guild.map(GuildId::new));
+        places().insert(channel.get(), found);
+        Some(found)
     }
 
     /// A GET, a few times where it may work again.

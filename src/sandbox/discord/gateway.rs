@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Shared;
-use super::world::{APPLICATION, BOT, Down, GUILD, GUILDS, GatewayLog, MESSAGE_CONTENT, Session};
+use super::world::{APPLICATION, BOT, Down, GUILDS, GUILDS_THERE_ARE, GatewayLog, MESSAGE_CONTENT, Session};
 
 /// The usual heartbeat interval in milliseconds.
 const HEARTBEAT_MS: u64 = 41_250;
@@ -113,14 +113,17 @@ fn identify(data: &Value, shared: &Shared, link: &mpsc::UnboundedSender<Down>, h
     user["verified"] = json!(true);
     user["mfa_enabled"] = json!(false);
     user["email"] = Value::Null;
-    let ready = json!({"v": 10, "user": user, "guilds": [{"id": GUILD.to_string(), "unavailable": true}],
+    let guilds = GUILDS_THERE_ARE.map(|(id, _)| json!({"id": id.to_string(), "unavailable": true}));
+    let ready = json!({"v": 10, "user": user, "guilds": guilds,
         "session_id": id, "resume_gateway_url": format!("ws://{host}"), "shard": data["shard"],
         "application": {"id": APPLICATION.to_string(), "flags": 0}});
-    let guild = world.guild();
+    let guilds = GUILDS_THERE_ARE.map(|(id, name)| world.guild(id, name));
     let mut session = Session { intents, seq: 0, events: Vec::new(), link: Some(link.clone()) };
     session.dispatch("READY", &ready);
     if intents & GUILDS != 0 {
-        session.dispatch("GUILD_CREATE", &guild);
+        for guild in &guilds {
+            session.dispatch("GUILD_CREATE", guild);
+        }
     }
     world.sessions.insert(id.clone(), session);
     drop(world);

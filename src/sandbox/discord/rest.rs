@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::form::{self, Upload};
 use super::rules::{self, No, invalid, no, unknown_channel, unknown_message};
-use super::world::{APPLICATION, BOT, Channel, Interaction, World, iso, merge};
+use super::world::{APPLICATION, BOT, Channel, GUILDS_THERE_ARE, Interaction, World, iso, merge};
 use super::{Shared, faults};
 use crate::sandbox::Asked;
 
@@ -84,6 +84,18 @@ impl Shared {
                     None => Err(no(400, 50033, "Invalid Recipient(s)")),
                 }
             }
+            ("GET", ["guilds", guild, "members", user]) => {
+                let ids = (guild.parse().unwrap_or(0), user.parse().unwrap_or(0));
+                match GUILDS_THERE_ARE.iter().any(|(id, _)| *id == ids.0) && world.people.contains_key(&ids.1) {
+                    true => {
+                        // Only interactions tell the permissions.
+                        let mut member = world.member(ids.0, ids.1, true);
+                        member.as_object_mut().map(|member| member.remove("permissions"));
+                        Ok(member)
+                    }
+                    false => Err(no(404, 10007, "Unknown Member")),
+                }
+            }
             ("GET", ["channels", channel]) => world.open(channel).map(|id| world.channel(id)),
             ("POST", ["channels", channel, "typing"]) => world.open(channel).map(|_| Value::Null),
             ("GET", ["channels", channel, "messages"]) => {
@@ -131,7 +143,8 @@ impl World {
             return *id;
         }
         let id = self.snowflake();
-        let channel = Channel { kind: 1, name: String::new(), parent: None, recipient: Some(user), forbidden: false };
+        let channel =
+            Channel { kind: 1, name: String::new(), parent: None, guild: 0, recipient: Some(user), forbidden: false };
         self.channels.insert(id, channel);
         id
     }

@@ -15,6 +15,13 @@ pub(super) const BOT: u64 = 700_000_000_000_000_001;
 /// Not the bot's id: with old applications the two differ, and whoever mixes them up should notice.
 pub(super) const APPLICATION: u64 = 700_000_000_000_000_002;
 pub(super) const GUILD: u64 = 700_000_000_000_000_003;
+/// Another server, which others manage.
+pub(super) const OTHER_GUILD: u64 = 700_000_000_000_000_004;
+pub(super) const GUILDS_THERE_ARE: [(u64, &str); 2] = [(GUILD, "Sandbox"), (OTHER_GUILD, "Elsewhere")];
+
+/// What everybody may do: view, write, react, use commands; nothing that manages (Discord API reference, Permissions).
+const EVERYBODY: u64 = 2_248_473_465_835_073;
+pub(super) const MANAGE_GUILD: u64 = 1 << 5;
 
 /// Gateway intents (Discord API reference, Gateway Intents).
 pub(super) const GUILDS: u64 = 1;
@@ -27,6 +34,8 @@ pub(super) struct World {
     pub time: Option<Arc<AtomicI64>>,
     serial: u64,
     pub people: BTreeMap<u64, String>,
+    /// Of guild and person: what is not usual about them there.
+    pub members: BTreeMap<(u64, u64), Member>,
     pub channels: BTreeMap<u64, Channel>,
     pub messages: BTreeMap<u64, Message>,
     /// What was uploaded, by the attachment's id.
@@ -63,11 +72,21 @@ pub enum GatewayLog {
     },
 }
 
-/// 0 a text channel of the guild, 1 a direct message, 11 a public thread.
+/// What is not usual about somebody in a guild.
+#[derive(Default)]
+pub(super) struct Member {
+    pub roles: Vec<u64>,
+    /// Permissions beyond everybody's.
+    pub permissions: u64,
+}
+
+/// 0 a text channel of a guild, 1 a direct message, 11 a public thread.
 pub(super) struct Channel {
     pub kind: u64,
     pub name: String,
     pub parent: Option<u64>,
+    /// Of what is no direct message.
+    pub guild: u64,
     pub recipient: Option<u64>,
     pub forbidden: bool,
 }
@@ -133,13 +152,16 @@ impl World {
             "avatar": null, "bot": bot, "system": false, "public_flags": 0})
     }
 
-    pub fn member(&self, user: Option<u64>) -> Value {
-        let mut member = json!({"roles": [], "joined_at": "2026-01-01T00:00:00+00:00", "premium_since": null,
+    /// A member of a guild, with the user and the permissions only where Discord sends them.
+    pub fn member(&self, guild: u64, id: u64, whole: bool) -> Value {
+        let unusual = self.members.get(&(guild, id));
+        let roles: Vec<String> = unusual.iter().flat_map(|member| &member.roles).map(u64::to_string).collect();
+        let mut member = json!({"roles": roles, "joined_at": "2026-01-01T00:00:00+00:00", "premium_since": null,
             "deaf": false, "mute": false, "flags": 0, "nick": null, "avatar": null, "pending": false,
             "communication_disabled_until": null});
-        if let Some(user) = user {
-            member["user"] = self.user(user);
-            member["permissions"] = json!("2248473465835073");
+        if whole {
+            member["user"] = self.user(id);
+            member["permissions"] = json!((EVERYBODY | unusual.map_or(0, |member| member.permissions)).to_string());
         }
         member
     }
@@ -150,7 +172,7 @@ impl World {
         match channel.recipient {
             Some(recipient) => object["recipients"] = json!([self.user(recipient)]),
             None => {
-                let fields = json!({"guild_id": GUILD.to_string(), "name": channel.name, "position": 0,
+                let fields = json!({"guild_id": channel.guild.to_string(), "name": channel.name, "position": 0,
                     "permission_overwrites": [], "nsfw": false, "topic": null, "rate_limit_per_user": 0,
                     "parent_id": channel.parent.map(|id| id.to_string())});
                 merge(&mut object, &fields);
@@ -197,8 +219,10 @@ impl World {
         let direct = self.channels.get(&message.channel).is_some_and(|channel| channel.kind == 1);
         let mut object = message.object.clone();
         if !direct {
-            object["guild_id"] = json!(GUILD.to_string());
-            object["member"] = self.member(None);
+            let guild = self.channels.get(&message.channel).map_or(GUILD, |channel| channel.guild);
+            let author = object["author"]["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or(0);
+            object["guild_id"] = json!(guild.to_string());
+            object["member"] = self.member(guild, author, false);
         }
         let mentioned = object["mentions"].as_array().is_some_and(|all| all.iter().any(is_bot));
         let open = direct || message.from_bot || mentioned;
@@ -228,22 +252,23 @@ impl World {
         }
     }
 
-    /// The guild as GUILD_CREATE shows it.
-    pub fn guild(&self) -> Value {
+    /// A guild as GUILD_CREATE shows it.
+    pub fn guild(&self, id: u64, name: &str) -> Value {
         let of_kind = |kind: u64| -> Vec<Value> {
-            let ids = self.channels.iter().filter(|(_, channel)| channel.kind == kind).map(|(id, _)| *id);
+            let here = self.channels.iter().filter(|(_, channel)| channel.kind == kind && channel.guild == id);
+            let ids = here.map(|(id, _)| *id);
             ids.map(|id| self.channel(id)).collect()
         };
-        json!({"id": GUILD.to_string(), "name": "Sandbox", "icon": null, "splash": null, "discovery_splash": null,
+        json!({"id": id.to_string(), "name": name, "icon": null, "splash": null, "discovery_splash": null,
             "owner_id": "1", "afk_channel_id": null, "afk_timeout": 300, "verification_level": 0,
             "default_message_notifications": 0, "explicit_content_filter": 0, "emojis": [], "features": [],
-            "roles": [{"id": GUILD.to_string(), "name": "@everyone", "color": 0, "hoist": false, "position": 0,
-                "permissions": "2248473465835073", "managed": false, "mentionable": false, "flags": 0}],
+            "roles": [{"id": id.to_string(), "name": "@everyone", "color": 0, "hoist": false, "position": 0,
+                "permissions": EVERYBODY.to_string(), "managed": false, "mentionable": false, "flags": 0}],
             "mfa_level": 0, "application_id": null, "system_channel_id": null, "system_channel_flags": 0,
             "rules_channel_id": null, "vanity_url_code": null, "description": null, "banner": null, "premium_tier": 0,
             "preferred_locale": "en-US", "public_updates_channel_id": null, "nsfw_level": 0, "stickers": [],
             "premium_progress_bar_enabled": false, "joined_at": "2026-01-01T00:00:00+00:00", "large": false,
-            "unavailable": false, "member_count": 2, "voice_states": [], "members": [self.member(Some(BOT))],
+            "unavailable": false, "member_count": 2, "voice_states": [], "members": [self.member(id, BOT, true)],
             "channels": of_kind(0), "threads": of_kind(11), "presences": [], "stage_instances": [],
             "guild_scheduled_events": [], "safety_alerts_channel_id": null, "soundboard_sounds": []})
     }

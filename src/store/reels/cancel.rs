@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::ids::{BoardId, PersonId, Shortcode};
+use crate::ids::{BoardId, GuildId, PersonId, Shortcode};
 use crate::store::{Result, Store, exclusive};
 
 use super::{QUEUE, give_time_back, wait_in_line};
@@ -13,6 +13,8 @@ use super::{QUEUE, give_time_back, wait_in_line};
 pub enum Cancelled {
     /// All of one person.
     AllOf(PersonId),
+    /// All of one person in one community.
+    AllIn(GuildId, PersonId),
     /// Those of one board; with a person only if it is theirs.
     Board(BoardId, Option<PersonId>),
     /// Those for one reel, of one person or of everybody.
@@ -23,9 +25,10 @@ impl Store {
     /// Takes wishes back. A job that nobody waits for any more leaves the line at once, or is stopped by its worker.
     /// Returns the reels taken back, each once for everyone who waited for it.
     pub async fn cancel(&self, which: &Cancelled, interval: Duration, now: Timestamp) -> Result<Vec<Shortcode>> {
-        let (person, board, code) = match which {
+        let (person, place, code) = match which {
             Cancelled::AllOf(person) => (Some(*person), None, None),
-            Cancelled::Board(board, person) => (*person, Some(*board), None),
+            Cancelled::AllIn(guild, person) => (Some(*person), Some(guild.to_string()), None),
+            Cancelled::Board(board, person) => (*person, Some(board.to_string()), None),
             Cancelled::Reel(code, person) => (*person, None, Some(code)),
         };
         let cancelled: Result<Vec<Shortcode>> = exclusive!(&self.db, [QUEUE], tx => {
@@ -34,6 +37,10 @@ impl Store {
                 Cancelled::AllOf(_) => {
                     "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
                      AND person_id = $1 AND $2 IS NULL AND $3 IS NULL ORDER BY id"
+                }
+                Cancelled::AllIn(..) => {
+                    "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                     AND person_id = $1 AND chat IN (SELECT id FROM chats WHERE guild = $2) AND $3 IS NULL ORDER BY id"
                 }
                 Cancelled::Board(..) => {
                     "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
@@ -47,7 +54,7 @@ impl Store {
             };
             let rows: Vec<(String, String, String)> = sqlx::query_as(wished)
                 .bind(person.map(|person| person.to_string()))
-                .bind(board.map(|board| board.to_string()))
+                .bind(&place)
                 .bind(code.map(Shortcode::as_str))
                 .fetch_all(&mut *tx)
                 .await?;

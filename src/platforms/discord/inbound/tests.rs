@@ -66,7 +66,7 @@ fn the_server_and_what_the_author_is_there() {
     for (place, channel) in [(Place::Channel, "7"), (Place::Thread(ChannelId::new(5)), "5")] {
         let guild = message(&written(said.clone()), BOT, place).unwrap().guild.unwrap();
         assert_eq!((guild.id.to_string().as_str(), guild.channel.as_str()), ("discord:613", channel));
-        assert_eq!((guild.roles, guild.manages), (vec!["31".to_owned(), "32".to_owned()], false));
+        assert_eq!((guild.roles, guild.manages), (Some(vec!["31".to_owned(), "32".to_owned()]), false));
     }
     assert_eq!(message(&written(json!({})), BOT, Place::Direct).unwrap().guild, None);
 }
