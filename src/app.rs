@@ -25,21 +25,24 @@ use crate::core::money::{Prices, Purse};
 use crate::core::outbox::Outbox;
 use crate::core::reels::Reels;
 use crate::core::reply::Replies;
+use crate::core::watch::Watch;
 use crate::core::worker::{self, Worker};
 use crate::ids::{InstanceId, Platform};
 use crate::platforms::Platforms;
 use crate::platforms::telegram::{PollEnded, Telegram};
 use crate::store::{Store, StoreError};
-use crate::telemetry::Reference;
+use crate::telemetry::{Reference, TURNS_IN_FLIGHT};
 use crate::web::{self, Web, Webhook};
 
 mod check;
 mod refused;
 mod roles;
 mod upstreams;
+mod watching;
 
 pub use check::faults;
 pub use refused::Refused;
+use roles::Roles;
 pub use upstreams::{Upstreams, upstreams};
 
 /// How often due work is looked for where no hint comes.
@@ -81,6 +84,8 @@ pub struct App {
     boards: Arc<Boards>,
     purse: Arc<Purse>,
     platforms: Platforms,
+    roles: Roles,
+    watch: Arc<Watch>,
     tracker: TaskTracker,
 }
 
@@ -130,6 +135,8 @@ impl App {
         let gate = Arc::new(Gate::new(store.clone(), Rules::new(config.access.clone(), config.admin_ids.clone())));
         let (window, overheard) = (config.coach.merge_window, config.coach.overheard_reels);
         let inbox = Arc::new(Inbox::new(store.clone(), gate.clone(), clock.clone(), window, overheard));
+        let roles = Roles::of(&platforms);
+        let watch = Arc::new(watching::build(&config, clock.clone(), instance, &roles, store.clone(), purse.clone())?);
         let late = Arc::new(Late::new(outbox.clone(), clock.clone()));
         let replies = Arc::new(Replies {
             store: store.clone(),
@@ -153,6 +160,8 @@ impl App {
             worker,
             boards,
             purse,
+            roles,
+            watch,
             platforms,
             tracker: TaskTracker::new(),
         })
@@ -198,6 +207,10 @@ impl App {
         let doors = stop.child_token();
         let work = CancellationToken::new();
         let (ended_tx, mut ended) = tokio::sync::mpsc::channel::<anyhow::Error>(8);
+        if let Some((_, Some(metrics))) = &web {
+            // Set once: this is the only run.
+            let _ = app.watch.metrics.set(metrics.clone());
+        }
         let adapters = app.start_adapters(web, &doors, &ended_tx);
         let workers = TaskTracker::new();
         for (name, future) in app.loops(&work) {
@@ -244,13 +257,19 @@ impl App {
         // Those that claim or send look at `work` themselves, between two rounds: dropped in the middle of one they would
         // leave a lease behind that nobody serves, or a message that nobody knows.
         let (stop_a, stop_b, stop_c, stop_e) = (work.clone(), work.clone(), work.clone(), work.clone());
-        vec![
+        let mut loops = vec![
             ("answering", Box::pin(async move { a.answer_turns(&stop_a).await }) as _),
             ("the reel queue", Box::pin(async move { b.run_jobs(&stop_b).await }) as _),
             ("the boards", Box::pin(async move { c.refresh_boards(&stop_c).await }) as _),
             ("listening to the database", Box::pin(until(work.clone(), async move { d.listen().await })) as _),
             ("sweeping", Box::pin(async move { e.sweep(&stop_e).await }) as _),
-        ]
+        ];
+        // At the console there is nobody to alert, and nothing to compare.
+        if self.platforms.console.is_none() {
+            let (app, stop) = (self.clone(), work.clone());
+            loops.push(("watching", Box::pin(async move { app.watch(&stop).await }) as _));
+        }
+        loops
     }
 
     async fn answer_turns(&self, stop: &CancellationToken) -> anyhow::Result<()> {
@@ -259,7 +278,9 @@ impl App {
         while !stop.is_cancelled() {
             let mut wake = std::pin::pin!(self.store.wake.turns.notified());
             wake.as_mut().enable();
-            let free = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX).min(CLAIM_BATCH);
+            let available = slots.available_permits();
+            metrics::gauge!(TURNS_IN_FLIGHT).set((self.config.coach.max_turns as usize - available) as f64);
+            let free = u32::try_from(available).unwrap_or(u32::MAX).min(CLAIM_BATCH);
             let mut is_more = false;
             if free > 0 {
                 let turns = match self.replies.claim(free).await {
@@ -419,7 +440,7 @@ impl App {
                 "Discord",
                 Box::pin(async move {
                     let door = app.discord_door();
-                    app.in_role("discord gateway", &stop, |stop| {
+                    app.in_role(&app.roles.discord, &stop, |stop| {
                         let (discord, door) = (discord.clone(), door.clone());
                         async move { discord.run(door, &stop).await.map_err(|ended| Refused::discord(ended).into()) }
                     })
@@ -428,7 +449,8 @@ impl App {
             );
         }
         if let Some((listener, metrics)) = web {
-            let web = Web { store: self.store.clone(), metrics, webhook };
+            let web =
+                Web { store: self.store.clone(), clock: self.clock.clone(), roles: self.roles.all(), metrics, webhook };
             let stop = doors.clone();
             start("the web server", Box::pin(async move { Ok(web::serve(listener, web, stop).await?) }));
         }
@@ -451,7 +473,7 @@ impl App {
         let Some((url, secret)) = &self.config.telegram.webhook else {
             let receive = self.receive();
             return self
-                .in_role("telegram polling", stop, |stop| {
+                .in_role(&self.roles.telegram, stop, |stop| {
                     let (telegram, me, receive) = (telegram.clone(), me.clone(), receive.clone());
                     async move {
                         telegram

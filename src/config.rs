@@ -13,9 +13,11 @@ use secrecy::SecretString;
 use url::Url;
 
 mod access;
+mod alerts;
 mod variables;
 
 pub use access::{AccessConfig, AccessLists, AccessMode};
+pub use alerts::AlertsConfig;
 pub use variables::{Section, VARIABLES, Variable, example};
 
 /// Everything that can be set. The meaning of each field stands with its variable in [`VARIABLES`].
@@ -39,6 +41,7 @@ pub struct Config {
     pub n8n: N8nConfig,
     pub reels: ReelConfig,
     pub money: MoneyConfig,
+    pub alerts: AlertsConfig,
     pub sandbox_speed: f64,
 }
 
@@ -347,6 +350,7 @@ impl Config {
                 person_day: r.budget("BUDGET_PERSON_DAY_USD"),
                 person_month: r.budget("BUDGET_PERSON_MONTH_USD"),
             },
+            alerts: r.alerts("ALERT_CHAT", "ALERTS"),
             sandbox_speed: r.speed("SANDBOX_SPEED"),
         };
         let lanes_are_known = !r.faults.iter().any(|fault| matches!(fault.name, "REEL_LANES" | "N8N_WEBHOOK_URLS"));

@@ -6,6 +6,7 @@
 //! cannot write.
 
 pub mod access;
+pub mod alerts;
 pub mod boards;
 pub mod budgets;
 pub mod chats;
@@ -17,6 +18,7 @@ pub mod people;
 pub mod reels;
 pub mod retention;
 pub mod turns;
+pub mod vitals;
 
 use std::future::Future;
 use std::path::Path;

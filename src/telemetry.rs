@@ -1,10 +1,14 @@
 //! Logs, metrics and the reference code that ties what a person was told to what the log says. Owns every
 //! metric's name; never sees a text or a secret.
 
+pub mod counts;
+pub mod life;
+pub mod system;
+
 use std::fmt;
 use std::io::IsTerminal;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use rand::Rng;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
@@ -36,6 +40,19 @@ pub struct Metric {
     pub name: &'static str,
     pub kind: Kind,
     pub help: &'static str,
+    pub labels: &'static [&'static str],
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, help, labels }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, help, labels }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, help, labels }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,37 +73,93 @@ pub const SENDS: &str = "reelcoach_sends_total";
 pub const UPSTREAM_CALLS: &str = "reelcoach_upstream_calls_total";
 pub const COST: &str = "reelcoach_cost_micro_usd_total";
 pub const OPENAI_UNKNOWN_EVENTS: &str = "reelcoach_openai_unknown_events_total";
+pub const OPENAI_TOKENS: &str = "reelcoach_openai_tokens_total";
+pub const RATE_LIMITED: &str = "reelcoach_rate_limited_total";
+pub const TOOL_CALLS: &str = "reelcoach_tool_calls_total";
+pub const TURNS_IN_FLIGHT: &str = "reelcoach_turns_in_flight";
+pub const TURNS_OPEN: &str = "reelcoach_turns_open";
+pub const OUTBOX_BACKLOG: &str = "reelcoach_outbox_backlog";
+pub const QUEUE_LENGTH: &str = "reelcoach_queue_length";
+pub const QUEUE_AGE: &str = "reelcoach_queue_age_seconds";
+pub const LANES: &str = "reelcoach_lanes";
+pub const BREAKER_OPEN: &str = "reelcoach_breaker_open";
+pub const LANE_SLOWNESS: &str = "reelcoach_lane_slowness_ratio";
+pub const INSTANCES: &str = "reelcoach_instances";
+pub const LOST_INSTANCE: &str = "reelcoach_lost_instance_seconds";
+pub const DATABASE_CONNECTIONS: &str = "reelcoach_database_connections";
+pub const DATABASE_UP: &str = "reelcoach_database_up";
+pub const BUDGET_USED: &str = "reelcoach_budget_used_ratio";
+pub const COST_TODAY: &str = "reelcoach_cost_today_usd";
+pub const TOKENS_TODAY: &str = "reelcoach_openai_tokens_today";
+pub const ROLE_HELD: &str = "reelcoach_role_held";
+pub const ROLE_SILENCE: &str = "reelcoach_role_silence_seconds";
+pub const ALERTS_RAISED: &str = "reelcoach_alerts_raised";
+pub const CPU_CORES: &str = "reelcoach_cpu_cores";
+pub const MEMORY_LIMIT: &str = "reelcoach_memory_limit_bytes";
+pub const BUILD_INFO: &str = "reelcoach_build_info";
+pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
+pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
+pub const PROCESS_START: &str = "process_start_time_seconds";
+pub const PROCESS_FILES: &str = "process_open_fds";
 
-/// Every metric, declared once.
+/// Every metric, declared once. No label takes more values than the configuration has lanes, platforms or rules.
 pub const METRICS: &[Metric] = &[
-    Metric { name: TURNS, kind: Kind::Counter, help: "Turns ended, by kind and outcome" },
-    Metric { name: TURN_SECONDS, kind: Kind::Histogram, help: "From a message's arrival to its final answer" },
-    Metric {
-        name: FIRST_TEXT_SECONDS,
-        kind: Kind::Histogram,
-        help: "From a message's arrival to the first visible text",
-    },
-    Metric { name: REELS, kind: Kind::Counter, help: "Reel jobs ended, by lane kind and outcome" },
-    Metric { name: REEL_SECONDS, kind: Kind::Histogram, help: "Time of a reel job on its lane" },
-    Metric {
-        name: BREAKER_OPENED,
-        kind: Kind::Counter,
-        help: "Times that a reel upstream was found failing, by upstream",
-    },
-    Metric {
-        name: SUBMITTED,
-        kind: Kind::Counter,
-        help: "Reels asked for, by outcome; all but queued and denied cost nothing: cached, joined, failed (remembered)",
-    },
-    Metric { name: SENDS, kind: Kind::Counter, help: "Messages sent and edited, by platform, kind and outcome" },
-    Metric { name: UPSTREAM_CALLS, kind: Kind::Counter, help: "Paid calls, by provider and outcome" },
-    Metric { name: COST, kind: Kind::Counter, help: "Money spent in millionths of a US dollar, by provider" },
-    Metric {
-        name: OPENAI_UNKNOWN_EVENTS,
-        kind: Kind::Counter,
-        help: "Stream events of a type this program does not know",
-    },
+    counter(TURNS, &["kind", "outcome"], "Turns ended, by kind and outcome"),
+    histogram(TURN_SECONDS, &["kind"], "From a message's arrival to its final answer"),
+    histogram(FIRST_TEXT_SECONDS, &[], "From a message's arrival to the first visible text"),
+    gauge(TURNS_IN_FLIGHT, &[], "Answers in the making in this instance"),
+    gauge(TURNS_OPEN, &[], "Answers owed by all instances together, at most 10000"),
+    gauge(OUTBOX_BACKLOG, &[], "Answers that are known and not delivered yet, among those owed"),
+    counter(TOOL_CALLS, &["tool", "outcome"], "Tools that the coach's model called, by tool and outcome"),
+    counter(REELS, &["lane", "outcome"], "Reel jobs ended, by lane kind and outcome"),
+    histogram(REEL_SECONDS, &["lane"], "Time of a reel job on its lane"),
+    counter(BREAKER_OPENED, &["upstream"], "Times that a reel upstream was found failing, by upstream"),
+    gauge(BREAKER_OPEN, &["upstream"], "1 while a reel upstream is found failing, by upstream"),
+    gauge(QUEUE_LENGTH, &[], "Reels that wait in the line"),
+    gauge(QUEUE_AGE, &[], "How long the first reel of the line could have been read already"),
+    gauge(LANES, &["state"], "Lanes by state: busy, free, paused, open (its upstream is found failing)"),
+    gauge(LANE_SLOWNESS, &["lane"], "Median time of the latest reels as a multiple of the last 7 days', by lane kind"),
+    counter(
+        SUBMITTED,
+        &["outcome"],
+        "Reels asked for, by outcome; all but queued and denied cost nothing: cached, joined, failed (remembered)",
+    ),
+    counter(SENDS, &["platform", "kind", "outcome"], "Messages sent and edited, by platform, kind and outcome"),
+    counter(UPSTREAM_CALLS, &["provider", "outcome"], "Paid calls, by provider and outcome"),
+    counter(RATE_LIMITED, &["provider"], "Answers of paid services that ask to wait (429), repeated calls among them"),
+    counter(COST, &["provider"], "Money spent in millionths of a US dollar, by provider"),
+    gauge(COST_TODAY, &[], "Money spent today (UTC) by all instances, in US dollars, with what is reserved"),
+    gauge(BUDGET_USED, &["scope", "span"], "Part of the budgets of the bot and of each platform that is used; 1: all"),
+    counter(
+        OPENAI_TOKENS,
+        &["kind"],
+        "Tokens of OpenAI: input, and among it cached and cache_write; output, and among it reasoning",
+    ),
+    gauge(TOKENS_TODAY, &[], "Tokens of OpenAI today (UTC), in and out, of all instances"),
+    counter(OPENAI_UNKNOWN_EVENTS, &[], "Stream events of a type this program does not know"),
+    gauge(INSTANCES, &[], "Instances that live"),
+    gauge(
+        LOST_INSTANCE,
+        &[],
+        "Silence of an instance that ended without saying so and did not come back; 0: there is none",
+    ),
+    gauge(ROLE_HELD, &["role"], "1 while this instance has a role that one at a time may have"),
+    gauge(ROLE_SILENCE, &["role"], "Since the last sign of life of a held role: a poll, a heartbeat"),
+    gauge(DATABASE_UP, &[], "1 if the database answered this instance's last look"),
+    gauge(DATABASE_CONNECTIONS, &["state"], "This instance's connections to the database: busy, idle, max"),
+    gauge(ALERTS_RAISED, &["rule"], "Alerts that are raised now, by rule"),
+    gauge(CPU_CORES, &[], "Processor cores that this process may use"),
+    gauge(MEMORY_LIMIT, &[], "Memory that this process may use: its control group's, or the machine's"),
+    gauge(BUILD_INFO, &["version"], "1; the version is the label"),
+    counter(PROCESS_CPU, &[], "Processor time used, in seconds"),
+    gauge(PROCESS_MEMORY, &[], "Memory in use"),
+    gauge(PROCESS_START, &[], "When this process began, in seconds since 1970"),
+    gauge(PROCESS_FILES, &[], "Open files and connections"),
 ];
+
+/// Upper bounds of the buckets of all histograms, in seconds.
+pub const SECONDS: [f64; 16] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
 
 /// Starts logging to standard error.
 ///
@@ -134,17 +207,14 @@ fn may_be_seen(line: &Metadata<'_>) -> bool {
     }
 }
 
-/// Collects the process's metrics; the handle renders them for Prometheus.
+/// Collects the process's metrics; the handle renders them for Prometheus, all but those of [`system::exposition`].
 ///
 /// # Errors
 /// When metrics are collected already.
 pub fn start_metrics() -> Result<PrometheusHandle, String> {
-    let seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &seconds)
-        .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| error.to_string())?;
-    for metric in METRICS {
+    let (recorder, handle) = recorder(PrometheusBuilder::new())?;
+    metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
+    for metric in METRICS.iter().filter(|metric| !metric.name.starts_with("process_")) {
         match metric.kind {
             Kind::Counter => {
                 metrics::describe_counter!(metric.name, metric.help);
@@ -155,7 +225,20 @@ pub fn start_metrics() -> Result<PrometheusHandle, String> {
             Kind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
         }
     }
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let limits = system::limits();
+    metrics::gauge!(CPU_CORES).set(limits.cores as f64);
+    if let Some(bytes) = limits.memory_bytes {
+        metrics::gauge!(MEMORY_LIMIT).set(bytes as f64);
+    }
     Ok(handle)
+}
+
+fn recorder(builder: PrometheusBuilder) -> Result<(PrometheusRecorder, PrometheusHandle), String> {
+    let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS);
+    let recorder = builder.map_err(|error| error.to_string())?.build_recorder();
+    let handle = recorder.handle();
+    Ok((recorder, handle))
 }
 
 /// A short code that stands both in a sentence to a person and in the operator's log.

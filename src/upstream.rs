@@ -232,6 +232,9 @@ where
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
+        if matches!(failure.cause, Cause::RateLimited { .. }) {
+            metrics::counter!(crate::telemetry::RATE_LIMITED, "provider" => failure.provider.name()).increment(1);
+        }
         let asked = failure.cause.retry_after();
         let pause = match pauses.next() {
             Some(pause) if again(&failure) && asked.is_none_or(|asked| asked <= policy.longest_pause) => {

@@ -4,23 +4,27 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::clock::Clock;
 use crate::core::chat::Receive;
 use crate::platforms::telegram::{Me, Telegram, Undecodable};
 use crate::store::Store;
+use crate::telemetry::life::Role;
+use crate::telemetry::system;
 
 /// The largest update taken: Telegram's are a few kB.
 const LARGEST_UPDATE: usize = 1 << 20;
@@ -39,6 +43,9 @@ pub struct Webhook {
 /// What the routes work on.
 pub struct Web {
     pub store: Arc<Store>,
+    pub clock: Clock,
+    /// What this instance may be the only one to do.
+    pub roles: Vec<Arc<Role>>,
     pub metrics: Option<PrometheusHandle>,
     /// Set once Telegram knows of it.
     pub webhook: Arc<OnceLock<Webhook>>,
@@ -85,20 +92,34 @@ fn router(web: Arc<Web>) -> Router {
         .with_state(web)
 }
 
+/// 200 if the database answers and no role that this instance has is silent for too long; who has none waits for one,
+/// and is ready.
 async fn ready(State(web): State<Arc<Web>>) -> Response {
-    match web.store.ping().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::warn!("not ready: {error}");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
-        }
+    let database = web.store.ping().await;
+    if let Err(error) = &database {
+        tracing::warn!("not ready: {error}");
     }
+    let now = web.clock.now();
+    let mut is_ready = database.is_ok();
+    let mut roles = serde_json::Map::new();
+    for role in &web.roles {
+        let state = role.state(now);
+        if !state.is_well {
+            tracing::warn!(role = role.name, silence = ?state.silence, "not ready: a role is silent");
+            is_ready = false;
+        }
+        let silence = state.silence.map(|silence| silence.as_secs());
+        roles.insert(role.name.into(), json!({"held": state.is_held, "silent_s": silence, "well": state.is_well}));
+    }
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": is_ready, "database": database.is_ok(), "roles": roles}))).into_response()
 }
 
 async fn metrics(State(web): State<Arc<Web>>) -> Response {
     match &web.metrics {
         Some(handle) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response()
+            let text = handle.render() + &system::exposition();
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
     }

@@ -2,6 +2,7 @@
 //! that can be read.
 
 use crate::config::{Config, Fault};
+use crate::core::alerts::Thresholds;
 use crate::core::money::Prices;
 use crate::telemetry;
 use crate::upstream::openai::{Effort, efforts};
@@ -32,6 +33,14 @@ pub fn faults(config: &Config) -> Vec<Fault> {
         });
         Prices::built_in()
     });
+    if let Err(problem) = Thresholds::read(&config.alerts.thresholds) {
+        faults.push(Fault {
+            name: "ALERTS",
+            problem,
+            mend: "Give rule=number or rule=off, separated by commas, with the rules of the README (Monitoring and alerts)"
+                .into(),
+        });
+    }
     let coach = &config.coach;
     let models = [
         ("COACH_MODEL", &coach.model, "openai"),

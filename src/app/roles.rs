@@ -2,12 +2,15 @@
 //! Owns when a role is asked for, renewed and given up; never what is done in it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, wait};
+use crate::platforms::Platforms;
+use crate::telemetry::life::Role;
 
 /// How long a role is held without renewal.
 const ROLE_LEASE: Duration = Duration::from_secs(8);
@@ -15,13 +18,43 @@ const ROLE_LEASE: Duration = Duration::from_secs(8);
 /// How often those without a role look whether it is free.
 const ROLE_LOOK: Duration = Duration::from_secs(1);
 
+/// Whoever polls and has not been answered for so long is not ready: a poll is held open for 50 s, and paused for up to
+/// 60 s after errors.
+const LONGEST_WITHOUT_POLL: Duration = Duration::from_secs(180);
+
+/// Discord acknowledges a heartbeat every 41 s, and a lost connection is made again after 60 s at most.
+const LONGEST_WITHOUT_HEARTBEAT: Duration = Duration::from_secs(180);
+
+/// The roles that this process may have.
+#[derive(Clone)]
+pub(super) struct Roles {
+    pub telegram: Arc<Role>,
+    pub discord: Arc<Role>,
+}
+
+impl Roles {
+    pub fn of(platforms: &Platforms) -> Roles {
+        let poll = platforms.telegram.as_ref().map(|telegram| telegram.sign_of_life().clone()).unwrap_or_default();
+        let heartbeat = platforms.discord.as_ref().map(|discord| discord.sign_of_life().clone()).unwrap_or_default();
+        Roles {
+            telegram: Arc::new(Role::new("telegram polling", LONGEST_WITHOUT_POLL, poll)),
+            discord: Arc::new(Role::new("discord gateway", LONGEST_WITHOUT_HEARTBEAT, heartbeat)),
+        }
+    }
+
+    pub fn all(&self) -> Vec<Arc<Role>> {
+        vec![self.telegram.clone(), self.discord.clone()]
+    }
+}
+
 impl App {
     /// Runs an adapter while this instance holds a role, so that only one of several does.
-    pub(super) async fn in_role<F, R>(&self, role: &'static str, stop: &CancellationToken, run: F) -> anyhow::Result<()>
+    pub(super) async fn in_role<F, R>(&self, held: &Role, stop: &CancellationToken, run: F) -> anyhow::Result<()>
     where
         F: Fn(CancellationToken) -> R,
         R: Future<Output = anyhow::Result<()>>,
     {
+        let role = held.name;
         while !stop.is_cancelled() {
             let now = self.clock.now();
             match self.store.hold(role, self.instance, now, now + ROLE_LEASE).await {
@@ -37,7 +70,8 @@ impl App {
                 }
             }
             tracing::info!(role, "this instance has the role");
-            let held = stop.child_token();
+            held.take_up(self.clock.now());
+            let while_held = stop.child_token();
             // A holder that cannot ask goes on, until it hears that another has the role. Nothing is lost by that: what
             // cannot be stored is not acknowledged, or waits in memory, and what two have heard is one row.
             let keep = async {
@@ -52,10 +86,11 @@ impl App {
                     }
                 }
             };
-            let running = run(held.clone());
+            let running = run(while_held.clone());
             tokio::pin!(running);
             tokio::select! {
                 result = &mut running => {
+                    held.give_up();
                     if let Err(error) = self.store.let_go(role, self.instance).await {
                         tracing::debug!(role, "a role could not be given up: {error}");
                     }
@@ -65,7 +100,8 @@ impl App {
                 }
                 () = keep => {
                     tracing::warn!(role, "the role is lost");
-                    held.cancel();
+                    held.give_up();
+                    while_held.cancel();
                     running.await?;
                 }
             }

@@ -28,8 +28,19 @@ pub fn missing(config: &Config) -> Vec<Fault> {
     let direct = config.reels.lanes > 0;
     let lanes = "Give one, or set REEL_LANES=0 and N8N_WEBHOOK_URLS";
     let no_platform = config.discord.token.is_none() && config.telegram.token.is_none();
+    let alerted = |platform| config.alerts.chats.iter().any(|chat| chat.platform == platform);
     let needed = [
         ("DISCORD_TOKEN", no_platform, "Set it or TELEGRAM_TOKEN: no platform has a token"),
+        (
+            "DISCORD_TOKEN",
+            config.discord.token.is_none() && alerted(Platform::Discord),
+            "Set it: ALERT_CHAT names a chat on Discord",
+        ),
+        (
+            "TELEGRAM_TOKEN",
+            config.telegram.token.is_none() && alerted(Platform::Telegram),
+            "Set it: ALERT_CHAT names a chat on Telegram",
+        ),
         ("OPENAI_API_KEY", config.openai.key.is_none(), "Give a key of the OpenAI project that pays for the coaching"),
         ("APIFY_TOKEN", direct && config.apify.token.is_none(), lanes),
         ("GEMINI_API_KEY", direct && config.gemini.key.is_none(), lanes),

@@ -22,6 +22,7 @@ pub enum Section {
     Coach,
     Reels,
     Money,
+    Alerts,
     Ground,
     Addresses,
 }
@@ -34,6 +35,7 @@ impl Section {
             Section::Coach => "Coach",
             Section::Reels => "Reels",
             Section::Money => "Budgets",
+            Section::Alerts => "Alerts",
             Section::Ground => "Database, web, logs",
             Section::Addresses => "Other addresses of the outside world (sandbox, proxies, tests)",
         }
@@ -48,7 +50,7 @@ const fn secret(section: Section, name: &'static str, meaning: &'static str) -> 
     Variable { section, name, default: "", meaning, secret: true }
 }
 
-use Section::{Access, Addresses, Coach, Ground, Money, Platforms, Reels};
+use Section::{Access, Addresses, Alerts, Coach, Ground, Money, Platforms, Reels};
 
 /// Every variable, in the order in which it is documented.
 pub const VARIABLES: &[Variable] = &[
@@ -180,6 +182,18 @@ pub const VARIABLES: &[Variable] = &[
     variable(Money, "BUDGET_CHAT_MONTH_USD", "none", "Most for one chat in a month"),
     variable(Money, "BUDGET_PERSON_DAY_USD", "1", "Most for one person in a day"),
     variable(Money, "BUDGET_PERSON_MONTH_USD", "10", "Most for one person in a month"),
+    variable(
+        Alerts,
+        "ALERT_CHAT",
+        "",
+        "Chats that are told of trouble: telegram:chat or discord:channel, separated by commas; only the log without",
+    ),
+    variable(
+        Alerts,
+        "ALERTS",
+        "",
+        "Thresholds other than those under Monitoring: rule=number or rule=off, separated by commas (queue_age_s=900,p95_s=off)",
+    ),
     variable(
         Ground,
         "DATABASE_URL",

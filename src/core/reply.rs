@@ -87,6 +87,8 @@ struct Screen {
     /// A send of which nobody knows whether it arrived.
     unsure: bool,
     sealed: bool,
+    /// Text of the answer was shown.
+    began: bool,
     inputs: i64,
     merge_until: Timestamp,
 }
@@ -157,10 +159,13 @@ impl Replies {
         if turn.kind != TurnKind::Talk && !turn.sealed && turn.answer.is_none() && self.store.park_turn(turn).await? {
             return Ok(Done::Closed);
         }
+        // What is sealed and answered from the beginning, an alert, has not been sent before its first attempt.
         let mut screen = Screen {
             shown: turn.shown.clone(),
-            unsure: turn.sealed && turn.shown.is_empty() && turn.placeholder.is_none(),
+            unsure: turn.sealed && turn.attempt > 1 && turn.shown.is_empty() && turn.placeholder.is_none(),
             sealed: turn.sealed,
+            // Begun by an earlier attempt, it may have been shown then.
+            began: turn.sealed,
             inputs: turn.inputs,
             merge_until: turn.merge_until,
         };
@@ -295,6 +300,9 @@ impl Replies {
         let is_long = self.coach.is_long(&memory, &lines);
         let text = if transcript.is_empty() { text } else { format!("{transcript}\n\n{text}") };
         self.finish(turn, Body::text(text), lines, screen).await?;
+        if !screen.began {
+            metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
+        }
         Ok(Some(if is_long { Done::Talked } else { Done::Closed }))
     }
 
@@ -338,7 +346,8 @@ impl Replies {
             let message = screen.shown.first().or(turn.placeholder.as_ref()).map(String::as_str);
             let pause = match self.outbox.progress(&to, message, &piece, &turn.id.nonce(0)).await {
                 Progress::Shown(id) => {
-                    if seen == 0 {
+                    if !screen.began {
+                        screen.began = true;
                         metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
                     }
                     seen = text.len();
@@ -426,7 +435,7 @@ impl Replies {
     }
 
     async fn deliver(&self, turn: &Turn, body: &Body, screen: &mut Screen) -> Result<(), StoreError> {
-        let repeated = screen.unsure || turn.answer.is_some();
+        let repeated = screen.unsure || (turn.answer.is_some() && turn.attempt > 1);
         match self.outbox.deliver(turn, body, &mut screen.shown, repeated, &wording::maybe_repeated()).await? {
             Delivered::Yes => {
                 crash::point("answer sent");
@@ -445,13 +454,15 @@ impl Replies {
         let now = self.clock.now();
         if self.store.insist("closing a turn", || self.store.close_turn(turn, outcome, now)).await? {
             crash::point("turn closed");
-            let (kind, outcome) = match (turn.kind, outcome) {
-                (TurnKind::Talk, Outcome::Answered) => ("talk", "answered"),
-                (TurnKind::Talk, Outcome::Silent) => ("talk", "silent"),
-                (TurnKind::Talk, Outcome::Undeliverable) => ("talk", "undeliverable"),
-                (TurnKind::Reel(_), Outcome::Answered) => ("reel", "answered"),
-                (TurnKind::Reel(_), Outcome::Silent) => ("reel", "silent"),
-                (TurnKind::Reel(_), Outcome::Undeliverable) => ("reel", "undeliverable"),
+            let kind = match turn.kind {
+                TurnKind::Talk if turn.inputs == 0 => "alert",
+                TurnKind::Talk => "talk",
+                TurnKind::Reel(_) => "reel",
+            };
+            let outcome = match outcome {
+                Outcome::Answered => "answered",
+                Outcome::Silent => "silent",
+                Outcome::Undeliverable => "undeliverable",
             };
             let took_ms = u64::try_from(now.since(turn.created_at).as_millis()).unwrap_or(u64::MAX);
             tracing::info!(turn = %turn.id, chat = %turn.chat, kind, outcome, took_ms, "a turn is closed");

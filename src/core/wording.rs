@@ -2,6 +2,7 @@
 //! compile until it has its sentence. The coach's own words are the model's.
 
 mod access;
+pub mod alerts;
 mod capacity;
 mod line;
 mod money;

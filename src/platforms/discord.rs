@@ -38,6 +38,7 @@ use self::rest::{Refused, Rest};
 use crate::clock::Clock;
 use crate::core::chat::{Inbound, Receive};
 use crate::ids::ChatId;
+use crate::telemetry::life::SignOfLife;
 
 /// Directives for the log filter. serenity's warnings hold the payload they are about.
 pub const LOG_FILTER: &str = "serenity=error,poise=error";
@@ -114,6 +115,7 @@ pub struct Discord {
     settings: Arc<Settings>,
     rest: Rest,
     clock: Clock,
+    sign: Arc<SignOfLife>,
 }
 
 /// Messages that wait for the core at most; what finds no room is read again over REST.
@@ -134,7 +136,12 @@ impl Discord {
     /// When the HTTP client cannot be built.
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, CannotBuild> {
         let rest = Rest::new(&settings.token, settings.api_url.as_ref())?;
-        Ok(Self { settings: Arc::new(settings), rest, clock })
+        Ok(Self { settings: Arc::new(settings), rest, clock, sign: Arc::default() })
+    }
+
+    /// When Discord last acknowledged a heartbeat, or a session began: on the shard for which that is longest ago.
+    pub fn sign_of_life(&self) -> &Arc<SignOfLife> {
+        &self.sign
     }
 
     /// Asks Discord who the token belongs to.
@@ -251,7 +258,7 @@ impl Discord {
         if self.settings.message_content {
             intents |= GatewayIntents::MESSAGE_CONTENT;
         }
-        Ok(Start { http, url, shards, intents })
+        Ok(Start { http, url, shards, intents, sign: self.sign.clone(), clock: self.clock.clone() })
     }
 
     /// Registers the commands. A refusal of the form is logged and does not keep the bot from listening: the

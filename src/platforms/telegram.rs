@@ -33,6 +33,7 @@ use self::polling::{grown, millis};
 use crate::clock::Clock;
 use crate::core::chat::{Inbound, Receive};
 use crate::core::command::COMMANDS;
+use crate::telemetry::life::SignOfLife;
 
 pub use self::inbound::Undecodable;
 pub use self::polling::PollEnded;
@@ -110,6 +111,7 @@ struct Inner {
     poll_timeout: Duration,
     per_second: u32,
     clock: Clock,
+    sign: Arc<SignOfLife>,
 }
 
 impl fmt::Debug for Telegram {
@@ -127,7 +129,14 @@ impl Telegram {
         let bot = |timeout| bot(&settings, timeout);
         let poller = bot(poll_timeout + Duration::from_secs(15));
         let per_second = settings.per_second;
-        Telegram(Arc::new(Inner { bot: bot(CALL_TIMEOUT), poller, poll_timeout, per_second, clock }))
+        Telegram(Arc::new(Inner {
+            bot: bot(CALL_TIMEOUT),
+            poller,
+            poll_timeout,
+            per_second,
+            clock,
+            sign: Arc::default(),
+        }))
     }
 
     /// Asks Telegram who the bot is, again and again with growing pauses until it answers, and then sets
@@ -263,6 +272,11 @@ impl Telegram {
 
     fn per_second(&self) -> u32 {
         self.0.per_second
+    }
+
+    /// When Telegram last answered a poll.
+    pub fn sign_of_life(&self) -> &Arc<SignOfLife> {
+        &self.0.sign
     }
 
     fn clock(&self) -> &Clock {

@@ -138,18 +138,44 @@ pub(super) fn in_force(
 ) -> Vec<(Cap, String)> {
     let budget = |(scope, span): (Scope, Span)| {
         let name = scope.name();
-        let set_for = |wanted: &str| {
-            let found = set.iter().find(|(set, for_span, _)| set == wanted && for_span == span.name());
-            found.map(|(_, _, micro_usd)| *micro_usd)
-        };
-        let default = || {
-            let found = configured.iter().find(|(kind, for_span, _)| *kind == scope.kind() && *for_span == span);
-            found.map(|(_, _, micro_usd)| *micro_usd)
-        };
-        let micro_usd = set_for(&name).or_else(|| set_for(scope.kind())).unwrap_or_else(default)?;
+        let micro_usd = amount(set, configured, &name, scope.kind(), span)?;
         Some((Cap { scope, span, micro_usd }, name))
     };
     scopes(person, chat, guild).into_iter().filter_map(budget).collect()
+}
+
+/// The budget of one scope, if it has one.
+pub(super) fn amount(
+    set: &[SetRow],
+    configured: &[(&str, Span, i64)],
+    scope: &str,
+    kind: &str,
+    span: Span,
+) -> Option<i64> {
+    let set_for = |wanted: &str| {
+        let found = set.iter().find(|(set, for_span, _)| set == wanted && for_span == span.name());
+        found.map(|(_, _, micro_usd)| *micro_usd)
+    };
+    let default = || {
+        let found = configured.iter().find(|(configured, for_span, _)| *configured == kind && *for_span == span);
+        found.map(|(_, _, micro_usd)| *micro_usd)
+    };
+    set_for(scope).or_else(|| set_for(kind)).unwrap_or_else(default)
+}
+
+/// The budgets in force, of any scope.
+#[derive(Clone, Debug)]
+pub struct Amounts {
+    set: Vec<SetRow>,
+    configured: Vec<(&'static str, Span, i64)>,
+}
+
+impl Amounts {
+    /// Of the scope with this name.
+    pub fn of(&self, scope: &str, span: Span) -> Option<i64> {
+        let kind = scope.split(':').next().unwrap_or_default();
+        amount(&self.set, &self.configured, scope, kind, span)
+    }
 }
 
 /// What a budget has left.
@@ -225,6 +251,25 @@ impl Store {
             let spent = self.spent(&cap.scope, cap.span, at).await?;
             let resets_at = cap.span.end(at);
             standings.push(Standing { cap, spent, resets_at });
+        }
+        Ok(standings)
+    }
+
+    /// The budgets that admins have set, and `configured` ones where they have set none.
+    pub async fn amounts(&self, configured: Vec<(&'static str, Span, i64)>) -> Result<Amounts> {
+        let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
+        Ok(Amounts { set, configured })
+    }
+
+    /// How the budgets of the bot and of whole platforms stand.
+    pub async fn overall_standings(&self, configured: &[(&str, Span, i64)], at: Timestamp) -> Result<Vec<Standing>> {
+        let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
+        let platforms = Platform::ALL.map(|platform| (Scope::Platform(platform), Span::Month));
+        let mut standings = Vec::new();
+        for (scope, span) in [(Scope::Bot, Span::Day), (Scope::Bot, Span::Month)].into_iter().chain(platforms) {
+            let Some(micro_usd) = amount(&set, configured, &scope.name(), scope.kind(), span) else { continue };
+            let spent = self.spent(&scope, span, at).await?;
+            standings.push(Standing { cap: Cap { scope, span, micro_usd }, spent, resets_at: span.end(at) });
         }
         Ok(standings)
     }

@@ -11,6 +11,7 @@ use reelcoach::config::{Config, Environment};
 use reelcoach::platforms::Platforms;
 use reelcoach::sandbox::{Sandbox, Settings};
 use reelcoach::store::Store;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -59,16 +60,26 @@ impl TestBot {
 
     /// A bot on a given sandbox and database, perhaps beside another one.
     pub async fn start_on(sandbox: Arc<Sandbox>, db: Arc<TestDb>, overrides: &[(&str, &str)]) -> TestBot {
+        Self::start_at(sandbox, db, overrides, Clock::System, None).await
+    }
+
+    /// The same by a clock of the test's own, with or without the HTTP server.
+    pub async fn start_at(
+        sandbox: Arc<Sandbox>,
+        db: Arc<TestDb>,
+        overrides: &[(&str, &str)],
+        clock: Clock,
+        web: Option<TcpListener>,
+    ) -> TestBot {
         let environment: Environment = environment(&sandbox, &db, overrides).into_iter().collect();
         let (config, mut faults) = Config::read(&environment);
         faults.extend(app::faults(&config));
         assert_eq!(faults, []);
-        let clock = Clock::System;
         let platforms = Platforms::from_config(&config, &clock).unwrap();
         let app = App::build(config, clock, platforms).await.unwrap();
         let store = app.store();
         let stop = CancellationToken::new();
-        let running = tokio::spawn(app.run(None, stop.clone()));
+        let running = tokio::spawn(app.run(web.map(|listener| (listener, None)), stop.clone()));
         TestBot { sandbox, db, store, stop, running: Some(running), leaves_work: false }
     }
 

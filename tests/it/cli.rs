@@ -236,7 +236,19 @@ async fn health_metrics_and_the_webhook() {
     until("the webhook is set", async || sandbox.telegram.control.count("setWebhook") == 1).await;
     until("it serves", async || reqwest012::get(format!("http://{address}/livez")).await.is_ok()).await;
     assert_eq!(get(address, "/livez").await, (200, "ok\n".to_owned()));
-    assert_eq!(get(address, "/readyz").await, (200, "ready\n".to_owned()));
+    until("it holds Discord's gateway", async || {
+        let (status, body) = get(address, "/readyz").await;
+        let state: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &state["ready"], &state["database"]), (200, &json!(true), &json!(true)), "{body}");
+        // By webhook nobody polls.
+        assert_eq!(
+            state["roles"]["telegram polling"],
+            json!({"held": false, "silent_s": null, "well": true}),
+            "{body}"
+        );
+        state["roles"]["discord gateway"]["held"] == true
+    })
+    .await;
     assert_eq!(get(address, "/nothing").await.0, 404);
 
     sandbox.telegram.open(ANA);

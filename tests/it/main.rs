@@ -10,6 +10,7 @@ mod process;
 mod proxy;
 
 mod access;
+mod alerts;
 mod boards;
 mod capacity;
 mod cli;
@@ -19,6 +20,7 @@ mod files;
 mod guild;
 mod instances;
 mod money;
+mod monitoring;
 mod operator;
 mod outage;
 mod outbox;

@@ -21,6 +21,9 @@ const OUTAGE: Duration = Duration::from_secs(30);
 /// The longest that a call on a dead path takes to be given up, and then the work itself.
 const RECOVERY: Duration = Duration::from_secs(45);
 
+/// The chat that is told of trouble.
+const ALERTED: i64 = 900;
+
 const ADA: &str = "101";
 const BEA: &str = "102";
 
@@ -41,7 +44,12 @@ async fn outage(how: Path, instances: usize) {
     let sandbox = Arc::new(Sandbox::start(Settings { port: 0, speed: 1.5, enforce_limits: false }).await.unwrap());
     let db = TestDb::postgres().await;
     let proxy = Proxy::to(&db.url).await;
-    let environment = environment(&sandbox, &db, &[("DATABASE_URL", &proxy.url(&db.url)), ("REEL_LANES", "3")]);
+    let environment = environment(
+        &sandbox,
+        &db,
+        &[("DATABASE_URL", &proxy.url(&db.url)), ("REEL_LANES", "3"), ("ALERT_CHAT", "telegram:900")],
+    );
+    sandbox.telegram.open(ALERTED);
     let mut processes: Vec<Process> = (0..instances).map(|_| Process::serve(&environment, &[])).collect();
     let mut addresses = Vec::new();
     for process in &mut processes {
@@ -107,9 +115,13 @@ async fn outage(how: Path, instances: usize) {
         sandbox.telegram.pending() == 0 && on_discord && db.is_idle().await.unwrap()
     })
     .await;
+    let alerts = || bots(ALERTED).map(|shown| shown.text).collect::<Vec<_>>();
+    until("the operator is told of the outage", async || alerts().iter().any(|text| text.contains("Database"))).await;
     for process in &mut processes {
         process.stop().await;
     }
+    let of_database = alerts().into_iter().filter(|text| text.contains("Database")).count();
+    assert_eq!(of_database, 1, "{what}: {:#?}", alerts());
 
     for person in READERS.chain(LATE_READERS).chain(TALKERS).chain(LATE_TALKERS) {
         let sign =

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use reelcoach::clock::Timestamp;
 use reelcoach::config::VARIABLES;
+use reelcoach::core::alerts::{RULES, Side};
 use reelcoach::core::command::COMMANDS;
 use reelcoach::core::money::Prices;
 use reelcoach::telemetry::METRICS;
@@ -89,6 +90,20 @@ fn the_metrics_table_is_the_codes() {
         writeln!(wanted, "| `{}` | {kind} | {} |", metric.name, metric.help).unwrap();
     }
     assert_block("metrics", &wanted);
+}
+
+#[test]
+fn the_alerts_table_is_the_codes() {
+    let mut wanted = String::from("| Rule | Limit | Lasts | What it measures |\n|---|---|---|---|\n");
+    for rule in RULES {
+        let side = if rule.side == Side::Above { "above" } else { "below" };
+        let lasts = match rule.raise_after.as_secs() {
+            0 => "at once".to_owned(),
+            seconds => format!("{} min", seconds / 60),
+        };
+        writeln!(wanted, "| `{}` | {side} {} | {lasts} | {} |", rule.name, rule.threshold, rule.measures).unwrap();
+    }
+    assert_block("alerts", &wanted);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::ids::Shortcode;
 use crate::store::reels::{Submitted, SubscriptionState, Wish};
 use crate::store::turns::Turn;
 use crate::store::{Store, StoreError};
+use crate::telemetry::TOOL_CALLS;
 use crate::upstream::openai::{ToolCall, ToolSpec};
 
 /// Reels that `list_my_reels` tells of.
@@ -83,6 +84,12 @@ pub async fn call(tools: &Toolbox<'_>, call: &ToolCall) -> String {
         "queue_status" => queue_status(tools).await,
         _ => Ok(json!({"error": "there is no such tool"})),
     };
+    let outcome = match &output {
+        Ok(output) if output.get("error").is_some() => "refused",
+        Ok(_) => "ok",
+        Err(_) => "failed",
+    };
+    metrics::counter!(TOOL_CALLS, "tool" => known_name(&call.name), "outcome" => outcome).increment(1);
     match output {
         Ok(output) => output.to_string(),
         Err(error) => {

@@ -8,10 +8,10 @@ use super::Prices;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::ids::{ChatId, PersonId};
-use crate::store::budgets::{Span, Standing};
+use crate::store::budgets::{Amounts, Span, Standing};
 use crate::store::ledger::{Entry, Reserved};
 use crate::store::{Store, StoreError};
-use crate::telemetry::COST;
+use crate::telemetry::{COST, OPENAI_TOKENS};
 use crate::upstream::{Provider, STARTED, Usage};
 
 /// A call that has not ended by then never will: longer than any deadline.
@@ -24,7 +24,7 @@ const GIVEN_UP: u32 = 100;
 pub const SPARING: i64 = 80;
 
 /// Percent of a budget at which the operator is told.
-const TOLD_AT: [i64; 3] = [100, 80, 50];
+pub const TOLD_AT: [i64; 3] = [100, 80, 50];
 
 /// A paid call.
 #[derive(Clone, Debug)]
@@ -134,6 +134,9 @@ impl Purse {
         let news = self.store.insist("writing a cost down", || self.store.record(entry.clone())).await?;
         if news {
             metrics::counter!(COST, "provider" => call.provider.name()).increment(micro_usd.unsigned_abs());
+            if call.provider == Provider::OpenAi {
+                count_tokens(&call.usage);
+            }
         }
         Ok(news.then_some(micro_usd))
     }
@@ -151,6 +154,16 @@ impl Purse {
     /// How all budgets of a person in a chat stand.
     pub async fn standings(&self, person: PersonId, chat: &ChatId) -> Result<Vec<Standing>, StoreError> {
         self.store.standings(person, chat, &self.caps, self.clock.now()).await
+    }
+
+    /// The budgets in force, of any scope.
+    pub async fn amounts(&self) -> Result<Amounts, StoreError> {
+        self.store.amounts(self.caps.clone()).await
+    }
+
+    /// How the budgets of the bot and of whole platforms stand.
+    pub async fn overall(&self) -> Result<Vec<Standing>, StoreError> {
+        self.store.overall_standings(&self.caps, self.clock.now()).await
     }
 
     /// Gives up reservations whose calls never ended, because a process died: what was sent is taken to have been paid,
@@ -222,5 +235,18 @@ impl Purse {
             Ok(false) => {}
             Err(error) => tracing::warn!("a budget's mark could not be noted: {error}"),
         }
+    }
+}
+
+fn count_tokens(usage: &Usage) {
+    let kinds = [
+        ("input", usage.input_tokens),
+        ("cached", usage.cached_tokens),
+        ("cache_write", usage.cache_write_tokens),
+        ("output", usage.output_tokens),
+        ("reasoning", usage.reasoning_tokens),
+    ];
+    for (kind, tokens) in kinds {
+        metrics::counter!(OPENAI_TOKENS, "kind" => kind).increment(tokens);
     }
 }

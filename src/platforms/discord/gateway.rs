@@ -5,7 +5,7 @@
 //! connection. On a runtime with a single thread the tasks begin in the order of the events, and when the
 //! runtime is dropped none of them lives on (a lost lease must not leave a second listener behind).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serenity::all::{
     ComponentInteraction, Context, CreateAllowedMentions, CreateInteractionResponse, CreateInteractionResponseFollowup,
-    EventHandler, GatewayIntents, Interaction, Message, Ready, ShardStageUpdateEvent, UserId,
+    EventHandler, GatewayIntents, Interaction, Message, Ready, ShardId, ShardManager, ShardStageUpdateEvent, UserId,
 };
 use serenity::client::ClientBuilder;
 use serenity::gateway::{ConnectionStage, GatewayError};
@@ -24,7 +24,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::commands::{self, Desk, code};
 use super::inbound::{self, Place};
+use crate::clock::{Clock, Timestamp};
 use crate::core::wording;
+use crate::telemetry::life::SignOfLife;
 
 /// What the gateway told.
 pub(super) enum Heard {
@@ -68,6 +70,9 @@ pub(super) struct Start {
     pub url: String,
     pub shards: u32,
     pub intents: GatewayIntents,
+    /// Told of every heartbeat that Discord acknowledges.
+    pub sign: Arc<SignOfLife>,
+    pub clock: Clock,
 }
 
 /// A running connection. Dropping it stops it.
@@ -143,12 +148,39 @@ async fn connect(start: Start, ears: Ears, stop: CancellationToken) -> Ended {
         },
         () = stop.cancelled() => Ended::Stopped,
         () = too_many.notified() => Ended::TooManySessions,
+        () = watch(&shards, start.shards.max(1) as usize, &start.sign, &start.clock) => Ended::Lost,
     };
     // A clean close (1000) tells Discord that the session is over. The runtime ends what does not hear it.
     if tokio::time::timeout(Duration::from_secs(1), shards.shutdown_all()).await.is_err() {
         tracing::debug!("Discord did not answer the good-bye");
     }
     how
+}
+
+/// How often the shards are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Passes on the heartbeats that Discord acknowledges: serenity tells of one by a new latency alone. Never ends.
+async fn watch(shards: &ShardManager, count: usize, sign: &SignOfLife, clock: &Clock) {
+    let mut heard: HashMap<ShardId, (Option<Duration>, Timestamp)> = HashMap::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = clock.now();
+        for (shard, runner) in shards.runners.lock().await.iter() {
+            if runner.stage != ConnectionStage::Connected {
+                continue;
+            }
+            let known = heard.entry(*shard).or_insert((runner.latency, now));
+            if known.0 != runner.latency {
+                *known = (runner.latency, now);
+            }
+        }
+        if heard.len() == count
+            && let Some(longest_ago) = heard.values().map(|(_, at)| *at).min()
+        {
+            sign.give(longest_ago);
+        }
+    }
 }
 
 /// New sessions within [`SESSIONS_WITHIN`] after which a connection is given up for a while, per shard.

@@ -44,6 +44,9 @@ pub(super) async fn poll(
             () = stop.cancelled() => return Ok(()),
             answer = api::call(telegram.poller(), asked) => answer,
         };
+        if answer.is_ok() {
+            telegram.sign_of_life().give(telegram.clock().now());
+        }
         let pause = match answer {
             Ok(batch) => match take(telegram, me, receive, stop, batch, &mut offset).await {
                 Taken::All => {

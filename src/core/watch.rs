@@ -1,0 +1,330 @@
+//! Looks at the whole bot every few seconds: tells the database that this instance lives, keeps the gauges of `/metrics`, and
+//! on the one instance whose turn it is holds the rules to what it sees and owes the alert chats what has changed. Reads
+//! nothing that grows with the number of rows.
+
+mod judge;
+mod past;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::{Deserialize, Serialize};
+
+use self::judge::Look;
+pub use self::past::Past;
+use super::alerts::{self, Instance, LONG_OUTAGE, LaneOut, Measured, Thresholds};
+use super::money::Purse;
+use crate::clock::{Clock, Timestamp};
+use crate::ids::{ChatId, InstanceId, PersonId};
+use crate::store::budgets::{Scope, Span};
+use crate::store::lanes::{BreakerState, Lane, LaneKind};
+use crate::store::vitals::Seen;
+use crate::store::{Store, StoreError};
+use crate::telemetry::counts::Counts;
+use crate::telemetry::life::Role;
+use crate::telemetry::{self, system};
+
+/// Between two looks.
+pub const EVERY: Duration = Duration::from_secs(10);
+
+/// An instance that was seen no longer ago lives.
+const LIVES: Duration = Duration::from_secs(40);
+
+/// One that is lost is waited for so long.
+const WAITED_FOR: Duration = Duration::from_secs(3600);
+
+/// The name of the lease of whoever holds the rules, and how long that is without renewal.
+const ROLE: &str = "alerts";
+const ROLE_LEASE: Duration = Duration::from_secs(25);
+
+/// The account under which alerts are owed to a chat.
+const ACCOUNT: &str = "alerts";
+
+/// The name of the day's sum of tokens.
+const TOKENS: &str = "openai_tokens";
+
+/// The watcher of one instance.
+pub struct Watch {
+    pub store: Arc<Store>,
+    pub purse: Arc<Purse>,
+    pub clock: Clock,
+    pub instance: InstanceId,
+    /// Host and port: the same after a restart.
+    pub name: String,
+    pub lanes: Vec<Lane>,
+    pub roles: Vec<Arc<Role>>,
+    pub chats: Vec<ChatId>,
+    pub thresholds: Thresholds,
+    /// What this process counts; set once it does.
+    pub metrics: OnceLock<PrometheusHandle>,
+}
+
+/// What an instance tells of itself.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Told {
+    cpu_percent: Option<f64>,
+    memory_percent: Option<f64>,
+    counts: Counts,
+}
+
+impl Watch {
+    /// One look. `past` is what this instance remembers of the ones before.
+    pub async fn look(&self, past: &mut Past) {
+        let now = self.clock.now();
+        let counts = self.metrics.get().map(|handle| Counts::read(&handle.render()));
+        past.note(now, system::used().map(|used| used.cpu), counts.unwrap_or_default());
+        self.gauge_process(now);
+        match self.look_at_database(past, now).await {
+            Ok(()) => metrics::gauge!(telemetry::DATABASE_UP).set(1.0),
+            Err(error) => {
+                metrics::gauge!(telemetry::DATABASE_UP).set(0.0);
+                if error.is_outage() {
+                    past.outage_since.get_or_insert(now);
+                }
+                tracing::warn!("the bot could not be looked at: {error}");
+            }
+        }
+    }
+
+    /// This instance ends, as it should.
+    pub async fn leave(&self) {
+        let leave = async {
+            self.store.let_go(ROLE, self.instance).await?;
+            self.store.forget_instance(&self.instance.to_string()).await
+        };
+        match tokio::time::timeout(Duration::from_secs(3), leave).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("it could not be said that this instance ends: {error}"),
+            Err(_) => tracing::warn!("it could not be said in time that this instance ends"),
+        }
+    }
+
+    async fn look_at_database(&self, past: &mut Past, now: Timestamp) -> Result<(), StoreError> {
+        let limits = system::limits();
+        let own = Told {
+            cpu_percent: past.cpu_percent(limits.cores),
+            memory_percent: system::used()
+                .zip(limits.memory_bytes)
+                .map(|(used, limit)| used.resident_bytes as f64 * 100.0 / limit.max(1) as f64),
+            counts: past.window(),
+        };
+        let measured = serde_json::to_string(&own).unwrap_or_default();
+        let began = *past.began.get_or_insert(now);
+        self.store.note_instance(self.instance, &self.name, began, now, &measured).await?;
+        let outage = past.outage_since.take().map(|since| (since, now)).filter(|_| past.reached.is_some());
+        past.reached = Some(now);
+        let tokens = past.latest().tokens - past.tokens_told;
+        if tokens >= 1.0 {
+            self.store.tally(TOKENS, now, tokens as i64).await?;
+            past.tokens_told += tokens;
+        }
+        let mut measured = self.gauge_all(now).await?;
+        measured.lanes = self.lane_times(past, now).await?;
+        if self.store.hold(ROLE, self.instance, now, now + ROLE_LEASE).await? {
+            let outage = outage.filter(|(since, until)| until.since(*since) >= LONG_OUTAGE);
+            self.judge(past, &measured, outage, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets the gauges of the whole bot; what the rules need of them.
+    async fn gauge_all(&self, now: Timestamp) -> Result<Measured, StoreError> {
+        let seen = self.store.instances().await?;
+        let Crew { live, lost, gone } = Crew::of(&seen, now);
+        for instance in gone {
+            self.store.forget_instance(&instance.id).await?;
+        }
+        let told: Vec<(String, Told)> = live
+            .iter()
+            .map(|seen| (seen.name.clone(), serde_json::from_str(&seen.measured).unwrap_or_default()))
+            .collect();
+        let line = self.store.line_size(now).await?;
+        let queue_age = line.ready_since.map_or(Duration::ZERO, |at| now.since(at));
+        let known = self.store.lanes().await?;
+        let mut states: HashMap<&str, f64> =
+            ["busy", "free", "paused", "open"].into_iter().map(|state| (state, 0.0)).collect();
+        let mut lanes_out: Vec<LaneOut> = Vec::new();
+        for lane in &self.lanes {
+            let is_out = known.state(lane.upstream(), now) != BreakerState::Closed;
+            let state = match () {
+                () if line.busy.contains(&lane.name) => "busy",
+                () if known.is_paused(lane) => "paused",
+                () if is_out => "open",
+                () => "free",
+            };
+            *states.entry(state).or_default() += 1.0;
+            let upstream = lane.upstream().to_owned();
+            metrics::gauge!(telemetry::BREAKER_OPEN, "upstream" => upstream.clone()).set(f64::from(u8::from(is_out)));
+            if is_out && lanes_out.iter().all(|out| out.upstream != upstream) {
+                let breaker = known.breaker(&upstream);
+                let cause = breaker.map(|breaker| breaker.cause.clone()).unwrap_or_default();
+                let reference = breaker.map(|breaker| breaker.reference.clone()).unwrap_or_default();
+                lanes_out.push(LaneOut { upstream, cause, reference });
+            }
+        }
+        for (state, lanes) in states {
+            metrics::gauge!(telemetry::LANES, "state" => state).set(lanes);
+        }
+        let owed = self.store.owed().await?;
+        for standing in self.purse.overall().await? {
+            let scope = match standing.cap.scope {
+                Scope::Platform(platform) => platform.name(),
+                Scope::Bot | Scope::Guild(_) | Scope::Chat(_) | Scope::Person(_) => "bot",
+            };
+            let used = standing.spent as f64 / standing.cap.micro_usd.max(1) as f64;
+            metrics::gauge!(telemetry::BUDGET_USED, "scope" => scope, "span" => standing.cap.span.name()).set(used);
+        }
+        let raised = self.store.raised_alerts().await?;
+        for rule in alerts::RULES {
+            let count = raised.iter().find(|(name, _)| name == rule.name).map_or(0, |(_, count)| *count);
+            metrics::gauge!(telemetry::ALERTS_RAISED, "rule" => rule.name).set(count as f64);
+        }
+        let measured = Measured {
+            counts: told.iter().fold(Counts::default(), |sum, (_, told)| sum.and(&told.counts)),
+            instances: told
+                .into_iter()
+                .map(|(name, told)| Instance {
+                    name,
+                    cpu_percent: told.cpu_percent,
+                    memory_percent: told.memory_percent,
+                })
+                .collect(),
+            lost: lost.into_iter().map(|seen| (seen.name.clone(), now.since(seen.seen_at))).collect(),
+            queue_length: line.waiting,
+            queue_age,
+            lanes_out,
+            lanes: Vec::new(),
+            tokens_today: self.store.tallied(TOKENS, now).await?,
+            micro_usd_today: self.store.spent(&Scope::Bot, Span::Day, now).await?,
+        };
+        let lost_for = measured.lost.iter().map(|(_, silent)| *silent).max().unwrap_or_default();
+        for (name, value) in [
+            (telemetry::QUEUE_LENGTH, line.waiting as f64),
+            (telemetry::QUEUE_AGE, queue_age.as_secs_f64()),
+            (telemetry::TURNS_OPEN, owed.open as f64),
+            (telemetry::OUTBOX_BACKLOG, owed.undelivered as f64),
+            (telemetry::INSTANCES, measured.instances.len() as f64),
+            (telemetry::LOST_INSTANCE, lost_for.as_secs_f64()),
+            (telemetry::TOKENS_TODAY, measured.tokens_today as f64),
+            (telemetry::COST_TODAY, measured.micro_usd_today as f64 / 1e6),
+        ] {
+            metrics::gauge!(name).set(value);
+        }
+        Ok(measured)
+    }
+
+    fn gauge_process(&self, now: Timestamp) {
+        let connections = self.store.connections();
+        for (state, count) in [("busy", connections.busy), ("idle", connections.idle), ("max", connections.max)] {
+            metrics::gauge!(telemetry::DATABASE_CONNECTIONS, "state" => state).set(f64::from(count));
+        }
+        for role in &self.roles {
+            let state = role.state(now);
+            metrics::gauge!(telemetry::ROLE_HELD, "role" => role.name).set(f64::from(u8::from(state.is_held)));
+            let silence = state.silence.unwrap_or_default();
+            metrics::gauge!(telemetry::ROLE_SILENCE, "role" => role.name).set(silence.as_secs_f64());
+        }
+    }
+
+    /// How long reels take on each kind of lane, now and usually; looked up anew every few minutes.
+    async fn lane_times(&self, past: &mut Past, now: Timestamp) -> Result<Vec<alerts::Lane>, StoreError> {
+        if past.lanes_at.is_some_and(|at| now.since(at) < past::LANES_KEPT) {
+            return Ok(past.lanes.clone());
+        }
+        let mut lanes = Vec::new();
+        for kind in [LaneKind::Direct, LaneKind::N8n] {
+            if self.lanes.iter().all(|lane| lane.kind != kind) {
+                continue;
+            }
+            let latest = self.store.recent_durations(kind, past::LATEST).await?;
+            let (parts, each) = past::SAMPLE;
+            let usual = self.store.sampled_durations(kind, now - past::USUAL, now, parts, each).await?;
+            if let Some(lane) = past::lane(kind.name(), latest, usual) {
+                metrics::gauge!(telemetry::LANE_SLOWNESS, "lane" => lane.kind).set(lane.slowness());
+                lanes.push(lane);
+            }
+        }
+        past.lanes_at = Some(now);
+        past.lanes.clone_from(&lanes);
+        Ok(lanes)
+    }
+
+    /// Holds the rules to what was measured, and owes the chats what has changed.
+    async fn judge(
+        &self,
+        past: &mut Past,
+        measured: &Measured,
+        outage: Option<(Timestamp, Timestamp)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut chats: Vec<(PersonId, ChatId)> = Vec::new();
+        for chat in &self.chats {
+            let person = match past.owed_to.get(chat) {
+                Some(person) => *person,
+                None => self.store.person(chat.platform, ACCOUNT, ACCOUNT, now).await?,
+            };
+            past.owed_to.insert(chat.clone(), person);
+            chats.push((person, chat.clone()));
+        }
+        let look = Look {
+            measures: alerts::measures(measured),
+            thresholds: &self.thresholds,
+            amounts: self.purse.amounts().await?,
+            outage,
+            now,
+        };
+        self.store.judge(&chats, now, |stood, marks| look.judge(stood, marks)).await
+    }
+}
+
+/// The instances by how they are.
+struct Crew<'a> {
+    live: Vec<&'a Seen>,
+    /// Ended without saying so.
+    lost: Vec<&'a Seen>,
+    /// Of these, those that have started again or are not waited for any more.
+    gone: Vec<&'a Seen>,
+}
+
+impl<'a> Crew<'a> {
+    fn of(seen: &'a [Seen], now: Timestamp) -> Crew<'a> {
+        let mut crew = Crew { live: Vec::new(), lost: Vec::new(), gone: Vec::new() };
+        for instance in seen {
+            let silent = now.since(instance.seen_at);
+            let is_back = || seen.iter().any(|new| new.name == instance.name && new.started_at > instance.seen_at);
+            if silent <= LIVES {
+                crew.live.push(instance);
+            } else if is_back() || silent > WAITED_FOR {
+                crew.gone.push(instance);
+            } else {
+                crew.lost.push(instance);
+            }
+        }
+        crew
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lives_who_is_lost_and_who_is_back() {
+        let at = |seconds: i64| Timestamp(1_000_000_000 + seconds * 1000);
+        let seen = |name: &str, started: i64, seen: i64| Seen {
+            id: format!("{name}{started}"),
+            name: name.into(),
+            started_at: at(started),
+            seen_at: at(seen),
+            measured: String::new(),
+        };
+        let all = [seen("a", 0, 90), seen("b", 0, 10), seen("c", 0, 10), seen("c", 20, 95), seen("d", -9000, -3600)];
+        let crew = Crew::of(&all, at(100));
+        let ids = |instances: Vec<&Seen>| instances.into_iter().map(|seen| seen.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(crew.live), ["a0", "c20"]);
+        assert_eq!(ids(crew.lost), ["b0"]);
+        assert_eq!(ids(crew.gone), ["c0", "d-9000"]);
+    }
+}
