@@ -4,6 +4,7 @@ mod capacity;
 mod chat;
 mod doctor;
 mod serve;
+mod stress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,7 +55,15 @@ enum Command {
         /// The first port; each stand-in takes the next one. 0 takes any free ones.
         #[arg(long, default_value_t = 7700)]
         port: u16,
+        /// For load tests: what the outside world takes and allows, as JSON.
+        #[arg(long, hide = true)]
+        terms: Option<String>,
+        /// End as soon as standard input ends: whoever holds it is gone then.
+        #[arg(long, hide = true)]
+        leashed: bool,
     },
+    /// Put the bot under load on this machine, against the sandbox, and check that nothing is lost, doubled or overspent.
+    Stress(stress::Options),
 }
 
 /// Runs the command that the arguments name.
@@ -72,7 +81,7 @@ pub fn run() -> ExitCode {
     if matches!(cli.command, Command::Serve(_)) {
         faults.extend(serve::missing(&config));
     }
-    if !faults.is_empty() && !matches!(cli.command, Command::Doctor { .. }) {
+    if !faults.is_empty() && !matches!(cli.command, Command::Doctor { .. } | Command::Stress(_)) {
         eprintln!("reelcoach: the configuration has {} fault(s):", faults.len());
         for fault in &faults {
             eprintln!("  {fault}");
@@ -96,7 +105,8 @@ pub fn run() -> ExitCode {
             Command::Migrate => migrate(config).await,
             Command::Doctor { offline } => doctor::run(&config, &faults, offline).await,
             Command::Capacity(options) => capacity::run(&config, *options).await,
-            Command::Sandbox { port } => run_sandbox(&config, port).await,
+            Command::Sandbox { port, terms, leashed } => run_sandbox(&config, port, terms, leashed).await,
+            Command::Stress(options) => stress::run(options).await,
         }
     });
     // A blocked read of standard input must not hold the process up.
@@ -118,10 +128,23 @@ async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run_sandbox(config: &Config, port: u16) -> anyhow::Result<ExitCode> {
+async fn run_sandbox(config: &Config, port: u16, terms: Option<String>, leashed: bool) -> anyhow::Result<ExitCode> {
     telemetry::start_logs(config).map_err(anyhow::Error::msg)?;
-    let sandbox =
-        sandbox::Sandbox::start(sandbox::Settings { port, speed: config.sandbox_speed, enforce_limits: true }).await?;
+    let settings = sandbox::Settings { port, speed: config.sandbox_speed, enforce_limits: true };
+    let stopped = told_to_stop(leashed);
+    if let Some(terms) = terms {
+        let sandbox = sandbox::Sandbox::start_on(settings, serde_json::from_str(&terms)?).await?;
+        sandbox.forget();
+        let ready = crate::stress::stage::Ready {
+            environment: sandbox.environment(),
+            workflow: sandbox.n8n_environment(),
+            hand: sandbox.hand.url(),
+        };
+        println!("{}", serde_json::to_string(&ready)?);
+        stopped.await;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sandbox = sandbox::Sandbox::start(settings).await?;
     println!("# The sandbox runs. These lines in a .env point a bot at it; nothing here costs anything.");
     for (name, value) in sandbox.environment() {
         println!("{name}={value}");
@@ -134,8 +157,26 @@ async fn run_sandbox(config: &Config, port: u16) -> anyhow::Result<ExitCode> {
     println!("# Speak to the bot as Ana, and look at her screen (telegram or discord):");
     println!("#   curl -d 'hi' '{hand}/telegram/42?name=Ana'; curl '{hand}/telegram/42'");
     println!("# Ctrl-C ends it.");
-    stop_signal().await;
+    stopped.await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The returned future ends at a signal, or if this process is `leashed`, with its standard input.
+fn told_to_stop(leashed: bool) -> impl Future<Output = ()> {
+    let signal = stop_signal();
+    async move {
+        let ended = async {
+            if !leashed {
+                return std::future::pending().await;
+            }
+            // Whatever comes there means nothing; an error means that nobody holds it any more.
+            let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+        };
+        tokio::select! {
+            () = signal => {}
+            () = ended => {}
+        }
+    }
 }
 
 /// Listens for SIGINT and SIGTERM from now on; the returned future ends at the first of them.

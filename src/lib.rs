@@ -46,4 +46,5 @@ pub mod web;
 // put together
 pub mod app;
 pub mod sandbox;
+pub mod stress;
 pub mod cli;

@@ -5,7 +5,7 @@
 pub mod apify;
 pub mod discord;
 pub mod gemini;
-mod hand;
+pub mod hand;
 pub mod n8n;
 pub mod openai;
 pub mod scripts;
@@ -20,6 +20,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt as _;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,18 @@ struct State {
     refused: usize,
     /// Who hears of each request as it arrives.
     follower: Option<mpsc::UnboundedSender<(Instant, Asked)>>,
+    /// Who hears of what the bot puts on screens.
+    watcher: Option<mpsc::UnboundedSender<(Instant, Stood)>>,
+}
+
+/// A message of the bot's as it stands on a screen from now on: what a platform took, not what it was asked.
+#[derive(Clone, Debug)]
+pub struct Stood {
+    pub chat: String,
+    pub message: String,
+    pub text: String,
+    pub buttons: usize,
+    pub is_edit: bool,
 }
 
 impl Control {
@@ -80,6 +93,16 @@ impl Control {
     /// The next request whose path contains `path` meets `fault`. Faults queue up.
     pub fn fault(&self, path: &str, fault: Fault) {
         self.lock().faults.push_back((path.to_owned(), fault));
+    }
+
+    /// How many faults wait for their requests.
+    pub fn faults_waiting(&self) -> usize {
+        self.lock().faults.len()
+    }
+
+    /// Takes back the faults that still wait.
+    pub fn calm(&self) {
+        self.lock().faults.clear();
     }
 
     /// For the server: notes a request and takes the fault that waits for it, if any.
@@ -132,6 +155,28 @@ impl Control {
         let (follower, followed) = mpsc::unbounded_channel();
         self.lock().follower = Some(follower);
         followed
+    }
+
+    /// For the server: the bot has put this on a screen.
+    pub fn stand(&self, stood: impl FnOnce() -> Stood) {
+        if let Some(watcher) = &self.lock().watcher {
+            // Whoever watched may have stopped.
+            let _ = watcher.send((Instant::now(), stood()));
+        }
+    }
+
+    /// From here on the returned end hears of what the bot puts on screens.
+    pub fn watch(&self) -> mpsc::UnboundedReceiver<(Instant, Stood)> {
+        let (watcher, watched) = mpsc::unbounded_channel();
+        self.lock().watcher = Some(watcher);
+        watched
+    }
+
+    /// From here on requests are not kept: there will be too many.
+    pub fn forget(&self) {
+        drop(self.follow());
+        self.lock().asked = Vec::new();
+        self.lock().at = Vec::new();
     }
 
     /// Everything asked so far.
@@ -262,12 +307,48 @@ pub struct Settings {
     pub enforce_limits: bool,
 }
 
+/// What the outside world takes and allows, where a load test sets it apart from [`Settings::speed`].
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Terms {
+    /// The model's first visible piece, and each further one, in seconds.
+    pub first_token: f64,
+    pub per_token: f64,
+    /// Apify's run, Gemini's answer, a file's activation there, an n8n workflow, in seconds.
+    pub scrape: f64,
+    pub analysis: f64,
+    pub activation: f64,
+    pub workflow: f64,
+    /// OpenAI's requests and tokens a minute; `None`: as many as you like.
+    pub rpm: Option<u32>,
+    pub tpm: Option<u64>,
+    /// Messages a second that Telegram takes from the bot in all.
+    pub telegram_per_second: f64,
+}
+
+impl Terms {
+    /// The usual ones, so many times faster.
+    pub fn at(speed: f64) -> Terms {
+        let at = |seconds: f64| seconds / speed.max(0.001);
+        Terms {
+            first_token: at(0.6),
+            per_token: at(0.012),
+            scrape: at(2.5),
+            analysis: at(5.0),
+            activation: at(0.5),
+            workflow: at(8.0),
+            rpm: None,
+            tpm: None,
+            telegram_per_second: 30.0,
+        }
+    }
+}
+
 /// Every stand-in at once.
 pub struct Sandbox {
-    pub openai: openai::OpenAiSandbox,
-    pub apify: apify::ApifySandbox,
-    pub gemini: gemini::GeminiSandbox,
-    pub n8n: n8n::N8nSandbox,
+    pub openai: Arc<openai::OpenAiSandbox>,
+    pub apify: Arc<apify::ApifySandbox>,
+    pub gemini: Arc<gemini::GeminiSandbox>,
+    pub n8n: Arc<n8n::N8nSandbox>,
     pub telegram: Arc<telegram::TelegramSandbox>,
     pub discord: Arc<discord::DiscordSandbox>,
     /// Where people speak and look over HTTP.
@@ -288,12 +369,21 @@ impl Sandbox {
     /// # Errors
     /// When a port is taken.
     pub async fn start(settings: Settings) -> std::io::Result<Sandbox> {
-        let at = |seconds: f64| Duration::try_from_secs_f64(seconds / settings.speed.max(0.001)).unwrap_or_default();
+        Self::start_on(settings, Terms::at(settings.speed)).await
+    }
+
+    /// Starts all stand-ins on these terms, whatever the settings' speed is.
+    ///
+    /// # Errors
+    /// When a port is taken.
+    pub async fn start_on(settings: Settings, terms: Terms) -> std::io::Result<Sandbox> {
+        let at = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
         let port = |offset: u16| if settings.port == 0 { 0 } else { settings.port.saturating_add(offset) };
         let telegram = telegram::TelegramSandbox::start(telegram::Settings {
             port: port(4),
             token: TELEGRAM_TOKEN.into(),
             enforce_limits: settings.enforce_limits,
+            per_second: terms.telegram_per_second,
         });
         let discord = discord::DiscordSandbox::start(discord::Settings {
             port: port(5),
@@ -302,36 +392,47 @@ impl Sandbox {
             ..discord::Settings::default()
         });
         let (telegram, discord) = (Arc::new(telegram.await?), Arc::new(discord.await?));
-        let hand = hand::Hand { telegram: telegram.clone(), discord: discord.clone() };
-        Ok(Sandbox {
-            openai: openai::OpenAiSandbox::start(openai::Settings {
-                port: port(0),
-                api_key: OPENAI_KEY.into(),
-                first_token: at(0.6),
-                per_token: at(0.012),
-                ..openai::Settings::default()
-            })
-            .await?,
-            apify: apify::ApifySandbox::start(apify::Settings {
-                port: port(1),
-                token: APIFY_TOKEN.into(),
-                scrape: at(2.5),
-                ..apify::Settings::default()
-            })
-            .await?,
-            gemini: gemini::GeminiSandbox::start(gemini::Settings {
-                port: port(2),
-                api_key: GEMINI_KEY.into(),
-                analysis: at(5.0),
-                activation: at(0.5),
-            })
-            .await?,
-            n8n: n8n::N8nSandbox::start(n8n::Settings { port: port(3), secret: N8N_SECRET.into(), duration: at(8.0) })
-                .await?,
-            telegram,
-            discord,
-            hand: Served::start(port(6), hand::router(hand)).await?,
-        })
+        let openai = openai::OpenAiSandbox::start(openai::Settings {
+            port: port(0),
+            api_key: OPENAI_KEY.into(),
+            first_token: at(terms.first_token),
+            per_token: at(terms.per_token),
+            rpm: terms.rpm,
+            tpm: terms.tpm,
+            ..openai::Settings::default()
+        });
+        let apify = apify::ApifySandbox::start(apify::Settings {
+            port: port(1),
+            token: APIFY_TOKEN.into(),
+            scrape: at(terms.scrape),
+            ..apify::Settings::default()
+        });
+        let gemini = gemini::GeminiSandbox::start(gemini::Settings {
+            port: port(2),
+            api_key: GEMINI_KEY.into(),
+            analysis: at(terms.analysis),
+            activation: at(terms.activation),
+        });
+        let n8n = n8n::N8nSandbox::start(n8n::Settings {
+            port: port(3),
+            secret: N8N_SECRET.into(),
+            duration: at(terms.workflow),
+        });
+        let (openai, apify) = (Arc::new(openai.await?), Arc::new(apify.await?));
+        let (gemini, n8n) = (Arc::new(gemini.await?), Arc::new(n8n.await?));
+        let hand = hand::Hand::new(telegram.clone(), discord.clone(), openai.clone(), apify.clone(), gemini.clone());
+        let hand = Served::start(port(6), hand::router(hand)).await?;
+        Ok(Sandbox { openai, apify, gemini, n8n, telegram, discord, hand })
+    }
+
+    /// For many requests: they are not kept.
+    pub fn forget(&self) {
+        let n8n = &self.n8n.control;
+        for control in [&self.openai.control, &self.apify.control, &self.gemini.control, n8n] {
+            control.forget();
+        }
+        self.telegram.control.forget();
+        self.discord.control.forget();
     }
 
     /// The variables that add an n8n lane.

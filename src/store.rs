@@ -10,6 +10,7 @@ pub mod alerts;
 pub mod boards;
 pub mod budgets;
 pub mod chats;
+pub mod history;
 pub mod instances;
 pub mod lanes;
 pub mod ledger;
@@ -17,6 +18,7 @@ pub mod measured;
 pub mod people;
 pub mod reels;
 pub mod retention;
+pub mod scratch;
 pub mod turns;
 pub mod vitals;
 

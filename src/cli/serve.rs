@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use super::stop_signal;
+use super::told_to_stop;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Fault};
@@ -21,6 +21,9 @@ pub struct Options {
     /// At which passing of it.
     #[arg(long, hide = true, default_value_t = 1)]
     crash_nth: u32,
+    /// End as soon as standard input ends: whoever holds it is gone then.
+    #[arg(long, hide = true)]
+    leashed: bool,
 }
 
 /// What `serve` needs beyond a well-formed configuration; `chat` needs none of it.
@@ -74,7 +77,7 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
     if let Some(point) = &options.crash_at {
         crash::arm(point, options.crash_nth);
     }
-    let stopped = stop_signal();
+    let stopped = told_to_stop(options.leashed);
     let metrics = telemetry::start_metrics().map_err(anyhow::Error::msg)?;
     let listener = web::bind(config.http_addr)
         .await

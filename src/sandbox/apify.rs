@@ -80,6 +80,11 @@ impl ApifySandbox {
         self.apify.lock().iter().map(|run| run.seen(&self.apify.settings)).collect()
     }
 
+    /// When each of them started, and how long it takes.
+    pub fn times(&self) -> Vec<(Instant, Duration)> {
+        self.apify.lock().iter().map(|run| (run.at, run.takes)).collect()
+    }
+
     /// The most runs that were going on at one time.
     pub fn most_at_once(&self) -> usize {
         let runs = self.apify.lock();

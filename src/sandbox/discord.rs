@@ -108,6 +108,7 @@ impl DiscordSandbox {
         world.time.clone_from(&settings.time);
         let port = settings.port;
         let control = Control::default();
+        world.control = control.clone();
         let shared =
             Shared { settings: Arc::new(settings), control: control.clone(), world: Arc::new(Mutex::new(world)) };
         let router = Router::new().route("/", get(upgrade)).fallback(rest::answer).with_state(shared.clone());
@@ -272,19 +273,19 @@ impl DiscordSandbox {
     pub fn screen(&self, channel: &str) -> Vec<Shown> {
         let world = self.shared.world();
         let here = world.messages.iter().filter(|(_, message)| message.channel == id(channel));
-        here.map(|(id, message)| Shown {
-            id: id.to_string(),
-            from_bot: message.from_bot,
-            content: message.object["content"].as_str().unwrap_or("").to_owned(),
-            edits: message.edits,
-            buttons: buttons(&message.object),
-            reply_to: message.object["message_reference"]["message_id"].as_str().map(str::to_owned),
-            ephemeral: message.ephemeral,
-            deferred: message.deferred,
-            files: files(&message.object["attachments"], &world.uploads),
-            flags: message.object["flags"].as_u64().unwrap_or(0),
-        })
-        .collect()
+        here.map(|(id, message)| shown(*id, message, &world.uploads)).collect()
+    }
+
+    /// The bot's messages with their channels, oldest first.
+    pub fn shown_by_bot(&self) -> Vec<(String, Shown)> {
+        let world = self.shared.world();
+        let own = world.messages.iter().filter(|(_, message)| message.from_bot);
+        own.map(|(id, message)| (message.channel.to_string(), shown(*id, message, &world.uploads))).collect()
+    }
+
+    /// The event about a message of a person's comes again.
+    pub fn redeliver(&self, message: &str) {
+        self.shared.world().announce("MESSAGE_CREATE", id(message));
     }
 
     /// Somebody deletes a message.
@@ -457,6 +458,21 @@ fn typed(option: &Value, name: &str, value: &str) -> Result<Value, Impossible> {
 /// Ids come as texts, as on the wire; one that is none names nothing.
 fn id(text: &str) -> u64 {
     text.parse().unwrap_or(0)
+}
+
+fn shown(id: u64, message: &world::Message, uploads: &HashMap<String, Vec<u8>>) -> Shown {
+    Shown {
+        id: id.to_string(),
+        from_bot: message.from_bot,
+        content: message.object["content"].as_str().unwrap_or("").to_owned(),
+        edits: message.edits,
+        buttons: buttons(&message.object),
+        reply_to: message.object["message_reference"]["message_id"].as_str().map(str::to_owned),
+        ephemeral: message.ephemeral,
+        deferred: message.deferred,
+        files: files(&message.object["attachments"], uploads),
+        flags: message.object["flags"].as_u64().unwrap_or(0),
+    }
 }
 
 fn buttons(message: &Value) -> Vec<(String, String)> {

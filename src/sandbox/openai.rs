@@ -146,6 +146,13 @@ impl OpenAiSandbox {
         self.house.books().charged.clone()
     }
 
+    /// A lie, for checks of whoever checks: the last call is charged once more.
+    pub fn double_last_charge(&self) {
+        let mut books = self.house.books();
+        let last = books.charged.last().cloned();
+        books.charged.extend(last);
+    }
+
     /// With the version: `http://127.0.0.1:port/v1`.
     pub fn base_url(&self) -> String {
         format!("{}/v1", self.served.url())
@@ -217,6 +224,9 @@ impl House {
     }
 
     fn refuse(&self, refusal: &Refusal) -> Response {
+        if refusal.status == 429 {
+            self.control.refuse();
+        }
         let mut response = self.json(refusal.status, &refusal.body());
         if let Some(pause) = refusal.retry_after {
             set(response.headers_mut(), "retry-after", &pause.as_secs_f64().ceil().to_string());

@@ -32,12 +32,14 @@ pub struct Settings {
     pub token: String,
     /// Whether too many sends and edits are refused with 429.
     pub enforce_limits: bool,
+    /// How many of them the bot has a second in all; Telegram grants 30, and more to who pays for it.
+    pub per_second: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let token = "4242424242:AAF_sandbox_sandbox_sandbox_sandbox".to_owned();
-        Self { port: 0, token, enforce_limits: false }
+        Self { port: 0, token, enforce_limits: false, per_second: 30.0 }
     }
 }
 
@@ -81,7 +83,7 @@ impl TelegramSandbox {
     #[expect(clippy::disallowed_methods, reason = "a stand-in lives apart from the app, as the real service does")]
     pub async fn start(settings: Settings) -> std::io::Result<Self> {
         let control = Control::default();
-        let world = Arc::new(World::new(settings.token, settings.enforce_limits, control.clone()));
+        let world = Arc::new(World::new(&settings, control.clone()));
         let served = Served::start(settings.port, server::router(world.clone())).await?;
         let stop = CancellationToken::new();
         tokio::spawn(delivery::run(world.clone(), stop.clone()));
@@ -114,6 +116,39 @@ impl TelegramSandbox {
         let id = self.world.state().push(update);
         self.world.ring();
         id
+    }
+
+    /// A message of a person comes again, in an update of its own: the same message all the same.
+    pub fn redeliver(&self, chat: i64, message: i64) {
+        let mut state = self.world.state();
+        let found =
+            state.chats.get(&chat).and_then(|place| Some(place.message_json(chat, place.messages.get(&message)?)));
+        if let Some(mut update) = found {
+            update["entities"] = found_entities(update["text"].as_str().unwrap_or_default());
+            state.push(json!({"message": update}));
+        }
+        drop(state);
+        self.world.ring();
+    }
+
+    /// The bot's messages in all chats, oldest first.
+    pub fn shown_by_bot(&self) -> Vec<(i64, Shown)> {
+        let state = self.world.state();
+        let all = state.chats.iter().flat_map(|(id, chat)| chat.messages.values().map(move |message| (*id, message)));
+        all.filter(|(_, message)| message.from_bot).map(|(id, message)| (id, shown(message))).collect()
+    }
+
+    /// A lie, for checks of whoever checks: the last message of the bot's stands there once more.
+    pub fn double_last(&self) {
+        let mut state = self.world.state();
+        let id = state.new_message_id();
+        let last = state.chats.values_mut().filter_map(|chat| {
+            let message = chat.messages.values().rev().find(|message| message.from_bot)?.clone();
+            Some((chat, message))
+        });
+        if let Some((chat, message)) = last.max_by_key(|(_, message)| message.id) {
+            chat.messages.insert(id, Message { id, ..message });
+        }
     }
 
     /// A person presses a button. Returns the id of the callback query. A message that is not there is

@@ -7,7 +7,6 @@
 mod support;
 mod bot;
 mod process;
-mod proxy;
 
 mod access;
 mod alerts;
@@ -28,6 +27,7 @@ mod queue;
 mod readme;
 mod reels;
 mod store;
+mod stress;
 mod takeover;
 mod talk;
 mod telegram;

@@ -10,10 +10,10 @@ use reelcoach::ids::InstanceId;
 use reelcoach::sandbox::{Fault, Sandbox, Settings};
 use reelcoach::store::Store;
 use reelcoach::store::lanes::Lane;
+use reelcoach::stress::proxy::{Path, Proxy};
 
 use crate::bot::{environment, until, until_within};
 use crate::process::Process;
-use crate::proxy::{Path, Proxy};
 use crate::support::TestDb;
 
 const OUTAGE: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ async fn outage(how: Path, instances: usize) {
     // Slow enough that everything is in the making when it happens.
     let sandbox = Arc::new(Sandbox::start(Settings { port: 0, speed: 1.5, enforce_limits: false }).await.unwrap());
     let db = TestDb::postgres().await;
-    let proxy = Proxy::to(&db.url).await;
+    let proxy = Proxy::to(&db.url).await.unwrap();
     let environment = environment(
         &sandbox,
         &db,
@@ -165,7 +165,7 @@ fn finals_on_discord(sandbox: &Sandbox, channel: &str) -> Vec<String> {
 /// still holds for it do not keep the others out.
 async fn silence_in_the_midst_of_transactions() {
     let db = TestDb::postgres().await;
-    let proxy = Proxy::to(&db.url).await;
+    let proxy = Proxy::to(&db.url).await.unwrap();
     let cut_off = Arc::new(Store::open(&proxy.url(&db.url), 4).await.unwrap());
     let lanes = [Lane::direct(0)];
     let claim = async |store: &Store| {

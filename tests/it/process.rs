@@ -30,6 +30,17 @@ pub struct Ran {
 /// Runs a command to its end with `input` on its standard input. Besides the given variables it has no environment,
 /// and `env_file` is its `.env`.
 pub async fn run(args: &[&str], environment: &[(String, String)], env_file: &str, input: &str) -> Ran {
+    run_within(crate::bot::PATIENCE, args, environment, env_file, input).await
+}
+
+/// The same of one that takes longer.
+pub async fn run_within(
+    patience: std::time::Duration,
+    args: &[&str],
+    environment: &[(String, String)],
+    env_file: &str,
+    input: &str,
+) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(".env"), env_file).unwrap();
     let mut child = command(args, environment, &folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -41,7 +52,7 @@ pub async fn run(args: &[&str], environment: &[(String, String)], env_file: &str
         drop(stdin);
         child.wait_with_output().unwrap()
     });
-    let ran = tokio::time::timeout(crate::bot::PATIENCE, ran).await.expect("the command does not end").unwrap();
+    let ran = tokio::time::timeout(patience, ran).await.expect("the command does not end").unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { code: ran.status.code().expect("it was killed"), out: text(ran.stdout), err: text(ran.stderr) }
 }

@@ -193,7 +193,7 @@ static POSTGRES_PLACES: Semaphore = Semaphore::const_new(8);
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
 /// The server that the tests may make databases on.
-fn server() -> Url {
+pub fn server() -> Url {
     let url = std::env::var("TEST_DATABASE_URL")
         .expect("TEST_DATABASE_URL is not set: run the tests with `tests/run`, which starts a PostgreSQL for them");
     Url::parse(&url).expect("TEST_DATABASE_URL is not a postgres:// address")

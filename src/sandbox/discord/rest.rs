@@ -291,6 +291,7 @@ impl World {
         if !ephemeral {
             self.announce("MESSAGE_UPDATE", id);
         }
+        self.stand(id, true);
         Ok(object)
     }
 

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::sandbox::{Control, Stood};
+
 /// Epoch milliseconds of snowflake zero (Discord API reference, Snowflakes).
 const EPOCH: i64 = 1_420_070_400_000;
 
@@ -31,6 +33,7 @@ pub(super) const MESSAGE_CONTENT: u64 = 1 << 15;
 
 #[derive(Default)]
 pub(super) struct World {
+    pub control: Control,
     pub time: Option<Arc<AtomicI64>>,
     serial: u64,
     pub people: BTreeMap<u64, String>,
@@ -197,7 +200,7 @@ impl World {
             "type": 0, "flags": 0});
         merge(&mut object, fields);
         let content = object["content"].as_str().unwrap_or("").to_owned();
-        if object["mentions"].as_array().is_none_or(Vec::is_empty) {
+        if content.contains("<@") && object["mentions"].as_array().is_none_or(Vec::is_empty) {
             let people = self.people.keys().chain([&BOT]);
             let named =
                 people.filter(|id| content.contains(&format!("<@{id}>")) || content.contains(&format!("<@!{id}>")));
@@ -210,7 +213,23 @@ impl World {
         if !ephemeral {
             self.announce("MESSAGE_CREATE", id);
         }
+        if from_bot {
+            self.stand(id, false);
+        }
         id
+    }
+
+    /// Tells whoever watches how a message of the bot's stands there.
+    pub fn stand(&self, id: u64, is_edit: bool) {
+        let Some(message) = self.messages.get(&id) else { return };
+        let rows = message.object["components"].as_array().into_iter().flatten();
+        self.control.stand(|| Stood {
+            chat: message.channel.to_string(),
+            message: id.to_string(),
+            text: message.object["content"].as_str().unwrap_or_default().to_owned(),
+            buttons: rows.map(|row| row["components"].as_array().map_or(0, Vec::len)).sum(),
+            is_edit,
+        });
     }
 
     /// Sends the event about a message to every session that asked for it.

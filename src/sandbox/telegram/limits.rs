@@ -13,12 +13,13 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub fn new(now: Instant) -> Self {
-        Self { overall: Bucket::new(30.0, 30.0, now), chats: HashMap::new(), groups: HashMap::new() }
+    /// With so many a second over all chats.
+    pub fn new(per_second: f64, now: Instant) -> Self {
+        Self { overall: Bucket::new(per_second, per_second, now), chats: HashMap::new(), groups: HashMap::new() }
     }
 
     /// Counts one send or edit in `chat` (groups have negative ids): one a second with a small burst,
-    /// in a group 20 a minute, 30 a second in all.
+    /// in a group 20 a minute, and the bot's own a second in all.
     ///
     /// # Errors
     /// How long to wait; the call is not counted then.
@@ -67,7 +68,7 @@ mod tests {
     fn bursts_are_small_and_groups_are_slow() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let mut limits = Limits::new(start);
+        let mut limits = Limits::new(30.0, start);
         assert_eq!((0..6).filter(|_| limits.take(1, at(0)).is_ok()).count(), 5);
         assert_eq!(limits.take(1, at(0)), Err(Duration::from_secs(1)));
         assert_eq!(limits.take(1, at(1)), Ok(()));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::html::{self, Formatted};
 use super::media;
 use super::world::{Chat, Message, State, Webhook, World};
+use crate::sandbox::Stood;
 
 /// Longest text, in UTF-16 units.
 const TEXT: usize = 4096;
@@ -299,6 +300,7 @@ fn send(world: &World, state: &mut State, method: &str, params: &Params) -> Resu
         media,
     };
     let shown = chat.message_json(id, &message);
+    world.control.stand(|| stood(id, &message));
     chat.messages.insert(message_id, message);
     Ok(shown)
 }
@@ -324,7 +326,18 @@ fn edit(world: &World, state: &mut State, params: &Params) -> Result<Value, Refu
     (message.raw, message.formatted, message.buttons) = (raw, formatted, buttons);
     message.edits += 1;
     let message = message.clone();
+    world.control.stand(|| stood(id, &message));
     Ok(chat.message_json(id, &message))
+}
+
+fn stood(chat: i64, message: &Message) -> Stood {
+    Stood {
+        chat: chat.to_string(),
+        message: message.id.to_string(),
+        text: message.formatted.text.clone(),
+        buttons: message.buttons.len(),
+        is_edit: message.edits > 0,
+    }
 }
 
 fn chat_action(world: &World, state: &mut State, params: &Params) -> Result<Value, Refusal> {

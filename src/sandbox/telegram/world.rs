@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::Settings;
 use super::html::Formatted;
 use super::limits::Limits;
 use super::media::{self, Media};
@@ -83,7 +84,7 @@ pub(super) struct Message {
 }
 
 impl World {
-    pub fn new(token: String, enforce_limits: bool, control: Control) -> Self {
+    pub fn new(settings: &Settings, control: Control) -> Self {
         let state = State {
             chats: BTreeMap::new(),
             updates: VecDeque::new(),
@@ -95,12 +96,13 @@ impl World {
             in_flight: HashSet::new(),
             presses: HashMap::new(),
             commands: BTreeMap::new(),
-            limits: Limits::new(Instant::now()),
+            limits: Limits::new(settings.per_second, Instant::now()),
             privacy_mode: false,
             next_update: 700_000_001,
             next_message: 101,
             next_press: 5_000_000_000_000_001,
         };
+        let (token, enforce_limits) = (settings.token.clone(), settings.enforce_limits);
         World { token, enforce_limits, control, changed: Notify::new(), state: Mutex::new(state) }
     }
 

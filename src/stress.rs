@@ -1,0 +1,294 @@
+//! The load test that ships: the real program and the sandbox as processes of their own, people by the thousand, and a
+//! check of what must hold. Owns what is run and in which order; the command line is `cli`'s. Nothing but this machine
+//! is ever spoken to.
+
+pub mod check;
+mod crowd;
+pub mod faults;
+mod health;
+pub mod measure;
+mod people;
+mod profile;
+pub mod proxy;
+mod reach;
+pub mod report;
+mod scene;
+pub mod stage;
+pub mod storm;
+mod talk;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use self::check::Rules;
+use self::faults::Faults;
+use self::profile::Scenario;
+use self::report::{Entry, Report};
+use self::scene::Play;
+use self::stage::{Host, Setting};
+use self::storm::StormSetting;
+use crate::sandbox::Terms;
+
+/// What is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The health endpoint's throughput.
+    Health,
+    /// Conversations that need no tool.
+    Simple,
+    /// Conversations with a call of a tool.
+    Tools,
+    /// Answers that grow for two seconds.
+    Streaming,
+    /// More people from step to step, until something gives.
+    People,
+    /// Reel storms: few links, then many.
+    Reels,
+    /// People who spend until their budget and the bot's are used up.
+    Money,
+}
+
+impl Part {
+    pub const ALL: [Part; 7] =
+        [Part::Health, Part::Simple, Part::Tools, Part::Streaming, Part::People, Part::Reels, Part::Money];
+}
+
+/// One of the operator's guide's three scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Up to 100 people a day.
+    Small,
+    /// 100 to 1,000 people a day.
+    Growing,
+    /// 1,000 to 10,000 people a day.
+    Viral,
+}
+
+/// A lie that the sandbox tells, so that it is seen that the checks fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lie {
+    /// A platform keeps a message to itself.
+    Lost,
+    /// An answer stands there twice.
+    DoubleMessage,
+    /// A call is charged twice.
+    DoubleCharge,
+}
+
+/// What is asked of a run.
+pub struct Settings {
+    pub program: PathBuf,
+    /// A PostgreSQL server on this machine; SQLite without.
+    pub server: Option<String>,
+    pub parts: Vec<Part>,
+    pub profile: Option<Profile>,
+    /// How long the load of one part takes, and how many messages it has at most.
+    pub seconds: u64,
+    pub messages: usize,
+    pub faults: Faults,
+    pub seed: u64,
+    pub lie: Option<Lie>,
+}
+
+/// Tells which part is running, how far it is (0 to 1), and which of how many it is.
+pub type Progress<'a> = &'a (dyn Fn(&str, f64, usize, usize) + Sync);
+
+/// Runs everything, one part after another; `stop` ends the load, and what was measured until then is reported.
+///
+/// # Errors
+/// When something does not start, or the sandbox is lost. A rule that does not hold is no error: it is in the report.
+pub async fn run(settings: &Settings, stop: &CancellationToken, progress: Progress<'_>) -> anyhow::Result<Report> {
+    let host = Host { program: settings.program.clone(), server: settings.server.clone() };
+    let mut report = Report::new(settings);
+    let names: Vec<String> = match settings.profile {
+        Some(profile) => vec![format!("{profile:?}").to_lowercase()],
+        None => settings.parts.iter().map(|part| format!("{part:?}").to_lowercase()).collect(),
+    };
+    for (at, name) in names.iter().enumerate() {
+        if stop.is_cancelled() {
+            report.interrupted = true;
+            break;
+        }
+        let tell = |part: f64| progress(name, part, at, names.len());
+        tell(0.0);
+        let run = Run { settings, host: &host, stop, tell: &tell };
+        let entries = match settings.profile {
+            Some(profile) => run.profile(profile).await?,
+            None => run.part(settings.parts[at]).await?,
+        };
+        report.entries.extend(entries);
+    }
+    report.interrupted |= stop.is_cancelled();
+    Ok(report)
+}
+
+struct Run<'a> {
+    settings: &'a Settings,
+    host: &'a Host,
+    stop: &'a CancellationToken,
+    tell: &'a (dyn Fn(f64) + Sync),
+}
+
+impl Run<'_> {
+    async fn part(&self, part: Part) -> anyhow::Result<Vec<Entry>> {
+        let quick = Terms { first_token: 0.3, per_token: 0.001, ..Terms::at(1.0) };
+        let slow = Terms { first_token: 0.3, per_token: 0.02, ..Terms::at(1.0) };
+        match part {
+            Part::Health => health::run(self.host, self.span() / 2, self.stop, self.tell).await,
+            Part::Simple => self.talk("simple", quick, talk::SIMPLE).await,
+            Part::Tools => self.talk("tools", quick, talk::TOOLS).await,
+            Part::Streaming => self.talk("streaming", slow, talk::SIMPLE).await,
+            Part::People => people::climb(self).await,
+            Part::Reels => {
+                let reels = u32::try_from(self.settings.messages).unwrap_or(u32::MAX);
+                // In life twenty times as long as the run takes, and so much to do that it lasts.
+                let span = self.span() * 20;
+                let few = StormSetting::arrivals(100, reels.min(200), 5, span, self.settings.seed);
+                let many = StormSetting::arrivals(12, reels.min(20), u32::MAX, span, self.settings.seed);
+                Ok(vec![self.storm("reels, few links", few).await?, self.storm("reels, many links", many).await?])
+            }
+            Part::Money => self.money().await,
+        }
+    }
+
+    fn span(&self) -> Duration {
+        Duration::from_secs(self.settings.seconds)
+    }
+
+    /// As a part is played that is not about limits of its own.
+    fn play(&self, terms: Terms) -> Play {
+        let caps = Vec::new();
+        let play = Play {
+            setting: Setting::new(terms),
+            rules: Rules { lanes: 2, interval_ms: 30_000, caps, faults: false, deaths: false },
+            faults: self.settings.faults,
+            seed: self.settings.seed,
+            span: self.span(),
+            backlog: Duration::ZERO,
+            people: 0,
+            lie: self.settings.lie,
+        };
+        let play = faulty(play, self.host);
+        Play { people: talk::people(talk::IN_FLIGHT, play.rules.deaths), ..play }
+    }
+
+    async fn talk(&self, name: &str, terms: Terms, text: talk::Text) -> anyhow::Result<Vec<Entry>> {
+        let played = scene::play(self.host, self.play(terms), self.stop, self.tell, async |scene| {
+            talk::keep_asking(scene, talk::IN_FLIGHT, text, self.settings.messages).await;
+            Ok(())
+        });
+        let note = format!("{} conversations at a time", talk::IN_FLIGHT);
+        Ok(vec![Entry::of(name, note, terms, played.await?.figures)])
+    }
+
+    async fn storm(&self, name: &str, arrivals: Vec<storm::Arrival>) -> anyhow::Result<Entry> {
+        let setting = StormSetting::usual(arrivals, self.settings.seed);
+        let mut play = setting.play(self.settings.faults, self.host)?;
+        play.lie = self.settings.lie;
+        let (measured, played) = storm::storm(self.host, &setting, play.clone(), self.stop, self.tell).await?;
+        let note = format!(
+            "{} lanes, {} times as fast; in life: {:.2} reels read a minute, wait p50 {:.0} s, p95 {:.0} s",
+            setting.lanes, setting.compress, measured.throughput_per_minute, measured.wait_s.p50, measured.wait_s.p95
+        );
+        let entry = Entry::of(name, note, play.setting.terms, played.figures);
+        Ok(Entry { storm: Some(measured), compress: setting.compress, ..entry })
+    }
+
+    async fn money(&self) -> anyhow::Result<Vec<Entry>> {
+        let terms = Terms { first_token: 0.05, per_token: 0.0, ..Terms::at(1.0) };
+        let mut play = self.play(terms);
+        play.setting = play.setting.with("BUDGET_PERSON_DAY_USD", 0.12).with("BUDGET_DAY_USD", 0.9);
+        play.rules.caps = vec![("person", true, 120_000), ("bot", true, 900_000)];
+        play.span = play.span.min(Duration::from_secs(4));
+        let played = scene::play(self.host, play, self.stop, self.tell, async |scene| {
+            talk::keep_asking(scene, 8, talk::SIMPLE, self.settings.messages.min(200)).await;
+            Ok(())
+        });
+        let note = "$0.12 for each person and $0.90 in all a day".to_owned();
+        Ok(vec![Entry::of("money", note, terms, played.await?.figures)])
+    }
+
+    async fn profile(&self, profile: Profile) -> anyhow::Result<Vec<Entry>> {
+        let scenario = Scenario::of(profile);
+        let (setting, play) = scenario.play(self.span(), self.settings, self.host)?;
+        let terms = play.setting.terms;
+        let played = scene::play(self.host, play, self.stop, self.tell, async |scene| {
+            profile::live(scene, &scenario, &setting).await;
+            Ok(())
+        });
+        let entry =
+            Entry::of(&format!("{profile:?}").to_lowercase(), scenario.note(self.span()), terms, played.await?.figures);
+        Ok(vec![Entry { compress: setting.compress, ..entry }])
+    }
+}
+
+/// What the faults of a play need, and what they make of the rules.
+fn faulty(mut play: Play, host: &Host) -> Play {
+    play.rules.faults = play.faults != Faults::None;
+    if play.faults == Faults::Heavy && host.server.is_some() {
+        play.setting.instances = 2;
+        play.setting.is_breakable = true;
+        play.rules.deaths = true;
+    }
+    play
+}
+
+/// A database address that is not of this machine is refused, with a sentence that says so.
+///
+/// # Errors
+/// That sentence.
+pub fn refuse_others(url: &str) -> Result<(), String> {
+    let parsed = url::Url::parse(url)
+        .map_err(|_| "--database-url is not an address such as postgres://user@127.0.0.1/postgres")?;
+    if !matches!(parsed.scheme(), "postgres" | "postgresql") {
+        return Err("--database-url takes a postgres:// address; without it the runs use SQLite".into());
+    }
+    let is_own = |host: &str| {
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    // The driver takes a host from the query, too.
+    let others = parsed
+        .query_pairs()
+        .filter(|(name, _)| matches!(&**name, "host" | "hostaddr"))
+        .map(|(_, host)| host.into_owned());
+    let hosts: Vec<String> = parsed.host_str().map(str::to_owned).into_iter().chain(others).collect();
+    match hosts.iter().find(|host| !is_own(host)) {
+        Some(host) => {
+            Err(format!("--database-url: {host} is not this machine; a load test only speaks to loopback addresses"))
+        }
+        None if hosts.is_empty() => Err("--database-url names no host".into()),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_spoken_to() {
+        for own in ["postgres://me@127.0.0.1:5599/postgres", "postgresql://localhost/x", "postgres://me:pw@[::1]:1/x"] {
+            assert_eq!(refuse_others(own), Ok(()), "{own}");
+        }
+        for other in [
+            "postgres://me@db.example.org/x",
+            "postgres://10.0.0.7/x",
+            "postgres://127.0.0.1/x?host=db.example.org",
+            "postgres://127.0.0.1.example.org/x",
+            "postgres://0.0.0.0/x",
+            "mysql://127.0.0.1/x",
+            "sqlite://x.db",
+            "postgres:///x",
+            "nonsense",
+        ] {
+            assert!(refuse_others(other).is_err(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Whether a run held what must hold: nothing lost, nothing twice, people's spacing, lanes, budgets, the ledger, the
+//! platforms' limits. Pure: owns the rules, reads only what it is given, and tells of a breach by ids and times, never
+//! by a text.
+
+mod paid;
+mod spacing;
+mod story;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde::Serialize;
+
+use super::crowd::{Asked, Change, State, Stood, standing};
+use crate::sandbox::hand::{Books, On, OnScreen};
+use crate::store::history::{History, SubscriptionRow, TurnRow};
+
+/// All that is known after a run.
+pub struct Evidence<'a> {
+    pub asked: &'a [Asked],
+    pub changes: &'a [Change],
+    pub screens: &'a [OnScreen],
+    pub history: &'a History,
+    pub books: &'a Books,
+    pub rules: &'a Rules,
+}
+
+/// What was to hold in this run.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub lanes: u32,
+    /// Between two new reels of one person.
+    pub interval_ms: i64,
+    /// Kind of scope, whether it is of a day (or else of a month), micro-USD.
+    pub caps: Vec<(&'static str, bool, i64)>,
+    /// Upstreams and platforms failed on purpose: a call may have an estimate for its cost, and a send whose fate was
+    /// unknown may stand there twice with the mark.
+    pub faults: bool,
+    /// An instance was killed: a message may stand there that nobody could note any more.
+    pub deaths: bool,
+}
+
+/// One rule, and how it was held.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    pub rule: &'static str,
+    /// How many things were looked at.
+    pub looked_at: usize,
+    pub breaches: usize,
+    /// What is of interest though it is no breach.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// One thing that did not hold.
+#[derive(Clone, Debug, Serialize)]
+pub struct Breach {
+    pub rule: &'static str,
+    pub what: String,
+    /// Of the message that it happened to: ids and times.
+    pub history: Vec<String>,
+}
+
+/// How one message was answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    /// Microseconds of the sandbox's clock.
+    pub asked: u64,
+    pub first: u64,
+    pub last: u64,
+    pub kind: Kind,
+    pub is_reel: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Answered,
+    /// With an apology.
+    Failed,
+    /// A budget was used up.
+    Refused,
+}
+
+/// What the rules say of the evidence.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub checks: Vec<Check>,
+    pub breaches: Vec<Breach>,
+    pub answers: Vec<Answer>,
+}
+
+impl Verdict {
+    fn rule(&mut self, rule: &'static str, looked_at: usize, found: Vec<(String, Vec<String>)>, note: String) {
+        self.checks.push(Check { rule, looked_at, breaches: found.len(), note });
+        self.breaches.extend(found.into_iter().map(|(what, history)| Breach { rule, what, history }));
+    }
+}
+
+/// Rows by the keys that they are looked for.
+pub(super) struct Index<'a> {
+    pub turns: HashMap<&'a str, &'a TurnRow>,
+    /// By the turn that asked.
+    pub wishes: HashMap<&'a str, Vec<&'a SubscriptionRow>>,
+    /// Turns that answer a wish, by its id.
+    pub answers: HashMap<&'a str, Vec<&'a TurnRow>>,
+    /// Turn by chat and message.
+    pub inbox: HashMap<(&'a str, &'a str), &'a str>,
+    pub standing: HashMap<(On, &'a str, &'a str), Stood>,
+    pub screens: HashMap<(On, &'a str, &'a str), &'a OnScreen>,
+    /// Messages that no row names, by the message that they answer, oldest first.
+    unnamed: HashMap<(On, &'a str, &'a str), Vec<&'a str>>,
+}
+
+impl<'a> Index<'a> {
+    pub fn of(evidence: &Evidence<'a>) -> Index<'a> {
+        let history = evidence.history;
+        let mut wishes: HashMap<&str, Vec<&SubscriptionRow>> = HashMap::new();
+        for wish in &history.subscriptions {
+            wishes.entry(&wish.turn_id).or_default().push(wish);
+        }
+        let mut answers: HashMap<&str, Vec<&TurnRow>> = HashMap::new();
+        for turn in &history.turns {
+            if let Some(wish) = &turn.subscription_id {
+                answers.entry(wish).or_default().push(turn);
+            }
+        }
+        let place = |shown: &'a OnScreen| ((shown.on, shown.chat.as_str(), shown.message.as_str()), shown);
+        let named = named(history);
+        let mut unnamed: HashMap<_, Vec<&str>> = HashMap::new();
+        for shown in evidence.screens {
+            let is_named = named.contains(&(chat_id(shown.on, &shown.chat), shown.message.clone()));
+            if let (false, Some(to)) = (is_named, &shown.reply_to)
+                && State::of(&shown.head, &shown.tail, shown.buttons) == State::Final
+            {
+                unnamed.entry((shown.on, shown.chat.as_str(), to.as_str())).or_default().push(&shown.message);
+            }
+        }
+        Index {
+            unnamed,
+            turns: history.turns.iter().map(|turn| (turn.id.as_str(), turn)).collect(),
+            wishes,
+            answers,
+            inbox: history.inbox.iter().map(|row| ((&*row.chat, &*row.message), &*row.turn_id)).collect(),
+            standing: standing(evidence.changes),
+            screens: evidence.screens.iter().map(place).collect(),
+        }
+    }
+
+    /// The turn that a message was put into.
+    pub fn turn_of(&self, asked: &Asked) -> Option<&'a TurnRow> {
+        let chat = chat_id(asked.on, &asked.chat);
+        self.inbox.get(&(chat.as_str(), asked.message.as_str())).and_then(|turn| self.turns.get(turn).copied())
+    }
+
+    /// The turns that answer a message: its own, and those of the reels it asked for.
+    pub fn answering(&self, asked: &Asked) -> Vec<&'a TurnRow> {
+        let Some(turn) = self.turn_of(asked) else { return Vec::new() };
+        let wishes = self.wishes.get(turn.id.as_str()).into_iter().flatten();
+        let of_reels = wishes.filter_map(|wish| self.answers.get(wish.id.as_str())).flatten().copied();
+        std::iter::once(turn).chain(of_reels).collect()
+    }
+}
+
+impl Index<'_> {
+    /// The messages that show a turn's answer. One that was sent in one piece is not in the row: it is the first that
+    /// answers what was asked.
+    fn shown(&self, asked: &Asked, turn: &TurnRow) -> Vec<String> {
+        let ids = shown(turn);
+        if !ids.is_empty() || turn.outcome.as_deref() != Some("answered") {
+            return ids;
+        }
+        let answers = self.unnamed.get(&(asked.on, asked.chat.as_str(), asked.message.as_str()));
+        answers.and_then(|ids| ids.first()).map(|id| (*id).to_owned()).into_iter().collect()
+    }
+}
+
+/// The messages that rows name, by their chats.
+fn named(history: &History) -> HashSet<(String, String)> {
+    let mut named: HashSet<(String, String)> = HashSet::new();
+    for turn in &history.turns {
+        named.extend(shown(turn).into_iter().map(|id| (turn.chat.clone(), id)));
+    }
+    named.extend(history.boards.iter().filter_map(|board| Some((board.chat.clone(), board.message.clone()?))));
+    named
+}
+
+/// `telegram:42`, as the rows name chats.
+pub(super) fn chat_id(on: On, chat: &str) -> String {
+    match on {
+        On::Telegram => format!("telegram:{chat}"),
+        On::Discord => format!("discord:{chat}"),
+    }
+}
+
+/// The ids of the messages that show a turn's answer.
+pub(super) fn shown(turn: &TurnRow) -> Vec<String> {
+    serde_json::from_str(&turn.shown).unwrap_or_default()
+}
+
+/// Looks at everything.
+pub fn check(evidence: &Evidence<'_>) -> Verdict {
+    let index = Index::of(evidence);
+    let mut verdict = Verdict::default();
+    answered(evidence, &index, &mut verdict);
+    once(evidence, &index, &mut verdict);
+    spacing::held(evidence, &index, &mut verdict);
+    spacing::lanes(evidence, &mut verdict);
+    paid::budgets(evidence, &mut verdict);
+    paid::ledger(evidence, &mut verdict);
+    limits(evidence, &mut verdict);
+    verdict
+}
+
+/// Each message has exactly one final answer, and it is finished on the screen.
+fn answered(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
+    let mut found = Vec::new();
+    for asked in evidence.asked {
+        let turns = index.answering(asked);
+        let mut finals = Vec::new();
+        let mut fault = None;
+        if turns.is_empty() {
+            fault = Some("it was never stored");
+        }
+        for turn in &turns {
+            let ids = index.shown(asked, turn);
+            if turn.state != "closed" {
+                fault = Some("its answer is still owed");
+            } else if turn.outcome.as_deref() == Some("undeliverable") {
+                fault = Some("its answer could not be delivered");
+            } else if turn.outcome.as_deref() == Some("answered") {
+                finals.push(ids);
+            }
+        }
+        if fault.is_none() && finals.len() != 1 {
+            fault = Some(if finals.is_empty() { "it has no answer" } else { "it has several answers" });
+        }
+        if let (None, [ids]) = (fault, &finals[..]) {
+            match answer(asked, ids, index) {
+                Some(answer) => verdict.answers.push(answer),
+                None => fault = Some("its answer does not stand finished on the screen"),
+            }
+        }
+        if let Some(fault) = fault {
+            let message = format!("{} {}", chat_id(asked.on, &asked.chat), asked.message);
+            found.push((format!("message {message}: {fault}"), story::of(asked, evidence, index)));
+        }
+    }
+    verdict.rule("each message has one final answer", evidence.asked.len(), found, String::new());
+}
+
+fn answer(asked: &Asked, ids: &[String], index: &Index<'_>) -> Option<Answer> {
+    if ids.is_empty() {
+        return None;
+    }
+    let mut times = Vec::new();
+    let mut kind = Kind::Answered;
+    for id in ids {
+        let key = (asked.on, asked.chat.as_str(), id.as_str());
+        let now = index.screens.get(&key)?;
+        if State::of(&now.head, &now.tail, now.buttons) != State::Final {
+            return None;
+        }
+        if now.tail.contains("reference ") {
+            kind = Kind::Failed;
+        } else if now.tail.contains("read before") && now.head.contains("budget") {
+            kind = Kind::Refused;
+        }
+        times.push(index.standing.get(&key).copied()?);
+    }
+    let first = times.iter().map(|stood| stood.first).min()?;
+    let last = times.iter().filter_map(|stood| stood.finished).max()?;
+    Some(Answer { asked: asked.at, first: first.max(asked.at), last, kind, is_reel: asked.reel.is_some() })
+}
+
+/// What is in the text of an answer that may stand there twice.
+const MARK: &str = "If you see this twice";
+
+/// Nothing stands on a screen but the answers, one board for each person's waiting reels, and the notes of an outage.
+fn once(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
+    let history = evidence.history;
+    let mut owed = named(history);
+    for asked in evidence.asked {
+        for turn in index.answering(asked) {
+            owed.extend(index.shown(asked, turn).into_iter().map(|id| (turn.chat.clone(), id)));
+        }
+    }
+    let mut marked: HashSet<(On, &str)> = HashSet::new();
+    for shown in evidence.screens.iter().filter(|shown| shown.tail.contains(MARK)) {
+        marked.insert((shown.on, shown.chat.as_str()));
+    }
+    let (mut found, mut left, mut repeated) = (Vec::new(), 0, 0);
+    for shown in evidence.screens {
+        let chat = chat_id(shown.on, &shown.chat);
+        let state = State::of(&shown.head, &shown.tail, shown.buttons);
+        if owed.contains(&(chat.clone(), shown.message.clone())) || state == State::Late {
+            continue;
+        }
+        let is_unsure = evidence.rules.faults || evidence.rules.deaths;
+        match state {
+            // Telegram has no key by which a repeat is recognised: the second one says so.
+            State::Final if is_unsure && marked.contains(&(shown.on, shown.chat.as_str())) => repeated += 1,
+            // A send that arrived, whose answer nobody heard.
+            State::Growing | State::Board if is_unsure && shown.on == On::Telegram => left += 1,
+            _ => {
+                let what = format!("{chat} {}: a message that nobody is owed ({state:?})", shown.message);
+                let asked = evidence.asked.iter().rev().find(|asked| asked.on == shown.on && asked.chat == shown.chat);
+                found.push((what, asked.map(|asked| story::of(asked, evidence, index)).unwrap_or_default()));
+            }
+        }
+    }
+    let open = history.boards.iter().filter(|board| board.state != "closed");
+    found.extend(open.map(|board| (format!("board {} in {} is still open", board.id, board.chat), Vec::new())));
+    let mut notes = BTreeMap::new();
+    notes.insert("repeated with the mark", repeated);
+    notes.insert("left unfinished by a send whose fate was unknown", left);
+    let twice = evidence.asked.iter().filter(|asked| asked.twice).count();
+    notes.insert("delivered twice by the platform", twice);
+    let notes: Vec<String> = notes.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+    verdict.rule("nothing is answered twice, one board each", evidence.screens.len(), found, notes.join(", "));
+}
+
+/// The platforms never had to refuse the bot for its rate.
+fn limits(evidence: &Evidence<'_>, verdict: &mut Verdict) {
+    let books = evidence.books;
+    let mut found: Vec<(String, Vec<String>)> =
+        books.violations.iter().map(|violation| (format!("Discord: {violation}"), Vec::new())).collect();
+    let refused = [("Telegram", books.refused_by_telegram), ("Discord", books.refused_by_discord)];
+    let mut note = Vec::new();
+    for (platform, times) in refused.into_iter().filter(|(_, times)| *times > 0) {
+        let what = format!("{platform} refused {times} for their rate (429)");
+        // Whoever takes over does not know how much the dead one has said.
+        if evidence.rules.deaths {
+            note.push(what);
+        } else {
+            found.push((what, Vec::new()));
+        }
+    }
+    let looked_at = evidence.changes.len();
+    verdict.rule("sends and edits stay within the platforms' limits", looked_at, found, note.join(", "));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! The rules on made-up evidence: each breach is found, and what is allowed is not called one.
+
+use super::*;
+use crate::sandbox::hand::{Charge, Run};
+use crate::store::history::{InboxRow, JobRow, LedgerRow, SpendingRow};
+
+/// One message, answered and paid for; then whatever a test does to it.
+struct Made {
+    asked: Vec<Asked>,
+    changes: Vec<Change>,
+    screens: Vec<OnScreen>,
+    history: History,
+    books: Books,
+    rules: Rules,
+}
+
+fn on_screen(message: &str, reply_to: Option<&str>, tail: &str) -> OnScreen {
+    let (chat, message, tail) = ("42".to_owned(), message.to_owned(), tail.to_owned());
+    let reply_to = reply_to.map(str::to_owned);
+    OnScreen { on: On::Telegram, chat, message, head: tail.clone(), tail, buttons: 0, edits: 0, reply_to }
+}
+
+fn made() -> Made {
+    let asked = Asked {
+        on: On::Telegram,
+        who: 42,
+        chat: "42".into(),
+        message: "7".into(),
+        at: 1_000,
+        reel: None,
+        twice: false,
+        lost: false,
+    };
+    let change = Change {
+        at: 3_000,
+        on: On::Telegram,
+        chat: "42".into(),
+        message: "8".into(),
+        state: State::Final,
+        is_edit: false,
+    };
+    let turn = TurnRow {
+        id: "t1".into(),
+        kind: "talk".into(),
+        state: "closed".into(),
+        chat: "telegram:42".into(),
+        subscription_id: None,
+        attempt: 1,
+        shown: r#"["8"]"#.into(),
+        outcome: Some("answered".into()),
+        created_at: 1,
+        closed_at: Some(2),
+    };
+    let inbox = InboxRow { chat: "telegram:42".into(), message: "7".into(), turn_id: "t1".into(), received_at: 1 };
+    let charge =
+        Charge { model: "gpt-6-luna".into(), input: 1_000, cached: 0, cache_write: 0, output: 100, finished: true };
+    let paid = LedgerRow {
+        key: "t1:1:0:0".into(),
+        at: 1,
+        person_id: "p".into(),
+        platform: "telegram".into(),
+        provider: "openai".into(),
+        model: "gpt-6-luna".into(),
+        input_tokens: 1_000,
+        cached_tokens: 0,
+        cache_write_tokens: 0,
+        output_tokens: 100,
+        micro_usd: 150,
+        estimated: false,
+        outcome: "ok".into(),
+    };
+    let spent = SpendingRow { scope: "bot".into(), period: "2026-11-24".into(), micro_usd: 150 };
+    Made {
+        asked: vec![asked],
+        changes: vec![change],
+        screens: vec![on_screen("8", Some("7"), "done")],
+        history: History {
+            inbox: vec![inbox],
+            turns: vec![turn],
+            ledger: vec![paid],
+            spending: vec![spent],
+            ..History::default()
+        },
+        books: Books { openai: vec![charge], ..Books::default() },
+        rules: Rules { lanes: 1, interval_ms: 30_000, caps: vec![("bot", true, 150)], faults: false, deaths: false },
+    }
+}
+
+impl Made {
+    fn verdict(&self) -> Verdict {
+        check(&Evidence {
+            asked: &self.asked,
+            changes: &self.changes,
+            screens: &self.screens,
+            history: &self.history,
+            books: &self.books,
+            rules: &self.rules,
+        })
+    }
+
+    #[track_caller]
+    fn assert_broken(&self, rule: &str) {
+        let verdict = self.verdict();
+        assert!(!verdict.breaches.is_empty(), "nothing is broken");
+        let broken: Vec<&str> = verdict.breaches.iter().map(|breach| breach.rule).collect();
+        assert!(broken.iter().all(|broken| broken.contains(rule)), "{:#?}", verdict.breaches);
+    }
+}
+
+#[test]
+fn what_is_right_holds() {
+    let verdict = made().verdict();
+    assert!(verdict.breaches.is_empty(), "{:#?}", verdict.breaches);
+    let answer = Answer { asked: 1_000, first: 3_000, last: 3_000, kind: Kind::Answered, is_reel: false };
+    assert_eq!((verdict.answers, verdict.checks.len()), (vec![answer], 7));
+    // An answer in one piece stands in no row.
+    let mut made = made();
+    made.history.turns[0].shown = "[]".into();
+    assert!(made.verdict().breaches.is_empty());
+}
+
+#[test]
+fn each_way_to_lose_a_message_is_found() {
+    let rule = "one final answer";
+    type Spoil = fn(&mut Made);
+    let spoils: [Spoil; 5] = [
+        |made| made.history.inbox.clear(),
+        |made| made.history.turns[0].state = "open".into(),
+        |made| made.history.turns[0].outcome = Some("undeliverable".into()),
+        |made| made.screens.clear(),
+        |made| made.screens[0].tail = "growing ▌".into(),
+    ];
+    for spoil in spoils {
+        let mut made = made();
+        spoil(&mut made);
+        made.assert_broken(rule);
+    }
+}
+
+#[test]
+fn a_message_beyond_what_is_owed_is_found_unless_it_says_so() {
+    let mut made = made();
+    made.screens.push(on_screen("9", Some("7"), "done"));
+    made.assert_broken("answered twice");
+    made.rules.faults = true;
+    made.assert_broken("answered twice");
+    made.screens[1].tail = format!("done *({MARK}: I was interrupted)*");
+    assert!(made.verdict().breaches.is_empty());
+    made.rules.faults = false;
+    made.assert_broken("answered twice");
+}
+
+#[test]
+fn money_is_compared_to_the_micro_dollar() {
+    let mut dearer = made();
+    dearer.history.ledger[0].micro_usd = 151;
+    dearer.history.spending[0].micro_usd = 151;
+    dearer.rules.caps.clear();
+    dearer.assert_broken("ledger");
+    let mut missing = made();
+    missing.history.ledger.clear();
+    missing.history.spending.clear();
+    missing.assert_broken("ledger");
+    // Also where calls fail.
+    missing.rules.faults = true;
+    missing.assert_broken("ledger");
+    let mut cut = made();
+    cut.history.ledger[0].estimated = true;
+    cut.assert_broken("ledger");
+    cut.rules.faults = true;
+    assert!(cut.verdict().breaches.is_empty());
+    let mut over = made();
+    over.rules.caps = vec![("bot", true, 149)];
+    over.assert_broken("budget");
+}
+
+/// A person's two reels: asked for at once, begun at the given seconds.
+fn two_reels(begun: [u64; 2]) -> Made {
+    let mut made = made();
+    made.rules.lanes = 2;
+    for (nth, at) in begun.into_iter().enumerate() {
+        let (turn, code) = (format!("r{nth}"), format!("DQ{nth}"));
+        let mut asked = made.asked[0].clone();
+        (asked.message, asked.at) = (format!("1{nth}"), 1_000_000);
+        let inbox = InboxRow { message: asked.message.clone(), turn_id: turn.clone(), ..made.history.inbox[0].clone() };
+        let mut owner = made.history.turns[0].clone();
+        (owner.id, owner.shown) = (turn.clone(), format!("[\"2{nth}\"]"));
+        made.screens.push(on_screen(&format!("2{nth}"), None, "done"));
+        made.changes.push(Change { message: format!("2{nth}"), ..made.changes[0].clone() });
+        made.history.subscriptions.push(SubscriptionRow {
+            id: format!("s{nth}"),
+            state: "answered".into(),
+            job_id: Some(format!("j{nth}")),
+            shortcode: code.clone(),
+            board_id: "b".into(),
+            turn_id: turn,
+        });
+        made.history.jobs.push(JobRow {
+            id: format!("j{nth}"),
+            shortcode: code.clone(),
+            state: "done".into(),
+            asked_by: "p".into(),
+            slot_at: Some(nth as i64 * 30_000),
+            ready_at: 0,
+            lane: Some(format!("direct:{nth}")),
+            attempt: 1,
+            created_at: 0,
+            started_at: Some(0),
+            finished_at: Some(1),
+        });
+        let (at, status) = (at * 1_000_000, "SUCCEEDED".to_owned());
+        made.books.apify.push(Run { id: code.clone(), code, status, micro_usd: 3_600, at, until: at + 1 });
+        let paid = LedgerRow { provider: "apify".into(), micro_usd: 3_600, ..made.history.ledger[0].clone() };
+        made.history.ledger.push(paid);
+        made.history.spending[0].micro_usd += 3_600;
+        made.history.inbox.push(inbox);
+        made.history.turns.push(owner);
+        made.asked.push(asked);
+    }
+    made.rules.caps.clear();
+    made
+}
+
+#[test]
+fn the_second_reel_of_a_person_waits_for_its_time_and_lanes_are_counted() {
+    let fine = two_reels([1, 31]).verdict();
+    assert!(fine.breaches.is_empty(), "{:#?}", fine.breaches);
+    // The first one waited for its lane.
+    assert!(two_reels([30, 31]).verdict().breaches.is_empty());
+    two_reels([1, 30]).assert_broken("interval");
+    let mut close = two_reels([1, 31]);
+    close.history.jobs[1].slot_at = Some(29_999);
+    close.assert_broken("interval");
+    let mut crowded = two_reels([1, 31]);
+    crowded.books.most_runs_at_once = 3;
+    crowded.assert_broken("lanes");
+    let mut shared = two_reels([1, 31]);
+    shared.history.jobs[1].lane = Some("direct:0".into());
+    shared.history.jobs[0].finished_at = Some(5);
+    shared.assert_broken("lanes");
+}
+
+#[test]
+fn a_refusal_for_the_rate_is_a_breach_but_after_a_death() {
+    let mut made = made();
+    made.books.refused_by_telegram = 1;
+    made.assert_broken("limits");
+    made.rules.deaths = true;
+    assert!(made.verdict().breaches.is_empty());
+    made.books.violations.push("pinged everyone".into());
+    made.assert_broken("limits");
+}

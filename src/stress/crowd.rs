@@ -1,0 +1,245 @@
+//! The people of a load test: what they say goes out in batches, and what they see comes back as one feed. Owns who has
+//! said what and when each message stood on a screen; how the bot is made to work is the parts'.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::reach::Reach;
+use crate::core::wording;
+use crate::sandbox::hand::{On, Said, Say, Seen};
+
+/// At the end of a text that is still growing.
+pub const CURSOR: char = '▌';
+
+/// Messages that go out in one request.
+const BATCH: usize = 500;
+
+/// One message that a person has sent.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub on: On,
+    pub who: u64,
+    pub chat: String,
+    pub message: String,
+    /// Microseconds of the sandbox's clock.
+    pub at: u64,
+    /// The reel it asks for.
+    pub reel: Option<String>,
+    pub twice: bool,
+    /// The platform kept it to itself.
+    pub lost: bool,
+}
+
+/// How a message of the bot's stood there at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Growing,
+    /// It has buttons: a board.
+    Board,
+    /// The note that storing takes longer.
+    Late,
+    Final,
+}
+
+/// One change on a screen.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub at: u64,
+    pub on: On,
+    pub chat: String,
+    pub message: String,
+    pub state: State,
+    pub is_edit: bool,
+}
+
+impl State {
+    pub fn of(head: &str, tail: &str, buttons: usize) -> State {
+        match () {
+            () if head.contains(wording::late()) => State::Late,
+            () if tail.ends_with(CURSOR) => State::Growing,
+            () if buttons > 0 => State::Board,
+            () => State::Final,
+        }
+    }
+}
+
+/// When a message of the bot's was first on a screen, and when it was finished.
+#[derive(Clone, Copy, Debug)]
+pub struct Stood {
+    pub first: u64,
+    pub finished: Option<u64>,
+}
+
+/// Everybody who takes part.
+pub struct Crowd {
+    reach: Reach,
+    out: mpsc::UnboundedSender<(Wish, oneshot::Sender<u32>)>,
+    going: tokio::sync::Mutex<mpsc::UnboundedReceiver<(Wish, oneshot::Sender<u32>)>>,
+    state: Mutex<Memory>,
+    /// How much of the feed was read.
+    after: AtomicUsize,
+}
+
+/// Something that is to be said.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub on: On,
+    pub who: u64,
+    pub text: String,
+    pub reel: Option<String>,
+    pub twice: bool,
+    pub lost: bool,
+}
+
+#[derive(Default)]
+struct Memory {
+    asked: Vec<Asked>,
+    changes: Vec<Change>,
+    /// By platform and chat.
+    chats: HashMap<(On, String), Chat>,
+    /// The chat of a person who has spoken.
+    chat_of: HashMap<(On, u64), String>,
+}
+
+#[derive(Default)]
+struct Chat {
+    asked: u32,
+    finals: BTreeSet<String>,
+    waiting: Vec<(u32, oneshot::Sender<()>)>,
+}
+
+impl Crowd {
+    pub fn new(reach: Reach) -> Crowd {
+        let (out, going) = mpsc::unbounded_channel();
+        let going = tokio::sync::Mutex::new(going);
+        Crowd { reach, out, going, state: Mutex::default(), after: AtomicUsize::new(0) }
+    }
+
+    /// Carries what is said and seen for as long as `work` takes.
+    pub async fn during<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        tokio::select! {
+            done = work => done,
+            failed = self.carry() => failed.and(Err(anyhow::anyhow!("nothing is carried any more"))),
+            failed = self.watch() => failed.and(Err(anyhow::anyhow!("nothing is seen any more"))),
+        }
+    }
+
+    /// Says something and waits for its final answer; `false` if it does not come within `patience`.
+    pub async fn ask(&self, wish: Wish, patience: Duration) -> bool {
+        let key = (wish.on, wish.who);
+        let Some(number) = self.say(wish).await else { return false };
+        let answer = {
+            let mut state = lock(&self.state);
+            let Some(chat) = state.chat_of.get(&key).cloned() else { return false };
+            let chat = state.chats.entry((key.0, chat)).or_default();
+            if chat.finals.len() >= number as usize {
+                return true;
+            }
+            let (sender, answer) = oneshot::channel();
+            chat.waiting.push((number, sender));
+            answer
+        };
+        tokio::time::timeout(patience, answer).await.is_ok_and(|answer| answer.is_ok())
+    }
+
+    /// Says something; which of this person's messages it is, from 1.
+    pub async fn say(&self, wish: Wish) -> Option<u32> {
+        let (sender, said) = oneshot::channel();
+        self.out.send((wish, sender)).ok()?;
+        said.await.ok()
+    }
+
+    /// All that was said so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        lock(&self.state).asked.clone()
+    }
+
+    pub fn asked_count(&self) -> usize {
+        lock(&self.state).asked.len()
+    }
+
+    /// Every change on a screen, in order.
+    pub fn changes(&self) -> Vec<Change> {
+        lock(&self.state).changes.clone()
+    }
+
+    async fn carry(&self) -> anyhow::Result<()> {
+        let mut going = self.going.lock().await;
+        let mut batch = Vec::new();
+        while going.recv_many(&mut batch, BATCH).await > 0 {
+            let say = |wish: &Wish| {
+                let Wish { on, who, text, twice, lost, .. } = wish.clone();
+                Say { on, who, text, twice, lost }
+            };
+            let all: Vec<Say> = batch.iter().map(|(wish, _)| say(wish)).collect();
+            let said = self.reach.say(&all).await?;
+            let mut state = lock(&self.state);
+            for ((wish, heard), Said { chat, message, at }) in batch.drain(..).zip(said) {
+                let Wish { on, who, reel, twice, lost, .. } = wish;
+                let place = state.chats.entry((on, chat.clone())).or_default();
+                place.asked += 1;
+                // Whoever gave up hears of nothing.
+                let _ = heard.send(place.asked);
+                state.chat_of.insert((on, who), chat.clone());
+                state.asked.push(Asked { on, who, chat, message, at, reel, twice, lost });
+            }
+        }
+        Ok(())
+    }
+
+    async fn watch(&self) -> anyhow::Result<()> {
+        loop {
+            let since = self.reach.seen(self.after.load(Ordering::Relaxed), Duration::from_secs(5)).await?;
+            self.after.store(since.next, Ordering::Relaxed);
+            let mut state = lock(&self.state);
+            for seen in since.seen {
+                note(&mut state, seen);
+            }
+            drop(state);
+        }
+    }
+}
+
+/// Takes one change on a screen in, and tells whoever waited for it.
+fn note(state: &mut Memory, seen: Seen) {
+    let Seen { at, on, chat, message, head, tail, buttons, is_edit } = seen;
+    let how = State::of(&head, &tail, buttons);
+    if how == State::Final {
+        let place = state.chats.entry((on, chat.clone())).or_default();
+        place.finals.insert(message.clone());
+        let finals = place.finals.len();
+        for (number, waiting) in std::mem::take(&mut place.waiting) {
+            if number as usize <= finals {
+                // Whoever gave up hears of nothing.
+                let _ = waiting.send(());
+            } else {
+                place.waiting.push((number, waiting));
+            }
+        }
+    }
+    state.changes.push(Change { at, on, chat, message, state: how, is_edit });
+}
+
+/// When each message of the bot's stood where.
+pub fn standing(changes: &[Change]) -> HashMap<(On, &str, &str), Stood> {
+    let mut all: HashMap<(On, &str, &str), Stood> = HashMap::new();
+    for change in changes.iter().filter(|change| change.state != State::Late) {
+        let key = (change.on, change.chat.as_str(), change.message.as_str());
+        let stood = all.entry(key).or_insert(Stood { first: change.at, finished: None });
+        if change.state == State::Final {
+            stood.finished.get_or_insert(change.at);
+        } else {
+            // A board's words may look finished before they are replaced.
+            stood.finished = None;
+        }
+    }
+    all
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,254 @@
+//! One scene of a load test: a stage, a crowd, something that they do, and the verdict on it. Owns the order of these,
+//! and the waiting until nothing is owed any more.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::Lie;
+use super::check::{Answer, Breach, Check, Evidence, Kind, Rules, check};
+use super::crowd::{Crowd, Wish};
+use super::faults::{self, Faults};
+use super::measure::{Meter, Percentiles, Used};
+use super::stage::{Host, Setting, Stage};
+use crate::sandbox::hand::{On, Trouble};
+use crate::store::history::History;
+use crate::upstream::STARTED;
+
+/// The longest that one message is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nothing is owed, but a message was never stored: it will not be any more.
+const GIVEN_UP: Duration = Duration::from_secs(3);
+
+/// What a scene is played with.
+#[derive(Clone)]
+pub struct Play {
+    pub setting: Setting,
+    pub rules: Rules,
+    pub faults: Faults,
+    pub seed: u64,
+    /// How long the load is meant to take.
+    pub span: Duration,
+    /// How much longer than [`PATIENCE`] the last answer may take.
+    pub backlog: Duration,
+    /// Those who take part are numbered from 0 to below this.
+    pub people: u64,
+    pub lie: Option<Lie>,
+}
+
+/// What is there while it is played.
+pub struct Scene<'a> {
+    pub stage: &'a Stage,
+    pub crowd: &'a Crowd,
+    pub play: &'a Play,
+    pub stop: &'a CancellationToken,
+    pub progress: &'a (dyn Fn(f64) + Sync),
+    /// How many wishes there were.
+    wishes: AtomicUsize,
+}
+
+impl Scene<'_> {
+    /// Whether the load is to go on: `began` so long ago, so many messages later.
+    pub fn goes_on(&self, began: Instant, most: usize) -> bool {
+        (self.progress)((began.elapsed().as_secs_f64() / self.play.span.as_secs_f64()).min(1.0));
+        !self.stop.is_cancelled() && began.elapsed() < self.play.span && self.crowd.asked_count() < most
+    }
+
+    /// How long a person waits for an answer before they write again.
+    pub fn patience(&self) -> Duration {
+        if self.play.lie == Some(Lie::Lost) { Duration::from_secs(3) } else { PATIENCE }
+    }
+
+    /// A message of a person; every other person is on Discord.
+    pub fn wish(&self, person: u64, text: String, reel: Option<String>, dice: f64) -> Wish {
+        let on = if person.is_multiple_of(2) { On::Telegram } else { On::Discord };
+        let nth = self.wishes.fetch_add(1, Ordering::Relaxed);
+        let lost = self.play.lie == Some(Lie::Lost) && nth == 3;
+        Wish { on, who: 1_000_000 + person, text, reel, twice: dice < self.play.faults.twice(), lost }
+    }
+}
+
+/// What came of it.
+pub struct Played {
+    pub figures: Figures,
+    pub answers: Vec<Answer>,
+    pub history: History,
+}
+
+/// What is reported of a scene.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Figures {
+    pub messages: usize,
+    pub answered: usize,
+    /// Answered with an apology.
+    pub failed: usize,
+    /// Refused because a budget was used up.
+    pub refused: usize,
+    /// Without an answer.
+    pub lost: usize,
+    pub reels: usize,
+    /// Answers a second, from the first message to the last answer.
+    pub per_second: f64,
+    pub first_text_ms: Percentiles,
+    pub final_ms: Percentiles,
+    pub used: Used,
+    pub warnings: usize,
+    pub errors: usize,
+    pub checks: Vec<Check>,
+    pub breaches: Vec<Breach>,
+}
+
+/// Plays `load`.
+pub async fn play(
+    host: &Host,
+    play: Play,
+    stop: &CancellationToken,
+    progress: &(dyn Fn(f64) + Sync),
+    load: impl AsyncFnOnce(&Scene<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Played> {
+    let stage = Stage::set(host, play.setting.clone()).await?;
+    let played = on(&stage, &play, stop, progress, load).await;
+    let struck = stage.strike().await;
+    let played = played?;
+    struck?;
+    Ok(played)
+}
+
+async fn on(
+    stage: &Stage,
+    play: &Play,
+    stop: &CancellationToken,
+    progress: &(dyn Fn(f64) + Sync),
+    load: impl AsyncFnOnce(&Scene<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Played> {
+    let crowd = Crowd::new(stage.reach.clone());
+    let scene = Scene { stage, crowd: &crowd, play, stop, progress, wishes: AtomicUsize::new(0) };
+    let (used, complaints) = crowd
+        .during(async {
+            if play.rules.deaths {
+                greet(&scene).await;
+            }
+            let (bots, sandbox) = stage.processes();
+            let meter = Meter::start(bots, sandbox);
+            tokio::select! {
+                done = load(&scene) => done?,
+                failed = faults::mix(play.faults, stage, play.seed, play.span) => failed?,
+            }
+            let used = meter.stop();
+            let complaints = stage.complaints();
+            stage.reach.trouble(&Trouble::Calm).await?;
+            recover(stage).await?;
+            drain(&scene).await?;
+            Ok((used, complaints))
+        })
+        .await?;
+    match play.lie {
+        Some(Lie::DoubleMessage) => stage.reach.trouble(&Trouble::DoubleMessage).await?,
+        Some(Lie::DoubleCharge) => stage.reach.trouble(&Trouble::DoubleCharge).await?,
+        Some(Lie::Lost) | None => {}
+    }
+    let history = settled(stage).await?;
+    let (screens, books) = (stage.reach.screens().await?, stage.reach.books().await?);
+    let (asked, changes) = (crowd.asked(), crowd.changes());
+    let (history, rules) = (history, &play.rules);
+    let verdict = check(&Evidence {
+        asked: &asked,
+        changes: &changes,
+        screens: &screens,
+        history: &history,
+        books: &books,
+        rules,
+    });
+    let answers = verdict.answers;
+    let of = |kind: Kind| answers.iter().filter(|answer| answer.kind == kind).count();
+    let figures = Figures {
+        messages: asked.len(),
+        answered: of(Kind::Answered),
+        failed: of(Kind::Failed),
+        refused: of(Kind::Refused),
+        lost: asked.len() - answers.len(),
+        reels: books.apify.len(),
+        used,
+        warnings: complaints.0,
+        errors: complaints.1,
+        checks: verdict.checks,
+        breaches: verdict.breaches,
+        ..figures(&answers)
+    };
+    Ok(Played { figures, answers, history })
+}
+
+/// Rate and percentiles of answers.
+pub fn figures(answers: &[Answer]) -> Figures {
+    let ms = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e3;
+    let from = answers.iter().map(|answer| answer.asked).min().unwrap_or(0);
+    let to = answers.iter().map(|answer| answer.last).max().unwrap_or(0);
+    let seconds = ms(from, to) / 1e3;
+    Figures {
+        messages: answers.len(),
+        per_second: if seconds > 0.0 { answers.len() as f64 / seconds } else { 0.0 },
+        first_text_ms: Percentiles::of(answers.iter().map(|answer| ms(answer.asked, answer.first))),
+        final_ms: Percentiles::of(answers.iter().map(|answer| ms(answer.asked, answer.last))),
+        ..Figures::default()
+    }
+}
+
+/// Discord tells a message once. After a death the bot reads the chats again in which it has spoken, and no others: so
+/// that a message can be held to its answer, everybody there has had one before.
+async fn greet(scene: &Scene<'_>) {
+    let on_discord = (0..scene.play.people).filter(|person| !person.is_multiple_of(2));
+    let greetings = on_discord.map(|person| {
+        let wish = scene.wish(person, format!("hello, I am number {person}"), None, 1.0);
+        scene.crowd.ask(wish, PATIENCE)
+    });
+    futures::future::join_all(greetings).await;
+}
+
+/// What was taken away for the run comes back.
+async fn recover(stage: &Stage) -> anyhow::Result<()> {
+    if let Some(proxy) = &stage.proxy {
+        proxy.set(super::proxy::Path::Open).await;
+    }
+    while stage.processes().0.len() < stage.setting.instances {
+        stage.start_bot().await?;
+    }
+    Ok(())
+}
+
+/// Until nothing is owed to anybody, or nothing comes any more.
+async fn drain(scene: &Scene<'_>) -> anyhow::Result<()> {
+    let (began, mut idle_since) = (Instant::now(), None);
+    let patience = PATIENCE + scene.play.backlog;
+    let said = scene.crowd.asked_count();
+    while began.elapsed() < patience && scene.stage.is_alive() {
+        let idle = scene.stage.store.is_idle().await? && scene.stage.reach.books().await?.pending == 0;
+        let stored = usize::try_from(scene.stage.store.messages_received().await?).unwrap_or(0);
+        if idle && stored >= said {
+            return Ok(());
+        }
+        match (idle, idle_since) {
+            (true, None) => idle_since = Some(Instant::now()),
+            (true, Some(since)) if since.elapsed() > GIVEN_UP => return Ok(()),
+            (true, Some(_)) => {}
+            (false, _) => idle_since = None,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// The rows, once no call is under way any more; one whose process died stays under way.
+async fn settled(stage: &Stage) -> anyhow::Result<History> {
+    let began = Instant::now();
+    loop {
+        let history = stage.store.history().await?;
+        let under_way = history.ledger.iter().any(|row| row.outcome == STARTED);
+        if !under_way || began.elapsed() > Duration::from_secs(2) {
+            return Ok(history);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,291 @@
+//! The stage of a load test: the sandbox and the bot as processes of their own, and the database between them. Owns how
+//! they are started, watched and ended; knows no load.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::proxy::Proxy;
+use super::reach::Reach;
+use crate::sandbox::Terms;
+use crate::store::Store;
+use crate::store::scratch::Scratch;
+
+/// Longest wait for a process to be ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A line of the bot's log is kept so long, in characters.
+const LINE: usize = 400;
+
+/// So many lines of warnings of each instance are kept.
+const LINES: usize = 200;
+
+/// What is played on a stage.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub terms: Terms,
+    /// Over the usual ones of a load test.
+    pub variables: Vec<(&'static str, String)>,
+    /// Processes of the bot; more than one needs PostgreSQL.
+    pub instances: usize,
+    /// How many workflows of n8n are lanes, too.
+    pub workflows: u32,
+    /// Whether the way to PostgreSQL can be taken away.
+    pub is_breakable: bool,
+}
+
+impl Setting {
+    pub fn new(terms: Terms) -> Setting {
+        Setting { terms, variables: Vec::new(), instances: 1, workflows: 0, is_breakable: false }
+    }
+
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Setting {
+        self.variables.push((name, value.to_string()));
+        self
+    }
+}
+
+/// What a sandbox in a process of its own says when it is ready.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Ready {
+    pub environment: Vec<(String, String)>,
+    pub workflow: Vec<(String, String)>,
+    pub hand: String,
+}
+
+/// The processes, the database, and the way to both.
+pub struct Stage {
+    pub reach: Reach,
+    pub store: Store,
+    pub setting: Setting,
+    pub proxy: Option<Proxy>,
+    program: PathBuf,
+    sandbox: Leashed,
+    bots: Mutex<Vec<Bot>>,
+    environment: BTreeMap<String, String>,
+    scratch: Scratch,
+    folder: tempfile::TempDir,
+}
+
+/// A process that ends when this does, also if this is killed: its standard input closes then.
+struct Leashed(Child);
+
+impl Drop for Leashed {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One instance.
+struct Bot {
+    process: Leashed,
+    log: Arc<Mutex<Log>>,
+}
+
+#[derive(Default)]
+struct Log {
+    address: Option<SocketAddr>,
+    warnings: usize,
+    errors: usize,
+    last: Vec<String>,
+}
+
+/// Where the binary is, and which server has the databases: none for SQLite.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub program: PathBuf,
+    pub server: Option<String>,
+}
+
+impl Stage {
+    /// Starts everything; `host.server` is on this machine ([`super::refuse_others`]).
+    pub async fn set(host: &Host, setting: Setting) -> anyhow::Result<Stage> {
+        let folder = tempfile::tempdir()?;
+        let scratch = Scratch::make(folder.path(), host.server.as_deref())
+            .await
+            .context("a database for the run cannot be made")?;
+        let store = Store::open(&scratch.url, 4).await?;
+        store.migrate().await?;
+        let terms = serde_json::to_string(&setting.terms)?;
+        let mut command = Command::new(&host.program);
+        command.args(["sandbox", "--port", "0", "--leashed", "--terms", &terms]).env("LOG", "warn");
+        let mut sandbox = leashed(command, folder.path(), Stdio::piped(), Stdio::inherit())?;
+        let said = sandbox.0.stdout.take().context("the sandbox has no output")?;
+        let ready = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(move || first_line(said)));
+        let ready = ready.await.context("the sandbox does not start")???;
+        let ready: Ready = serde_json::from_str(&ready).context("the sandbox's first line")?;
+        let proxy = if setting.is_breakable { Some(Proxy::to(&scratch.url).await?) } else { None };
+        let database = proxy.as_ref().map_or_else(|| scratch.url.clone(), |proxy| proxy.url(&scratch.url));
+        let mut environment: BTreeMap<String, String> = ready.environment.into_iter().collect();
+        let usual = [
+            ("DATABASE_URL", database),
+            ("HTTP_ADDR", "127.0.0.1:0".into()),
+            ("LOG", "warn,reelcoach::cli::serve=info".into()),
+            ("LOG_FORMAT", "json".into()),
+            // Deliberate waiting, spent while the model thinks.
+            ("MERGE_WINDOW_MS", "0".into()),
+            ("REEL_WAITING", "100000".into()),
+            ("REEL_WAITING_PER_PERSON", "100".into()),
+            ("BUDGET_MONTH_USD", "100000".into()),
+            ("BUDGET_PERSON_DAY_USD", "1000".into()),
+            ("BUDGET_PERSON_MONTH_USD", "1000".into()),
+            ("TELEGRAM_PER_SECOND", format!("{:.0}", setting.terms.telegram_per_second.min(10_000.0))),
+        ];
+        environment.extend(usual.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        if setting.workflows > 0 {
+            let of =
+                |name: &str| ready.workflow.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone()).unwrap_or_default();
+            let urls = (0..setting.workflows).map(|at| format!("{}-{at}", of("N8N_WEBHOOK_URLS")));
+            environment.insert("N8N_WEBHOOK_URLS".into(), urls.collect::<Vec<_>>().join(","));
+            environment.insert("N8N_SECRET".into(), of("N8N_SECRET"));
+        }
+        environment.extend(setting.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let reach = Reach::new(&ready.hand)?;
+        // From here on what is put on screens is noted.
+        reach.seen(0, Duration::ZERO).await?;
+        let (program, instances) = (host.program.clone(), setting.instances);
+        let stage = Stage {
+            reach,
+            store,
+            setting,
+            proxy,
+            program,
+            sandbox,
+            bots: Mutex::default(),
+            environment,
+            scratch,
+            folder,
+        };
+        for _ in 0..instances {
+            stage.start_bot().await?;
+        }
+        let began = Instant::now();
+        while !stage.reach.books().await?.is_connected {
+            if began.elapsed() > PATIENCE {
+                bail!("the bot does not connect to Discord: {}", stage.last_words());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(stage)
+    }
+
+    /// One more instance.
+    pub async fn start_bot(&self) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(["serve", "--leashed"]).envs(&self.environment);
+        let mut process = leashed(command, self.folder.path(), Stdio::null(), Stdio::piped())?;
+        let log = Arc::new(Mutex::new(Log::default()));
+        let lines = process.0.stderr.take().context("the bot has no log")?;
+        let into = log.clone();
+        std::thread::spawn(move || read_log(lines, &into));
+        let began = Instant::now();
+        while lock(&log).address.is_none() {
+            if began.elapsed() > PATIENCE || process.0.try_wait()?.is_some() {
+                bail!("the bot does not start: {}", lock(&log).last.join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        lock(&self.bots).push(Bot { process, log });
+        Ok(())
+    }
+
+    /// Kills an instance as if the power went; the one that was started first.
+    pub fn kill_bot(&self) -> bool {
+        let mut bots = lock(&self.bots);
+        if bots.is_empty() {
+            return false;
+        }
+        drop(bots.remove(0));
+        true
+    }
+
+    /// Ids of the bot's processes, and of the sandbox's.
+    pub fn processes(&self) -> (Vec<u32>, u32) {
+        (lock(&self.bots).iter().map(|bot| bot.process.0.id()).collect(), self.sandbox.0.id())
+    }
+
+    /// Where the first instance serves its health.
+    pub fn health(&self) -> Option<SocketAddr> {
+        lock(&self.bots).first().and_then(|bot| lock(&bot.log).address)
+    }
+
+    /// Warnings and errors in the logs of the instances that run now.
+    pub fn complaints(&self) -> (usize, usize) {
+        let bots = lock(&self.bots);
+        bots.iter().map(|bot| lock(&bot.log)).fold((0, 0), |sum, log| (sum.0 + log.warnings, sum.1 + log.errors))
+    }
+
+    /// What the instances complained of last.
+    pub fn last_words(&self) -> String {
+        let bots = lock(&self.bots);
+        bots.iter().flat_map(|bot| lock(&bot.log).last.clone()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether every instance still runs.
+    pub fn is_alive(&self) -> bool {
+        lock(&self.bots).iter_mut().all(|bot| matches!(bot.process.0.try_wait(), Ok(None)))
+    }
+
+    /// Ends the processes and removes the database.
+    pub async fn strike(self) -> anyhow::Result<()> {
+        lock(&self.bots).clear();
+        drop(self.sandbox);
+        self.store.close().await;
+        self.scratch.remove().await?;
+        Ok(())
+    }
+}
+
+fn leashed(mut command: Command, folder: &Path, out: Stdio, err: Stdio) -> anyhow::Result<Leashed> {
+    let own: Vec<_> = command.get_envs().filter_map(|(n, v)| Some((n.to_owned(), v?.to_owned()))).collect();
+    // What is set in this process's environment is nobody's business there.
+    command.env_clear().envs(own).current_dir(folder).stdin(Stdio::piped()).stdout(out).stderr(err);
+    #[cfg(unix)]
+    // Ctrl-C is for this process, which ends the others in good order.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let name = command.get_program().to_owned();
+    Ok(Leashed(command.spawn().with_context(|| format!("{} cannot be started", name.display()))?))
+}
+
+/// Reads on behind the first line, so that whoever writes is never held up.
+fn first_line(from: impl Read + Send + 'static) -> std::io::Result<String> {
+    let mut lines = BufReader::new(from);
+    let mut first = String::new();
+    lines.read_line(&mut first)?;
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    Ok(first)
+}
+
+fn read_log(from: impl Read, into: &Mutex<Log>) {
+    for line in BufReader::new(from).lines().map_while(Result::ok) {
+        let value: Value = serde_json::from_str(&line).unwrap_or_default();
+        let mut log = lock(into);
+        if value["message"] == "listening" {
+            log.address = value["address"].as_str().and_then(|address| address.parse().ok());
+            continue;
+        }
+        match value["level"].as_str() {
+            Some("INFO") => continue,
+            Some("WARN") => log.warnings += 1,
+            _ => log.errors += 1,
+        }
+        if log.last.len() >= LINES {
+            log.last.remove(0);
+        }
+        log.last.push(line.chars().take(LINE).collect());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
