@@ -32,6 +32,7 @@ use crate::platforms::Platforms;
 use crate::platforms::telegram::{PollEnded, Telegram};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Reference, TURNS_IN_FLIGHT};
+use crate::upstream::openai::OpenAi;
 use crate::web::{self, Web, Webhook};
 
 mod check;
@@ -83,6 +84,7 @@ pub struct App {
     worker: Arc<Worker>,
     boards: Arc<Boards>,
     purse: Arc<Purse>,
+    openai: OpenAi,
     platforms: Platforms,
     roles: Roles,
     watch: Arc<Watch>,
@@ -113,7 +115,7 @@ impl App {
         let reels = Arc::new(Reels::new(store.clone(), clock.clone(), http.clone(), &config.reels));
         let boards = Arc::new(Boards::new(store.clone(), outbox.clone(), clock.clone(), worker::lanes(&config)));
         let coach = Arc::new(Coach::new(
-            openai,
+            openai.clone(),
             store.clone(),
             reels.clone(),
             boards.clone(),
@@ -121,8 +123,7 @@ impl App {
             clock.clone(),
             coach_settings(&config)?,
         ));
-        let admin =
-            Arc::new(Admin::new(store.clone(), purse.clone(), reels.clone(), config.admin_ids.clone(), plan));
+        let admin = Arc::new(Admin::new(store.clone(), purse.clone(), reels.clone(), config.admin_ids.clone(), plan));
         let worker = Arc::new(Worker::new(
             store.clone(),
             upstreams::pipeline(&config, apify, gemini, http)?,
@@ -162,6 +163,7 @@ impl App {
             purse,
             roles,
             watch,
+            openai,
             platforms,
             tracker: TaskTracker::new(),
         })
@@ -254,6 +256,7 @@ impl App {
         work: &CancellationToken,
     ) -> Vec<(&'static str, futures::future::BoxFuture<'static, anyhow::Result<()>>)> {
         let (a, b, c, d, e) = (self.clone(), self.clone(), self.clone(), self.clone(), self.clone());
+        let f = self.clone();
         // Those that claim or send look at `work` themselves, between two rounds: dropped in the middle of one they would
         // leave a lease behind that nobody serves, or a message that nobody knows.
         let (stop_a, stop_b, stop_c, stop_e) = (work.clone(), work.clone(), work.clone(), work.clone());
@@ -262,6 +265,7 @@ impl App {
             ("the reel queue", Box::pin(async move { b.run_jobs(&stop_b).await }) as _),
             ("the boards", Box::pin(async move { c.refresh_boards(&stop_c).await }) as _),
             ("listening to the database", Box::pin(until(work.clone(), async move { d.listen().await })) as _),
+            ("sharing the quota", Box::pin(until(work.clone(), async move { f.share_quota().await })) as _),
             ("sweeping", Box::pin(async move { e.sweep(&stop_e).await }) as _),
         ];
         // At the console there is nobody to alert, and nothing to compare.
@@ -565,6 +569,7 @@ fn coach_settings(config: &Config) -> anyhow::Result<CoachSettings> {
         max_output_tokens: coach.max_output_tokens,
         instructions,
         history_chars: coach.history_chars,
+        answer_cache: coach.answer_cache,
     })
 }
 

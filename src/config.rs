@@ -72,6 +72,9 @@ pub struct TelegramConfig {
 pub struct OpenAiConfig {
     pub key: Option<SecretString>,
     pub base_url: Url,
+    pub requests_per_minute: u64,
+    pub tokens_per_minute: u64,
+    pub longest_wait: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +89,8 @@ pub struct CoachConfig {
     pub merge_window: Duration,
     pub history_chars: usize,
     pub overheard_reels: bool,
+    /// Zero: answers are not kept for others.
+    pub answer_cache: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -298,7 +303,13 @@ impl Config {
                 webhook,
                 per_second: r.number("TELEGRAM_PER_SECOND", 1..=10_000),
             },
-            openai: OpenAiConfig { key: r.secret("OPENAI_API_KEY"), base_url: r.required_url("OPENAI_BASE_URL") },
+            openai: OpenAiConfig {
+                key: r.secret("OPENAI_API_KEY"),
+                base_url: r.required_url("OPENAI_BASE_URL"),
+                requests_per_minute: r.number("OPENAI_RPM", 1..=10_000_000),
+                tokens_per_minute: r.number("OPENAI_TPM", 1_000..=4_000_000_000),
+                longest_wait: Duration::from_secs(r.number("OPENAI_WAIT_SECONDS", 5..=240)),
+            },
             coach: CoachConfig {
                 model: r.text("COACH_MODEL"),
                 effort: r.maybe("COACH_EFFORT"),
@@ -310,6 +321,7 @@ impl Config {
                 merge_window: Duration::from_millis(r.number("MERGE_WINDOW_MS", 0..=10_000)),
                 history_chars: r.number("HISTORY_CHARS", 2_000..=1_000_000),
                 overheard_reels: r.switch("OVERHEARD_REELS"),
+                answer_cache: Duration::from_secs(3600 * r.number::<u64>("ANSWER_CACHE_HOURS", 0..=720)),
             },
             apify: ApifyConfig {
                 token: r.secret("APIFY_TOKEN"),

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod alerts;
+pub mod answers;
 pub mod boards;
 pub mod budgets;
 pub mod chats;

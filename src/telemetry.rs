@@ -71,6 +71,8 @@ pub const BREAKER_OPENED: &str = "reelcoach_breaker_opened_total";
 pub const SUBMITTED: &str = "reelcoach_reel_requests_total";
 pub const SENDS: &str = "reelcoach_sends_total";
 pub const UPSTREAM_CALLS: &str = "reelcoach_upstream_calls_total";
+pub const OPENAI_WAIT_SECONDS: &str = "reelcoach_openai_wait_seconds";
+pub const ANSWERS: &str = "reelcoach_answers_total";
 pub const COST: &str = "reelcoach_cost_micro_usd_total";
 pub const OPENAI_UNKNOWN_EVENTS: &str = "reelcoach_openai_unknown_events_total";
 pub const OPENAI_TOKENS: &str = "reelcoach_openai_tokens_total";
@@ -127,6 +129,12 @@ pub const METRICS: &[Metric] = &[
     counter(SENDS, &["platform", "kind", "outcome"], "Messages sent and edited, by platform, kind and outcome"),
     counter(UPSTREAM_CALLS, &["provider", "outcome"], "Paid calls, by provider and outcome"),
     counter(RATE_LIMITED, &["provider"], "Answers of paid services that ask to wait (429), repeated calls among them"),
+    histogram(
+        OPENAI_WAIT_SECONDS,
+        &[],
+        "Time that calls waited for their turn within OpenAI's quota; those that did not wait are not in it",
+    ),
+    counter(ANSWERS, &["source"], "Coached answers, by source: model, cache"),
     counter(COST, &["provider"], "Money spent in millionths of a US dollar, by provider"),
     gauge(COST_TODAY, &[], "Money spent today (UTC) by all instances, in US dollars, with what is reserved"),
     gauge(BUDGET_USED, &["scope", "span"], "Part of the budgets of the bot and of each platform that is used; 1: all"),

@@ -125,6 +125,9 @@ pub enum Cause {
     /// We called it off ourselves.
     #[error("cancelled")]
     Cancelled,
+    /// The provider's quota is taken by those who came before: it was not made. After that time it may be.
+    #[error("too many are waiting")]
+    Crowded { again_in: Duration },
     /// A budget does not cover it: it was not made.
     #[error("over budget")]
     OverBudget(Budget),
@@ -152,9 +155,12 @@ impl Cause {
     /// Whether the same call may work a little later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Cause::RateLimited { .. } | Cause::Unavailable { .. } | Cause::TimedOut | Cause::Cut | Cause::Malformed => {
-                true
-            }
+            Cause::RateLimited { .. }
+            | Cause::Unavailable { .. }
+            | Cause::TimedOut
+            | Cause::Cut
+            | Cause::Malformed
+            | Cause::Crowded { .. } => true,
             Cause::OutOfCredit
             | Cause::Unauthorized
             | Cause::NotFound
@@ -181,6 +187,7 @@ impl Cause {
             Cause::Blocked => "blocked",
             Cause::TooLong => "too_long",
             Cause::Cancelled => "cancelled",
+            Cause::Crowded { .. } => "crowded",
             Cause::OverBudget(_) => "over_budget",
         }
     }

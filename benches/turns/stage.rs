@@ -199,6 +199,8 @@ impl Bot {
         command.stderr(fs::File::create(folder.join("log"))?);
         command.env("DATABASE_URL", format!("sqlite://{}", folder.join("bot.db").display()));
         command.env("HTTP_ADDR", addr.to_string()).env("LOG", "warn");
+        // Everybody asks the same; and the question is what the bot can do, not what a tier of OpenAI allows.
+        command.env("ANSWER_CACHE_HOURS", "0").env("OPENAI_RPM", "10000000").env("OPENAI_TPM", "4000000000");
         command.env("MERGE_WINDOW_MS", "0").env("TELEGRAM_PER_SECOND", "10000");
         command.envs(openai.map(|url| ("OPENAI_BASE_URL", url)));
         if entrance == Entrance::Webhook {

@@ -1,5 +1,6 @@
-//! Runs what only one instance at a time may do (poll Telegram, hold the gateway of Discord) while this one has the role.
-//! Owns when a role is asked for, renewed and given up; never what is done in it.
+//! Runs what only one instance at a time may do (poll Telegram, hold the gateway of Discord) while this one has the role,
+//! and keeps to this one's part of what all share. Owns when a role is asked for, renewed and given up; never what is
+//! done in it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -46,8 +47,26 @@ impl Roles {
         vec![self.telegram.clone(), self.discord.clone()]
     }
 }
+/// How long an instance counts as there without a sign of it; it gives one every 10 s ([`crate::core::watch::EVERY`]).
+const THERE: Duration = Duration::from_secs(25);
+
+/// How often it is looked who shares the quota.
+const SHARED_AGAIN: Duration = Duration::from_secs(3);
 
 impl App {
+    /// Keeps to this instance's part of the model provider's quota: all that live share it alike.
+    pub(super) async fn share_quota(&self) -> anyhow::Result<()> {
+        loop {
+            if self.store.is_shared() {
+                match self.store.live_instances(self.clock.now() - THERE).await {
+                    Ok(instances) => self.openai.share_between(instances.max(1)),
+                    Err(error) => tracing::warn!("it is not known how many instances there are: {error}"),
+                }
+            }
+            tokio::time::sleep(SHARED_AGAIN).await;
+        }
+    }
+
     /// Runs an adapter while this instance holds a role, so that only one of several does.
     pub(super) async fn in_role<F, R>(&self, held: &Role, stop: &CancellationToken, run: F) -> anyhow::Result<()>
     where

@@ -40,6 +40,13 @@ pub fn upstreams(config: &Config, http: reqwest::Client, clock: Clock) -> Result
             first_event_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             total_timeout: Duration::from_secs(300),
+            quota: openai::QuotaSettings {
+                limits: openai::Limits {
+                    requests: config.openai.requests_per_minute,
+                    tokens: config.openai.tokens_per_minute,
+                },
+                longest_wait: config.openai.longest_wait,
+            },
         },
     );
     let apify = Apify::new(

@@ -122,6 +122,19 @@ pub const VARIABLES: &[Variable] = &[
     variable(Access, "BLOCKED_ROLES", "", "Discord roles whose members may not use it in servers"),
     variable(Access, "BLOCKED_PEOPLE", "", "People who may not use it"),
     secret(Coach, "OPENAI_API_KEY", "Key of the OpenAI project that pays for the coaching"),
+    variable(
+        Coach,
+        "OPENAI_RPM",
+        "5000",
+        "Requests a minute of the OpenAI tier, for each model and all instances together; its answers correct it",
+    ),
+    variable(Coach, "OPENAI_TPM", "1000000", "Tokens a minute of the OpenAI tier, likewise"),
+    variable(
+        Coach,
+        "OPENAI_WAIT_SECONDS",
+        "120",
+        "Longest wait for a turn within that quota; whoever would wait longer is told when to ask again",
+    ),
     variable(Coach, "COACH_MODEL", "gpt-6.1-sol", "Model that coaches"),
     variable(
         Coach,
@@ -147,6 +160,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(Coach, "MAX_TURNS", "2000", "Answers in the making at a time, per instance"),
     variable(Coach, "OVERHEARD_REELS", "false", "true: also take reel links from messages that do not address the bot"),
+    variable(
+        Coach,
+        "ANSWER_CACHE_HOURS",
+        "24",
+        "How long the answer to a common first question is given again; 0: never",
+    ),
     secret(Reels, "APIFY_TOKEN", "Apify API token: reads reels"),
     variable(Reels, "APIFY_ACTOR", "apify~instagram-reel-scraper", "Apify actor"),
     variable(Reels, "APIFY_MAX_CHARGE_USD", "0.02", "Most that one run may charge"),

@@ -163,6 +163,7 @@ impl Admin {
             }
             Command::Talk(_)
             | Command::Reel { .. }
+            | Command::Fresh(_)
             | Command::Queue(_)
             | Command::Cancel(_)
             | Command::New

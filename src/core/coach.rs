@@ -2,17 +2,20 @@
 //! ledger rows of its calls; never sends anything itself.
 
 pub mod block;
+mod live;
+mod prompt;
+mod recall;
 pub mod tools;
 pub mod turn;
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
-
+use self::live::InFlight;
+use self::prompt::{length, older_half, opaque, tools_length};
 use self::tools::Toolbox;
-use self::turn::{Answer, Event, Frame, Step};
+use self::turn::{Answer, Event, Step};
 use super::board::Boards;
 use super::money::{Allowed, Call, Purse, SPARING};
 use super::reels::Reels;
@@ -20,12 +23,15 @@ use super::reels::pipeline::Reel;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
 use crate::store::budgets::Standing;
-use crate::store::chats::{Line, Memory, Role};
+use crate::store::chats::{Memory, Role};
 use crate::store::turns::{NewMessage, Turn};
 use crate::store::{Store, StoreError};
 use crate::telemetry::UPSTREAM_CALLS;
-use crate::upstream::openai::{Ask, Effort, Item, OpenAi, ToolSpec};
+use crate::upstream::openai::{Ask, Effort, Heard, Item, OpenAi};
 use crate::upstream::{Cause, Failure, Provider, Usage};
+
+pub use self::live::{Live, Shown};
+pub use self::recall::Recall;
 
 /// The built-in persona and rules.
 pub const PROMPT: &str = include_str!("coach/prompt.md");
@@ -34,9 +40,6 @@ const SUMMARY_PROMPT: &str = "Summarise a coaching conversation for the coach's 
 
 /// Longest summary in tokens, reasoning included.
 const SUMMARY_TOKENS: u32 = 1_500;
-
-/// Parts what was said in two calls of one turn.
-const BETWEEN: &str = "\n\n";
 
 /// How the coach is set.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct CoachSettings {
     pub instructions: String,
     /// Length of the remembered lines in characters beyond which the older half is summarised.
     pub history_chars: usize,
+    /// How long the answer to a common question is given again; zero: never.
+    pub answer_cache: Duration,
 }
 
 /// What is to be answered.
@@ -61,9 +66,15 @@ pub struct Question {
     /// Something of ours that the coach should pass on with the answer.
     pub note: Option<String>,
     pub reel: Option<Box<Reel>>,
+    pub recall: Recall,
 }
 
 impl Question {
+    /// A text by somebody of this display name, and nothing else.
+    pub fn of(text: String, name: String) -> Self {
+        Self { text, name, note: None, reel: None, recall: Recall::No }
+    }
+
     /// What enters the memory, without the answer.
     pub fn lines(&self) -> Vec<NewMessage> {
         let reel = self.reel.as_ref().map(|reel| NewMessage { role: Role::Reel, content: block::reel_block(reel) });
@@ -78,86 +89,10 @@ pub struct Answered {
     pub answer: Answer,
     /// The budget because of which the cheaper model answered.
     pub sparing: Option<Standing>,
-}
-
-/// The answer in the making: what can be shown of it now.
-#[derive(Debug, Default)]
-pub struct Live {
-    state: Mutex<LiveState>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct LiveState {
-    /// Of earlier calls of the turn.
-    said: String,
-    /// Of the call that runs.
-    current: String,
-    /// The call that runs, for the ledger if it is abandoned.
-    in_flight: Option<InFlight>,
-}
-
-#[derive(Clone, Debug)]
-struct InFlight {
-    key: String,
-    model: String,
-    input_chars: usize,
-    began: Timestamp,
-}
-
-impl Live {
-    /// A text that stands there before the model speaks.
-    pub fn beginning_with(said: String) -> Self {
-        Self { state: Mutex::new(LiveState { said, ..LiveState::default() }), changed: Notify::new() }
-    }
-
-    /// The text so far.
-    pub fn text(&self) -> String {
-        let state = self.lock();
-        join(&state.said, &state.current)
-    }
-
-    /// Waits for more text than `seen` bytes.
-    pub async fn more_than(&self, seen: usize) {
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if self.lock().length() > seen {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, LiveState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, in_flight: InFlight) {
-        self.lock().in_flight = Some(in_flight);
-    }
-
-    fn push(&self, delta: &str) {
-        self.lock().current.push_str(delta);
-        self.changed.notify_waiters();
-    }
-
-    /// The call has ended; returns its text.
-    fn end(&self) -> String {
-        let mut state = self.lock();
-        state.in_flight = None;
-        let current = std::mem::take(&mut state.current);
-        state.said = join(&state.said, &current);
-        current
-    }
-}
-
-impl LiveState {
-    /// The length of the text so far, without making it.
-    fn length(&self) -> usize {
-        let between = if self.said.is_empty() || self.current.is_empty() { 0 } else { BETWEEN.len() };
-        self.said.len() + between + self.current.len()
-    }
+    /// The model that answered.
+    pub model: String,
+    /// A tool was used for it.
+    pub used_tools: bool,
 }
 
 /// The coach.
@@ -198,6 +133,7 @@ impl Coach {
         let sparing = tightest.filter(|standing| standing.percent() >= SPARING);
         let (frame, input) =
             (self.frame(turn, memory, sparing.is_some()), self.input(turn, question, memory, sparing.is_some()));
+        let model = frame.model.clone();
         let mut machine = turn::Turn::new(frame, input);
         let said = memory.lines.iter().filter(|line| line.role == Role::Person).map(|line| line.content.as_str());
         let said: Vec<&str> = said.chain([question.text.as_str()]).collect();
@@ -224,19 +160,21 @@ impl Coach {
                     crash::point("tools ran");
                     machine.next(Event::Ran(outputs), "")
                 }
-                Step::Answer(answer) => return Ok(Ok(Answered { answer, sparing })),
+                Step::Answer(answer) => {
+                    return Ok(Ok(Answered { answer, sparing, model, used_tools: machine.rounds() > 0 }));
+                }
                 Step::GiveUp(failure) => return Ok(Err(failure)),
             };
         }
     }
 
-    /// Writes the call that was dropped in the middle into the ledger, at the best known usage.
+    /// Writes the call that was dropped in the middle into the ledger, at the best known usage. One that still waited for
+    /// its turn has cost nothing.
     pub async fn settle_abandoned(&self, turn: &Turn, live: &Live) -> Result<(), StoreError> {
-        let (in_flight, written) = {
-            let state = live.lock();
-            (state.in_flight.clone(), state.current.len())
-        };
-        let Some(call) = in_flight else { return Ok(()) };
+        let Some((call, written)) = live.in_flight() else { return Ok(()) };
+        if !call.left {
+            return self.purse.unreserve(&call.key).await;
+        }
         let usage = Usage {
             input_tokens: (call.input_chars / 4) as u64,
             output_tokens: (written / 4) as u64,
@@ -341,13 +279,23 @@ impl Coach {
             Allowed::Unpriced => return refused(Cause::NotFound, "the price of the model is not known"),
         }
         crash::point("call reserved");
-        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), input_chars, began });
-        let result = self.openai.respond(ask, &mut |delta| live.push(delta)).await;
+        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), input_chars, began, left: false });
+        let mut hear = |heard: Heard<'_>| match heard {
+            Heard::Waits(left) => live.wait(left),
+            Heard::Leaves => live.leaves(),
+            Heard::Text(text) => live.push(text),
+        };
+        let result = self.openai.respond(ask, &mut hear).await;
         let (usage, outcome) = match &result {
             Ok(reply) => (reply.usage, "ok"),
             Err(failure) => (failure.usage.as_deref().copied().unwrap_or_default(), failure.cause.name()),
         };
         metrics::counter!(UPSTREAM_CALLS, "provider" => "openai", "outcome" => outcome).increment(1);
+        if outcome == "crowded" {
+            // It was not made: the ledger holds calls.
+            self.purse.unreserve(key).await?;
+            return Ok(result);
+        }
         self.purse.settle(&Call { usage, outcome, latency_ms: self.ms_since(began), ..call }).await?;
         crash::point("ledger written");
         Ok(result)
@@ -355,152 +303,5 @@ impl Coach {
 
     fn ms_since(&self, began: Timestamp) -> i64 {
         i64::try_from(self.clock.now().since(began).as_millis()).unwrap_or(i64::MAX)
-    }
-
-    fn frame(&self, turn: &Turn, memory: &Memory, is_sparing: bool) -> Frame {
-        let settings = &self.settings;
-        let (model, effort) = match is_sparing {
-            true => (&settings.economy_model, settings.economy_effort),
-            false => (&settings.model, settings.effort),
-        };
-        Frame {
-            model: model.clone(),
-            effort,
-            max_output_tokens: self.settings.max_output_tokens,
-            instructions: self.settings.instructions.clone(),
-            tools: tools::specs(),
-            // One conversation is one growing prefix.
-            cache_key: opaque(&["conversation", &memory.conversation.to_string()]),
-            safety_id: opaque(&["person", &turn.person.to_string()]),
-        }
-    }
-
-    /// The prompt: what never changes first, what changes with each turn last, so that the provider's cache of the
-    /// prefix is used (OpenAI, guide "Prompt caching"). Whatever people or models wrote comes as the user's words: only
-    /// ours have a developer's authority.
-    fn input(&self, turn: &Turn, question: &Question, memory: &Memory, is_sparing: bool) -> Vec<Item> {
-        let mut input = Vec::with_capacity(memory.lines.len() + 5);
-        let name: String = question.name.chars().filter(|c| !c.is_control()).take(60).collect();
-        input.push(Item::User(format!("(My display name here is “{name}”.)")));
-        if !memory.summary.is_empty() {
-            input.push(Item::User(format!("(What we talked about before, in short: {})", memory.summary)));
-        }
-        let most = self.settings.history_chars;
-        for line in recent(&memory.lines, if is_sparing { most / 4 } else { most * LONGEST_HISTORY }) {
-            input.push(match line.role {
-                Role::Coach => Item::Assistant(line.content.clone()),
-                Role::Person | Role::Reel => Item::User(line.content.clone()),
-            });
-        }
-        let today =
-            self.clock.now().utc().map(|now| now.format("%A, %-d %B %Y, %H:%M UTC").to_string()).unwrap_or_default();
-        input.push(Item::System(format!("It is {today}. You talk on {}.", turn.chat.platform)));
-        if let Some(note) = &question.note {
-            input.push(Item::System(format!("Pass this on in your answer, in the person's language: {note}")));
-        }
-        input.extend(question.reel.as_ref().map(|reel| Item::User(block::reel_block(reel))));
-        if !question.text.is_empty() {
-            input.push(Item::User(question.text.clone()));
-        }
-        input
-    }
-}
-
-/// If summaries keep failing, no more than so many times the usual length is sent.
-const LONGEST_HISTORY: usize = 3;
-
-/// The newest lines that are together no longer than `limit` bytes, and at least one.
-fn recent(lines: &[Line], limit: usize) -> &[Line] {
-    let mut length = 0;
-    let kept = lines.iter().rev().take_while(|line| {
-        length += line.content.len();
-        length <= limit
-    });
-    &lines[lines.len() - kept.count().max(1).min(lines.len())..]
-}
-
-/// How many lines from the start make about the older half, if all are longer than `limit` characters; never splits
-/// off the last two lines.
-fn older_half(lines: &[Line], limit: usize) -> Option<usize> {
-    let lengths: Vec<usize> = lines.iter().map(|line| line.content.chars().count()).collect();
-    let total: usize = lengths.iter().sum();
-    if total <= limit || lines.len() < 4 {
-        return None;
-    }
-    let mut sum = 0;
-    let cut = lengths.iter().position(|length| {
-        sum += length;
-        sum >= total / 2
-    })? + 1;
-    Some(cut.clamp(2, lines.len() - 2))
-}
-
-/// About as many bytes as the tools take in the request.
-fn tools_length(tools: &[ToolSpec]) -> usize {
-    tools.iter().map(|tool| tool.name.len() + tool.description.len() + tool.parameters.to_string().len() + 64).sum()
-}
-
-/// About as many characters as the provider is sent.
-fn length(item: &Item) -> usize {
-    match item {
-        Item::User(text) | Item::Assistant(text) | Item::System(text) => text.len(),
-        Item::Raw(value) => value.to_string().len(),
-        Item::ToolOutput { output, .. } => output.len(),
-    }
-}
-
-fn join(said: &str, current: &str) -> String {
-    let between = if said.is_empty() || current.is_empty() { "" } else { BETWEEN };
-    format!("{said}{between}{current}")
-}
-
-/// A stable name that says nothing about who it is of.
-fn opaque(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(b"reelcoach");
-    for part in parts {
-        hash.update([0]);
-        hash.update(part.as_bytes());
-    }
-    hash.finalize().iter().take(16).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(length: usize) -> Line {
-        Line { id: String::new(), role: Role::Person, content: "x".repeat(length) }
-    }
-
-    #[test]
-    fn what_is_summarised() {
-        assert_eq!(older_half(&[line(10), line(10), line(10), line(10)], 100), None);
-        assert_eq!(older_half(&[line(40), line(40), line(40), line(40)], 100), Some(2));
-        assert_eq!(older_half(&[line(10), line(10), line(10), line(500)], 100), Some(2), "the last two lines stay");
-        assert_eq!(older_half(&[line(500), line(10), line(10), line(10)], 100), Some(2));
-        assert_eq!(older_half(&[line(500), line(500)], 100), None);
-    }
-
-    #[test]
-    fn live_text_is_said_then_current() {
-        let live = Live::default();
-        live.push("Let me look.");
-        assert_eq!(live.end(), "Let me look.");
-        live.push("Found");
-        live.push(" it.");
-        assert_eq!(live.text(), "Let me look.\n\nFound it.");
-        let length = live.lock().length();
-        assert_eq!(length, live.text().len());
-    }
-
-    #[test]
-    fn names_are_opaque_and_stable() {
-        assert_eq!(opaque(&["a", "b"]), opaque(&["a", "b"]));
-        assert_ne!(opaque(&["ab"]), opaque(&["a", "b"]));
-        assert_eq!(opaque(&["a"]).len(), 32);
     }
 }

@@ -62,6 +62,8 @@ pub enum Command {
     Queue(QueueWish),
     Cancel(CancelWish),
     New,
+    /// The button under an answer that was given before: ask anew what is named by this key.
+    Fresh(String),
     History,
     Help,
     /// With which Telegram begins, perhaps with the code of an invitation.
@@ -193,7 +195,7 @@ impl Command {
             | Command::Audit(_)
             | Command::Start { .. }
             | Command::Unknown(_) => true,
-            Command::Talk(_) | Command::Reel { .. } | Command::New => false,
+            Command::Talk(_) | Command::Reel { .. } | Command::New | Command::Fresh(_) => false,
         }
     }
 
@@ -216,6 +218,7 @@ impl Command {
                 Err(_) => CancelWish::Reel(argument.to_owned()),
             }),
             "new" => Command::New,
+            "fresh" => Command::Fresh(argument.to_owned()),
             "history" => Command::History,
             "help" => Command::Help,
             "start" => Command::Start { code: argument.split_whitespace().next().map(str::to_owned) },
@@ -399,6 +402,7 @@ mod tests {
             ("/queue resume n8n:0", Command::Queue(QueueWish::Resume(Some("n8n:0".into())))),
             ("/queue drain", Command::Queue(QueueWish::Drain)),
             ("/queue dance", Command::Queue(QueueWish::Unclear)),
+            ("/fresh 0123abcd", Command::Fresh("0123abcd".into())),
             ("/start invite42", Command::Start { code: Some("invite42".into()) }),
             ("/start", Command::Start { code: None }),
             ("/limits", Command::Limits(LimitsWish::Show)),

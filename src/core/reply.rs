@@ -28,7 +28,7 @@ use crate::store::chats::Role;
 use crate::store::reels::Subscription;
 use crate::store::turns::{NewMessage, Outcome, Sealed, Turn, TurnKind};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
+use crate::telemetry::{ANSWERS, FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
 use crate::upstream::{Cause, Failure};
 
 /// How long a turn is held without renewal.
@@ -227,6 +227,18 @@ impl Replies {
     ) -> Result<Option<Done>, StoreError> {
         let memory = self.store.memory(turn.person, &turn.chat, self.clock.now()).await?;
         let transcript = question.reel.as_ref().map(|reel| wording::transcript(reel)).unwrap_or_default();
+        if let Some(kept) = self.coach.recall(turn, &question, &memory).await? {
+            match self.seal(turn, screen).await? {
+                None | Some(ShowEnd::Answered) => {}
+                Some(ShowEnd::Grown) => return Ok(None),
+                Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
+            }
+            metrics::counter!(ANSWERS, "source" => "cache").increment(1);
+            let mut lines = question.lines();
+            lines.push(NewMessage { role: Role::Coach, content: kept.answer.clone() });
+            self.finish(turn, wording::from_memory(&kept.answer, &kept.key), lines, screen).await?;
+            return Ok(Some(Done::Closed));
+        }
         let live = Live::beginning_with(transcript.clone());
         let answered = CancellationToken::new();
         let answer = {
@@ -262,12 +274,20 @@ impl Replies {
             Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
         }
         let (text, remembered) = match answer {
-            Ok(Answered { answer: Answer { text, ending }, sparing }) => {
+            Ok(answered) => {
+                metrics::counter!(ANSWERS, "source" => "model").increment(1);
+                if let Err(error) = self.coach.keep(&question, &memory, &answered).await {
+                    tracing::warn!(turn = %turn.id, "an answer could not be kept for others: {error}");
+                }
+                let Answered { answer: Answer { text, ending }, sparing, .. } = answered;
                 let behind = match ending {
                     AnswerEnding::Whole => None,
                     AnswerEnding::LengthLimit => Some(wording::length_limit()),
                     AnswerEnding::BrokeOff(Failure { cause: Cause::OverBudget(budget), .. }) => {
                         Some(wording::over_budget(&budget))
+                    }
+                    AnswerEnding::BrokeOff(Failure { cause: Cause::Crowded { again_in }, .. }) => {
+                        Some(wording::crowded(again_in))
                     }
                     AnswerEnding::BrokeOff(failure) => {
                         let reference = Reference::new();
@@ -284,7 +304,7 @@ impl Replies {
             }
             Err(failure) => {
                 let reference = Reference::new();
-                if let Cause::OverBudget(_) = failure.cause {
+                if let Cause::OverBudget(_) | Cause::Crowded { .. } = failure.cause {
                     tracing::info!(turn = %turn.id, "a turn was not answered: {failure}");
                 } else {
                     tracing::error!(turn = %turn.id, %reference, "a turn could not be answered: {failure}");
@@ -320,7 +340,7 @@ impl Replies {
             tokio::select! {
                 biased;
                 () = answered.cancelled() => return Ok(ShowEnd::Answered),
-                () = live.more_than(0) => break,
+                () = live.newer_than(0) => break,
                 () = tokio::time::sleep(pause) => {
                     // A placeholder says it already.
                     if turn.placeholder.is_none() && screen.shown.is_empty() {
@@ -339,18 +359,22 @@ impl Replies {
             tokio::select! {
                 biased;
                 () = answered.cancelled() => return Ok(ShowEnd::Answered),
-                () = live.more_than(seen) => {}
+                () = live.newer_than(seen) => {}
+                () = tokio::time::sleep(TYPING_AGAIN), if live.waits() => {
+                    self.outbox.typing(&turn.chat).await;
+                    continue;
+                }
             }
-            let text = live.text();
-            let piece = text::frame(&text, &rules);
+            let shown = live.shown();
+            let piece = text::frame(&shown.text, &rules);
             let message = screen.shown.first().or(turn.placeholder.as_ref()).map(String::as_str);
             let pause = match self.outbox.progress(&to, message, &piece, &turn.id.nonce(0)).await {
                 Progress::Shown(id) => {
-                    if !screen.began {
+                    if !screen.began && !shown.is_wait {
                         screen.began = true;
                         metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
                     }
-                    seen = text.len();
+                    seen = shown.version;
                     if screen.shown.first() != Some(&id) {
                         crash::point("first text sent");
                         screen.shown = vec![id];

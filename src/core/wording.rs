@@ -4,6 +4,7 @@
 mod access;
 pub mod alerts;
 mod capacity;
+mod demand;
 mod line;
 mod money;
 
@@ -27,6 +28,7 @@ pub use self::access::{
     who_is_that,
 };
 pub use self::capacity::{capacity, change, effect, grouped, part, percent, usd, wait};
+pub use self::demand::{crowded, from_memory, in_demand, not_in_memory};
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
     lanes_set, left_out, not_waiting, not_yours_to_cancel, queue, submission_note, unclear_queue_wish,
@@ -249,6 +251,7 @@ pub fn failure(cause: &Cause, reference: &Reference) -> String {
         Cause::Blocked => "The model service refuses to answer that. Try to put it differently.",
         Cause::TooLong => "That needed a longer answer than I may give. Ask for a part of it.",
         Cause::Cancelled => "This was called off.",
+        Cause::Crowded { again_in } => return crowded(*again_in),
         Cause::OverBudget(budget) => return over_budget(budget),
     };
     format!("{what} (reference {reference})")
@@ -428,6 +431,7 @@ mod tests {
             Cause::Blocked,
             Cause::TooLong,
             Cause::Cancelled,
+            Cause::Crowded { again_in: seconds(150) },
         ];
         said.extend(causes.iter().map(|cause| super::failure(cause, &reference)));
         said.extend([share_unresolved(), no_link(), only_attachments(), nothing_said(), unknown_command("dance")]);

@@ -6,6 +6,7 @@ mod answer;
 mod check;
 mod coach;
 mod meter;
+mod rates;
 mod catalogue;
 mod reel;
 mod refusal;
@@ -42,9 +43,9 @@ pub struct Settings {
     pub first_token: Duration,
     /// Before each further piece (a word, or some characters of a call's arguments).
     pub per_token: Duration,
-    /// Requests in any 60 seconds; `None`: as many as you like.
+    /// Requests per minute of each model; `None`: as many as you like.
     pub rpm: Option<u32>,
-    /// Tokens (input and the output asked for) in any 60 seconds.
+    /// Tokens per minute of each model: of a request the larger one of its input and the output asked for.
     pub tpm: Option<u64>,
     /// The models that exist.
     pub models: Vec<String>,
@@ -121,7 +122,10 @@ impl OpenAiSandbox {
         let control = Control::default();
         let port = settings.port;
         let house = Arc::new(House {
-            state: Mutex::new(Books { meter: meter::Meter::new(settings.rpm, settings.tpm), ..Books::default() }),
+            state: Mutex::new(Books {
+                meter: meter::Meter::new(rates::Rates::new(settings.rpm, settings.tpm)),
+                ..Books::default()
+            }),
             control: control.clone(),
             settings,
             ids: AtomicU64::new(1),
@@ -139,6 +143,11 @@ impl OpenAiSandbox {
     /// Queues an answer. A call that is refused leaves the queue alone.
     pub fn script(&self, script: Script) {
         self.house.books().scripts.push_back(script);
+    }
+
+    /// From now on these are the requests and tokens per minute of each model; all of them are there at first.
+    pub fn limit(&self, rpm: Option<u32>, tpm: Option<u64>) {
+        *self.house.books().meter.rates() = rates::Rates::new(rpm, tpm);
     }
 
     /// All calls so far, in the order in which they ended.
@@ -215,19 +224,19 @@ impl House {
         }
     }
 
-    fn json(&self, status: u16, body: &Value) -> Response {
+    fn json(&self, status: u16, body: &Value, model: Option<&str>) -> Response {
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        self.mark(response.headers_mut());
+        self.mark(response.headers_mut(), model);
         set(response.headers_mut(), "content-type", "application/json");
         response
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Response {
+    fn refuse(&self, refusal: &Refusal, model: Option<&str>) -> Response {
         if refusal.status == 429 {
             self.control.refuse();
         }
-        let mut response = self.json(refusal.status, &refusal.body());
+        let mut response = self.json(refusal.status, &refusal.body(), model);
         if let Some(pause) = refusal.retry_after {
             set(response.headers_mut(), "retry-after", &pause.as_secs_f64().ceil().to_string());
             set(response.headers_mut(), "retry-after-ms", &pause.as_millis().to_string());
@@ -240,16 +249,18 @@ impl House {
         if late != Late::Nothing {
             hang_up();
         }
-        self.json(200, body)
+        self.json(200, body, None)
     }
 
-    /// The headers of every answer.
-    fn mark(&self, headers: &mut HeaderMap) {
+    /// The headers of every answer, and those of the limits of a model that was asked.
+    fn mark(&self, headers: &mut HeaderMap, model: Option<&str>) {
         set(headers, "x-request-id", &self.id("req"));
         set(headers, "openai-processing-ms", "12");
         set(headers, "openai-version", "2020-10-01");
-        for (name, value) in self.books().meter.headers(Instant::now()) {
-            set(headers, &name, &value);
+        if let Some(model) = model {
+            for (name, value) in self.books().meter.rates().headers(Instant::now(), model) {
+                set(headers, &name, &value);
+            }
         }
     }
 }
@@ -264,6 +275,7 @@ enum Late {
 
 async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Bytes) -> Response {
     let body: Option<Value> = serde_json::from_slice(&body).ok();
+    let model = body.as_ref().and_then(|body| body["model"].as_str()).unwrap_or_default().to_owned();
     let late = match house.enter("POST", "/v1/responses", body.clone().unwrap_or_default()).await {
         Ok(late) => late,
         Err(response) => return response,
@@ -274,9 +286,8 @@ async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Byte
         let now = Instant::now();
         let mut books = house.books();
         // A request that is refused counts against the limit too.
-        let asked = request.as_ref().map_or(0, |r| meter::count(&r.prompt) + r.max_output_tokens.unwrap_or(0));
-        let model = body["model"].as_str().unwrap_or_default();
-        books.meter.admit(now, model, asked)?;
+        let asked = request.as_ref().map_or(0, |r| meter::count(&r.prompt).max(r.max_output_tokens.unwrap_or(0)));
+        books.meter.rates().admit(now, &model, asked)?;
         let request = request?;
         let input = books.meter.input(now, &request);
         let plan = match books.scripts.pop_front() {
@@ -287,7 +298,7 @@ async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Byte
     });
     let (request, plan, input) = match accepted {
         Ok(accepted) => accepted,
-        Err(refusal) => return house.refuse(&refusal),
+        Err(refusal) => return house.refuse(&refusal, Some(&model)),
     };
     let answer = Answer::new(&request, plan, input, |prefix| house.id(prefix));
     let mut bill = Bill { house: Arc::clone(&house), answer: None, model: request.model, key: request.cache_key };
@@ -305,6 +316,7 @@ async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Byte
 
 /// The answer as an event stream.
 fn stream(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) -> Response {
+    let model = bill.model.clone();
     let settings = &house.settings;
     let (first, each) = (settings.first_token, settings.per_token);
     let breaks_at = if cut { answer.frames.len() / 2 } else { usize::MAX };
@@ -334,7 +346,7 @@ fn stream(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) -> Resp
         Some((Ok(bytes), bill))
     });
     let mut response = Response::new(Body::from_stream(frames));
-    house.mark(response.headers_mut());
+    house.mark(response.headers_mut(), Some(&model));
     set(response.headers_mut(), "content-type", "text/event-stream; charset=utf-8");
     set(response.headers_mut(), "cache-control", "no-store");
     response
@@ -348,6 +360,7 @@ async fn whole(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) ->
     if answer.end == End::Stall {
         std::future::pending::<()>().await;
     }
+    let model = bill.model.clone();
     let last = answer.frames.last().map(Frame::payload).cloned().unwrap_or_default();
     let len = answer.frames.len();
     bill.answer = Some((answer, len));
@@ -358,8 +371,8 @@ async fn whole(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) ->
             let pieces = [Ok(Bytes::from(half)), Err(io::Error::other("the connection breaks off here"))];
             Response::new(Body::from_stream(futures::stream::iter(pieces)))
         }
-        response @ Value::Object(_) if response["status"] != "in_progress" => house.json(200, response),
-        _ if last["type"] == "error" => house.refuse(&Refusal::server_error()),
+        response @ Value::Object(_) if response["status"] != "in_progress" => house.json(200, response, Some(&model)),
+        _ if last["type"] == "error" => house.refuse(&Refusal::server_error(), Some(&model)),
         _ => {
             drop(bill);
             hang_up()
@@ -373,7 +386,7 @@ async fn list_models(State(house): State<Arc<House>>, headers: HeaderMap) -> Res
         Err(response) => return response,
     };
     if let Err(refusal) = house.authorised(&headers) {
-        return house.refuse(&refusal);
+        return house.refuse(&refusal, None);
     }
     let data: Vec<Value> = house.settings.models.iter().map(|id| catalogue::object(id)).collect();
     house.finish(late, &json!({ "object": "list", "data": data }))
@@ -385,10 +398,10 @@ async fn show_model(State(house): State<Arc<House>>, Path(id): Path<String>, hea
         Err(response) => return response,
     };
     if let Err(refusal) = house.authorised(&headers) {
-        return house.refuse(&refusal);
+        return house.refuse(&refusal, None);
     }
     if !house.settings.models.contains(&id) {
-        return house.refuse(&Refusal::no_model(&id));
+        return house.refuse(&Refusal::no_model(&id), None);
     }
     house.finish(late, &catalogue::object(&id))
 }
@@ -396,7 +409,7 @@ async fn show_model(State(house): State<Arc<House>>, Path(id): Path<String>, hea
 async fn nowhere(State(house): State<Arc<House>>, request: Request) -> Result<Response, Infallible> {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     Ok(match house.enter(&method, &path, Value::Null).await {
-        Ok(_) => house.refuse(&Refusal::no_url(&method, &path)),
+        Ok(_) => house.refuse(&Refusal::no_url(&method, &path), None),
         Err(response) => response,
     })
 }

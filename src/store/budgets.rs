@@ -207,23 +207,61 @@ impl Standing {
     }
 }
 
-/// Adds to the sums of a call. Part of a transaction.
+/// Adds to the sums of a call, all of them in one statement. Part of a transaction.
 macro_rules! spend {
     ($tx:ident, $person:expr, $chat:expr, $guild:expr, $at:expr, $micro_usd:expr) => {
-        for (scope, span) in $crate::store::budgets::scopes($person, $chat, $guild) {
-            sqlx::query(
-                "INSERT INTO spending (scope, period, micro_usd, alerted) VALUES ($1, $2, $3, 0) \
-                 ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd",
-            )
-            .bind(scope.name())
-            .bind(span.period($at))
-            .bind::<i64>($micro_usd)
-            .execute(&mut *$tx)
-            .await?;
+        let scopes = $crate::store::budgets::scopes($person, $chat, $guild);
+        let statement = $crate::store::budgets::add_to_sums(scopes.len());
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind::<i64>($micro_usd);
+        for (scope, span) in &scopes {
+            query = query.bind(scope.name()).bind(span.period($at));
         }
+        query.execute(&mut *$tx).await?;
     };
 }
 pub(super) use spend;
+
+/// The sums of some scopes, all of them in one statement: rows for [`Sums`].
+macro_rules! spent_in {
+    ($executor:expr, $scopes:expr, $at:expr) => {{
+        let scopes = $scopes;
+        let statement = $crate::store::budgets::read_sums(scopes.len());
+        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(statement));
+        for (scope, span) in scopes {
+            query = query.bind(scope.name()).bind(span.period($at));
+        }
+        query.fetch_all($executor).await?
+    }};
+}
+pub(super) use spent_in;
+
+/// What some scopes have spent: name, period, amount. What has no row has spent nothing.
+pub(super) struct Sums(pub(super) Vec<(String, String, i64)>);
+
+impl Sums {
+    pub(super) fn of(&self, scope: &str, span: Span, at: Timestamp) -> i64 {
+        let period = span.period(at);
+        let row = self.0.iter().find(|(name, of, _)| name == scope && *of == period);
+        row.map_or(0, |(_, _, micro_usd)| *micro_usd)
+    }
+}
+
+/// Adds `$1` to so many sums; then scope and period of each. No value of anybody's is part of the text.
+pub(super) fn add_to_sums(count: usize) -> String {
+    let rows: Vec<String> = (0..count).map(|nth| format!("(${}, ${}, $1, 0)", 2 * nth + 2, 2 * nth + 3)).collect();
+    format!(
+        "INSERT INTO spending (scope, period, micro_usd, alerted) VALUES {} \
+         ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd",
+        rows.join(", ")
+    )
+}
+
+/// Reads so many sums by scope and period.
+pub(super) fn read_sums(count: usize) -> String {
+    let each = |nth| format!("(scope = ${} AND period = ${})", 2 * nth + 1, 2 * nth + 2);
+    let rows: Vec<String> = (0..count).map(each).collect();
+    format!("SELECT scope, period, micro_usd FROM spending WHERE {}", rows.join(" OR "))
+}
 
 impl Store {
     /// What is spent in a scope, reservations among it.
@@ -246,13 +284,13 @@ impl Store {
     ) -> Result<Vec<Standing>> {
         let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
         let guild = self.guild_of(chat).await?;
-        let mut standings = Vec::new();
-        for (cap, _) in in_force(&set, configured, person, chat, guild.as_ref()) {
-            let spent = self.spent(&cap.scope, cap.span, at).await?;
-            let resets_at = cap.span.end(at);
-            standings.push(Standing { cap, spent, resets_at });
-        }
-        Ok(standings)
+        let scopes = scopes(person, chat, guild.as_ref());
+        let sums = Sums(read!(&self.db, pool => Ok::<_, StoreError>(spent_in!(pool, &scopes, at)))?);
+        let standing = |(cap, name): (Cap, String)| {
+            let (spent, resets_at) = (sums.of(&name, cap.span, at), cap.span.end(at));
+            Standing { cap, spent, resets_at }
+        };
+        Ok(in_force(&set, configured, person, chat, guild.as_ref()).into_iter().map(standing).collect())
     }
 
     /// The budgets that admins have set, and `configured` ones where they have set none.

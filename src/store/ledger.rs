@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId, PersonId};
 use crate::upstream::{Provider, Usage};
 
-use super::budgets::{SET_BUDGETS, SetRow, Span, Standing, guild_of, in_force, spend};
+use super::budgets::{SET_BUDGETS, SetRow, Span, Standing, Sums, guild_of, in_force, scopes, spend, spent_in};
 use super::{Result, Store, exclusive, read};
 
 /// One paid call.
@@ -122,14 +122,10 @@ impl Store {
         exclusive!(&self.db, [MONEY], tx => {
             let set: Vec<SetRow> = sqlx::query_as(SET_BUDGETS).fetch_all(&mut *tx).await?;
             let guild = guild_of!(tx, entry.chat);
+            let sums = Sums(spent_in!(&mut *tx, &scopes(entry.person, entry.chat, guild.as_ref()), entry.at));
             let mut standings = Vec::new();
             for (cap, name) in in_force(&set, caps, entry.person, entry.chat, guild.as_ref()) {
-                let row: Option<(i64,)> = sqlx::query_as("SELECT micro_usd FROM spending WHERE scope = $1 AND period = $2")
-                    .bind(&name)
-                    .bind(cap.span.period(entry.at))
-                    .fetch_optional(&mut *tx)
-                    .await?;
-                let spent = row.map_or(0, |(spent,)| spent);
+                let spent = sums.of(&name, cap.span, entry.at);
                 let (limit, resets_at) = (cap.micro_usd, cap.span.end(entry.at));
                 if spent.saturating_add(entry.micro_usd) > limit {
                     return Ok(Reserved::Over(Standing { cap, spent, resets_at }));

@@ -9,7 +9,7 @@ use super::{Result, Store, write};
 const BATCH: i64 = 500;
 
 /// In this order, because later ones are referred to by earlier ones. Each takes the time limit and the batch.
-const OLD: [&str; 10] = [
+const OLD: [&str; 11] = [
     "DELETE FROM inbox WHERE (chat, message) IN (SELECT i.chat, i.message FROM inbox i JOIN turns t ON t.id = i.turn_id \
      WHERE t.state = 'closed' AND t.closed_at < $1 LIMIT $2)",
     "DELETE FROM turns WHERE id IN (SELECT t.id FROM turns t WHERE t.state = 'closed' AND t.closed_at < $1 \
@@ -21,6 +21,7 @@ const OLD: [&str; 10] = [
     "DELETE FROM jobs WHERE id IN (SELECT j.id FROM jobs j WHERE j.state IN ('done', 'failed', 'cancelled') \
      AND j.finished_at < $1 AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.job_id = j.id) LIMIT $2)",
     "DELETE FROM reels WHERE shortcode IN (SELECT shortcode FROM reels WHERE until < $1 LIMIT $2)",
+    "DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE until < $1 LIMIT $2)",
     "DELETE FROM messages WHERE id IN (SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id \
      WHERE c.ended_at < $1 LIMIT $2)",
     "DELETE FROM conversations WHERE id IN (SELECT c.id FROM conversations c WHERE c.ended_at < $1 \

@@ -97,6 +97,15 @@ impl Store {
         Ok(rows.into_iter().map(seen).collect())
     }
 
+    /// How many processes have given a sign of life since then.
+    pub async fn live_instances(&self, since: Timestamp) -> Result<u32> {
+        let (live,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM instances WHERE seen_at >= $1")
+            .bind(since.0)
+            .fetch_one(pool)
+            .await)?;
+        Ok(u32::try_from(live).unwrap_or(u32::MAX))
+    }
+
     /// Adds to a sum of the day that `at` is in.
     pub async fn tally(&self, name: &str, at: Timestamp, more: i64) -> Result<()> {
         write!(&self.db, pool => sqlx::query(

@@ -10,9 +10,13 @@
 //! [`Failure`] in the middleware, which keeps the type, code and parameter and drops the message.
 
 mod effort;
+mod lane;
+mod pacer;
 mod refused;
 mod request;
 mod stream;
+#[cfg(test)]
+mod quota_tests;
 #[cfg(test)]
 mod wire_tests;
 
@@ -30,11 +34,14 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::pacer::{Admitted, Pacer};
 use self::stream::{Gathered, Step};
 use crate::clock::Clock;
 use crate::upstream::{Cause, Failure, Provider, RetryPolicy, Usage, retry};
 
 pub use self::effort::{Effort, UnknownEffort, efforts};
+pub use self::lane::Limits;
+pub use self::pacer::QuotaSettings;
 
 /// Where and how OpenAI is called.
 #[derive(Clone, Debug)]
@@ -49,6 +56,18 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// All attempts and the pauses between them.
     pub total_timeout: Duration,
+    pub quota: QuotaSettings,
+}
+
+/// What is heard of a call while it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard<'a> {
+    /// It waits for its turn; this is how long that will probably take. Said again and again.
+    Waits(Duration),
+    /// The request leaves now: from here on it may cost something.
+    Leaves,
+    /// A piece of visible text.
+    Text(&'a str),
 }
 
 /// What one call asks.
@@ -106,9 +125,9 @@ pub struct ToolCall {
 /// What the model answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// Exactly what was passed to `on_text`; several messages are parted by an empty line.
+    /// Exactly what was heard as text; several messages are parted by an empty line.
     pub text: String,
-    /// The model declined; this is what it says about that. It was not passed to `on_text`.
+    /// The model declined; this is what it says about that. It was not heard as text.
     pub refusal: Option<String>,
     /// Complete calls only: one that an incomplete answer cut is left out.
     pub calls: Vec<ToolCall>,
@@ -145,23 +164,32 @@ pub struct OpenAi {
     clock: Clock,
     settings: Arc<Settings>,
     access: Access,
+    pacer: Arc<Pacer>,
 }
 
 impl OpenAi {
     pub fn new(http: reqwest::Client, clock: Clock, settings: Settings) -> Self {
         let access = Access::new(settings.base_url.clone(), settings.api_key.clone());
-        Self { http, clock, settings: Arc::new(settings), access }
+        let pacer = Arc::new(Pacer::new(settings.quota));
+        Self { http, clock, settings: Arc::new(settings), access, pacer }
     }
 
-    /// One model call, streamed. `on_text` gets each piece of visible text as soon as it arrives.
-    /// Dropping the future ends the request at OpenAI too.
+    /// From now on so many instances share the provider's quotas.
+    pub fn share_between(&self, instances: u32) {
+        self.pacer.share_between(instances);
+    }
+
+    /// One model call, streamed: first it waits for its turn within the model's quota, in the order of arrival. `hear`
+    /// gets each piece of visible text as soon as it arrives. Dropping the future ends the request at OpenAI too.
     ///
     /// # Errors
-    /// Every failure carries what its attempts used, as far as OpenAI told it or it can be estimated.
-    /// If text was shown before the failure, it stays shown: the caller says that the rest is missing.
-    pub async fn respond(&self, ask: &Ask, on_text: &mut (dyn FnMut(&str) + Send)) -> Result<Reply, Failure> {
+    /// `Cause::Crowded`: it would wait too long for its turn, and was not made. Every failure carries what its attempts
+    /// used, as far as OpenAI told it or it can be estimated. If text was shown before the failure, it stays shown: the
+    /// caller says that the rest is missing.
+    pub async fn respond(&self, ask: &Ask, hear: &mut (dyn FnMut(Heard<'_>) + Send)) -> Result<Reply, Failure> {
         let body = request::body(ask);
-        let call = Mutex::new(Call { on_text, shown: false, spent: None, open: None });
+        let ticket = self.pacer.ticket();
+        let call = Mutex::new(Call { hear, ticket, shown: false, spent: None, open: None });
         let again = |failure: &Failure| repeatable(failure) && call.try_lock().is_ok_and(|call| !call.shown);
         let attempts = retry(self.settings.retry, again, |_| self.attempt(ask, &body, &call));
         let ended = timeout(self.settings.total_timeout, attempts).await;
@@ -217,8 +245,12 @@ impl OpenAi {
     /// One request and its stream. What a failed attempt used is in `call.spent` afterwards.
     async fn attempt(&self, ask: &Ask, body: &Value, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
         let call = &mut *call.lock().await;
+        let tokens = request::charged_tokens(ask, body);
+        let admitted =
+            self.pacer.admit(&ask.model, call.ticket, tokens, |left| (call.hear)(Heard::Waits(left))).await?;
+        (call.hear)(Heard::Leaves);
         call.open = Some(Open::default());
-        let ended = self.stream(ask, body, call).await;
+        let ended = self.stream(ask, body, admitted, call).await;
         let open = call.open.take().unwrap_or_default();
         let request_id = open.request_id.get().cloned();
         let replied = ended.and_then(|terminal| open.gathered.reply(&terminal, ask, body, request_id.clone()));
@@ -230,10 +262,16 @@ impl OpenAi {
     }
 
     /// Reads the stream to its terminal event.
-    async fn stream(&self, ask: &Ask, body: &Value, call: &mut Call<'_>) -> Result<stream::Terminal, Failure> {
-        let Call { on_text, shown, open, .. } = call;
+    async fn stream(
+        &self,
+        ask: &Ask,
+        body: &Value,
+        admitted: Admitted,
+        call: &mut Call<'_>,
+    ) -> Result<stream::Terminal, Failure> {
+        let Call { hear, shown, open, .. } = call;
         let Open { request_id, gathered } = open.get_or_insert_default();
-        let client = self.client(ask.model.clone(), Arc::clone(request_id));
+        let client = self.client(ask.model.clone(), admitted, Arc::clone(request_id));
         let responses = client.responses();
         let first_event = Instant::now() + self.settings.first_event_timeout;
 
@@ -263,16 +301,19 @@ impl OpenAi {
                 Step::Nothing => {}
                 Step::Text(text) => {
                     *shown = true;
-                    on_text(&text);
+                    hear(Heard::Text(&text));
                 }
                 Step::Ended(terminal) => {
                     if let Some(text) = gathered.missing_text(&terminal) {
                         *shown = true;
-                        on_text(&text);
+                        hear(Heard::Text(&text));
                     }
                     return Ok(terminal);
                 }
-                Step::Failed(failure) => return Err(used(failure, gathered.usage_of_failure(&event, body))),
+                Step::Failed(failure) => {
+                    self.hold_back(&ask.model, &failure);
+                    return Err(used(failure, gathered.usage_of_failure(&event, body)));
+                }
             }
             limit = Instant::now() + self.settings.idle_timeout;
             awaited = "idle_timeout";
@@ -281,34 +322,46 @@ impl OpenAi {
 
     /// async-openai's client for one attempt: our own headers, no retries of its own, and every answer
     /// that is not a stream turned into a [`Failure`] before async-openai reads (and logs) it.
-    fn client(&self, model: String, id: Arc<OnceLock<String>>) -> Client<Access> {
-        let (http, clock) = (self.http.clone(), self.clock.clone());
+    fn client(&self, model: String, admitted: Admitted, id: Arc<OnceLock<String>>) -> Client<Access> {
+        let (this, admitted) = (self.clone(), Arc::new(admitted));
         let service = tower::service_fn(move |factory: HttpRequestFactory| {
-            let (http, clock, model, id) = (http.clone(), clock.clone(), model.clone(), Arc::clone(&id));
+            let (this, model, id) = (this.clone(), model.clone(), Arc::clone(&id));
+            let admitted = Arc::clone(&admitted);
             async move {
                 let mut request = factory.build().await?;
                 if let Ok(value) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
                     request.headers_mut().insert("x-client-request-id", value);
                 }
-                let response = http.execute(request).await?;
+                let response = this.http.execute(request).await?;
+                admitted.answered(response.headers());
                 if let Some(given) = request_id(response.headers()) {
                     id.get_or_init(|| given);
                 }
                 if response.status().is_success() && is_event_stream(response.headers()) {
                     return Ok(response);
                 }
-                let failure = refused::answer(response, &model, clock.now()).await;
+                let failure = refused::answer(response, &model, this.clock.now()).await;
+                this.hold_back(&model, &failure);
                 Err(OpenAIError::Boxed(Box::new(failure)))
             }
         });
         Client::build(self.http.clone(), self.access.clone()).with_http_service(service)
     }
+
+    /// After a refusal for the rate, everybody who asks the same model waits.
+    fn hold_back(&self, model: &str, failure: &Failure) {
+        if let Cause::RateLimited { retry_after } = failure.cause {
+            self.pacer.refused(model, retry_after, refused::is_slow_down(failure));
+        }
+    }
 }
 
 /// What the attempts of one call share.
 struct Call<'a> {
-    on_text: &'a mut (dyn FnMut(&str) + Send),
-    /// Some text was passed to `on_text`.
+    hear: &'a mut (dyn FnMut(Heard<'_>) + Send),
+    /// Its place in the order.
+    ticket: u64,
+    /// Some text was passed on.
     shown: bool,
     /// What failed attempts used.
     spent: Option<Usage>,

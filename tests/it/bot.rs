@@ -44,6 +44,8 @@ pub fn environment(sandbox: &Sandbox, db: &TestDb, overrides: &[(&str, &str)]) -
         ("MERGE_WINDOW_MS", "0"),
         ("REEL_INTERVAL_SECONDS", "0"),
         ("HTTP_ADDR", "127.0.0.1:0"),
+        // People of tests ask the same again and again.
+        ("ANSWER_CACHE_HOURS", "0"),
     ];
     let mut all: BTreeMap<String, String> = sandbox.environment().into_iter().collect();
     for (name, value) in own.iter().chain(overrides) {

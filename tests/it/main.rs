@@ -10,6 +10,7 @@ mod process;
 
 mod access;
 mod alerts;
+mod answers;
 mod boards;
 mod capacity;
 mod cli;
@@ -24,6 +25,7 @@ mod operator;
 mod outage;
 mod outbox;
 mod queue;
+mod quota;
 mod readme;
 mod reels;
 mod store;

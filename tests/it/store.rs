@@ -1,6 +1,7 @@
 //! The store, every method on both databases.
 
 mod access;
+mod answers;
 mod boards;
 mod budgets;
 mod chats;

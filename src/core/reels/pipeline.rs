@@ -518,9 +518,8 @@ impl Going<'_> {
 /// What a failed call means for the reel, where no step knows better.
 fn said(failure: &Failure) -> ReelFailure {
     match failure.cause {
-        Cause::RateLimited { .. } | Cause::Unavailable { .. } | Cause::TimedOut | Cause::Cut | Cause::Malformed => {
-            ReelFailure::UpstreamBusy
-        }
+        Cause::RateLimited { .. } | Cause::Unavailable { .. } | Cause::Crowded { .. } => ReelFailure::UpstreamBusy,
+        Cause::TimedOut | Cause::Cut | Cause::Malformed => ReelFailure::UpstreamBusy,
         Cause::OutOfCredit => ReelFailure::OutOfCredit,
         Cause::Unauthorized | Cause::NotFound | Cause::BadRequest => ReelFailure::Misconfigured,
         Cause::Blocked => ReelFailure::Blocked,

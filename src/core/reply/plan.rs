@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::{Replies, Screen, ShowEnd};
 use crate::core::admin::{Asked, Authority};
 use crate::core::chat::{Addressed, Body, Inbound};
-use crate::core::coach::{Question, tools};
+use crate::core::coach::{Question, Recall, tools};
 use crate::core::command::{CancelWish, Command, QueueWish};
 use crate::core::reels::{Mentioned, read_result};
 use crate::core::wording;
@@ -59,6 +59,7 @@ impl Replies {
         let fresh = matches!(command, Command::Reel { fresh: true, .. });
         let wanted = match command {
             Command::Talk(text) | Command::Reel { text, .. } => text,
+            Command::Fresh(key) => return self.plan_fresh(turn, first, &key, screen).await,
             command => {
                 return match self.seal(turn, screen).await? {
                     None | Some(ShowEnd::Answered) => self.plan_command(turn, first, command).await,
@@ -72,8 +73,7 @@ impl Replies {
         }
         let mentioned = self.reels.mentioned(&wanted, &said.links).await;
         let overheard = said.inbounds.iter().all(|inbound| inbound.addressed == Addressed::Overheard);
-        let question =
-            Question { text: wanted.trim().to_owned(), name: first.author.name.clone(), note: None, reel: None };
+        let question = Question::of(wanted.trim().to_owned(), first.author.name.clone());
         // A talk may begin to think before it is known whether more follows; everything else has an effect that could not
         // be taken back, and waits.
         let note = mentioned
@@ -82,7 +82,9 @@ impl Replies {
             .or((mentioned.unresolved > 0).then(wording::share_unresolved));
         let is_talk = mentioned.reels.is_empty() && !mentioned.question.is_empty() && !overheard && !must_have_link;
         if is_talk {
-            return Ok(Plan::Coach(Question { note, ..question }));
+            let is_only_text = said.links.is_empty() && said.inbounds.iter().all(|inbound| inbound.attachments == 0);
+            let recall = if is_only_text { Recall::May } else { Recall::No };
+            return Ok(Plan::Coach(Question { note, recall, ..question }));
         }
         match self.seal(turn, screen).await? {
             None | Some(ShowEnd::Answered) => {}
@@ -115,13 +117,30 @@ impl Replies {
         })
     }
 
+    /// The button under an answer that was given before: the same question, to the model.
+    async fn plan_fresh(
+        &self,
+        turn: &Turn,
+        first: &Inbound,
+        key: &str,
+        screen: &mut Screen,
+    ) -> Result<Plan, StoreError> {
+        match self.coach.asked_under(key).await? {
+            Some(question) => {
+                let question = Question::of(question, first.author.name.clone());
+                Ok(Plan::Coach(Question { recall: Recall::Afresh, ..question }))
+            }
+            None => self.once_sealed(turn, screen, Plan::say_privately(wording::not_in_memory())).await,
+        }
+    }
+
     async fn plan_command(&self, turn: &Turn, inbound: &Inbound, command: Command) -> Result<Plan, StoreError> {
         let authority = self.admin.authority(inbound);
         let is_admin = authority == Authority::Everything;
         let now = self.clock.now();
         let asked = Asked { turn, inbound, authority: &authority, now };
         Ok(match command {
-            Command::Talk(_) | Command::Reel { .. } => Plan::Nothing,
+            Command::Talk(_) | Command::Reel { .. } | Command::Fresh(_) => Plan::Nothing,
             Command::Help | Command::Start { .. } => {
                 let interval = self.reels.limits().await?.interval;
                 let help = wording::help(authority != Authority::None, interval);
@@ -243,7 +262,7 @@ impl Replies {
         }
         let name = self.store.names(turn.person).await?.into_iter().next().unwrap_or_default();
         let text = format!("{} {}", wish.shortcode.url(), wish.question).trim().to_owned();
-        let question = Question { text, name, note: None, reel: None };
+        let question = Question::of(text, name);
         Ok(match read_result(wish.result)? {
             Ok(reel) => Plan::Coach(Question { reel: Some(reel), ..question }),
             Err(failure) => {

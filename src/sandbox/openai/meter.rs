@@ -1,12 +1,11 @@
-//! Counts: tokens, the prompt cache, and the rate limits of one organisation. Pure: whoever asks
-//! says what time it is.
+//! Counts: tokens and the prompt cache. Pure: whoever asks says what time it is.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::catalogue;
 use super::check::Prompted;
-use super::refusal::Refusal;
+use super::rates::Rates;
 
 /// What one call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,14 +36,10 @@ const CACHE_LIFE: Duration = Duration::from_secs(30 * 60);
 /// As many prompts are kept for one key, and in all; the real cache forgets too.
 const KEPT_PER_KEY: usize = 8;
 const KEPT: usize = 1024;
-const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct Meter {
-    rpm: Option<u32>,
-    tpm: Option<u64>,
-    /// When a request came, and the tokens it was charged against the limit.
-    recent: VecDeque<(Instant, u64)>,
+    rates: Rates,
     cache: VecDeque<Cached>,
 }
 
@@ -57,48 +52,13 @@ struct Cached {
 }
 
 impl Meter {
-    pub(super) fn new(rpm: Option<u32>, tpm: Option<u64>) -> Self {
-        Self { rpm, tpm, ..Self::default() }
+    pub(super) fn new(rates: Rates) -> Self {
+        Self { rates, ..Self::default() }
     }
 
-    /// Charges a request against the limits; `tokens` is its input and the output it asks for.
-    pub(super) fn admit(&mut self, now: Instant, model: &str, tokens: u64) -> Result<(), Refusal> {
-        self.forget(now);
-        let (requests, spent) = self.spent();
-        let until = |at: Instant| (at + MINUTE).saturating_duration_since(now);
-        if let Some(limit) = self.rpm.filter(|limit| requests >= u64::from(*limit)) {
-            let pause = self.recent.front().map_or(MINUTE, |(at, _)| until(*at));
-            return Err(Refusal::rate_limited(model, "requests", u64::from(limit), requests, 1, pause));
-        }
-        if let Some(limit) = self.tpm.filter(|limit| spent.saturating_add(tokens) > *limit) {
-            let mut free = limit.saturating_sub(spent);
-            let enough = self.recent.iter().find(|(_, tokens_then)| {
-                free += tokens_then;
-                free >= tokens
-            });
-            let pause = enough.map_or(MINUTE, |(at, _)| until(*at));
-            return Err(Refusal::rate_limited(model, "tokens", limit, spent, tokens, pause));
-        }
-        self.recent.push_back((now, tokens));
-        Ok(())
-    }
-
-    /// The `x-ratelimit-*` headers as they stand.
-    pub(super) fn headers(&mut self, now: Instant) -> Vec<(String, String)> {
-        self.forget(now);
-        let (requests, spent) = self.spent();
-        let reset = self.recent.back().map_or(Duration::ZERO, |(at, _)| (*at + MINUTE).saturating_duration_since(now));
-        let limits = [
-            ("requests", self.rpm.map_or(5_000, u64::from), requests),
-            ("tokens", self.tpm.unwrap_or(4_000_000), spent),
-        ];
-        let mut headers = Vec::new();
-        for (of, limit, used) in limits {
-            headers.push((format!("x-ratelimit-limit-{of}"), limit.to_string()));
-            headers.push((format!("x-ratelimit-remaining-{of}"), limit.saturating_sub(used).to_string()));
-            headers.push((format!("x-ratelimit-reset-{of}"), span(reset)));
-        }
-        headers
+    /// The rate limits.
+    pub(super) fn rates(&mut self) -> &mut Rates {
+        &mut self.rates
     }
 
     /// The input side of a request's usage. Remembers its prompt for the next one.
@@ -141,33 +101,11 @@ impl Meter {
         });
         usage
     }
-
-    fn forget(&mut self, now: Instant) {
-        while self.recent.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= MINUTE) {
-            self.recent.pop_front();
-        }
-    }
-
-    /// Requests and tokens of the last minute.
-    fn spent(&self) -> (u64, u64) {
-        let requests = u64::try_from(self.recent.len()).unwrap_or(u64::MAX);
-        (requests, self.recent.iter().map(|(_, tokens)| *tokens).fold(0, u64::saturating_add))
-    }
 }
 
 fn shared_tokens(a: &str, b: &str) -> u64 {
     let chars = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
     u64::try_from(chars / 4).unwrap_or(u64::MAX)
-}
-
-/// A span as OpenAI writes it in headers.
-fn span(span: Duration) -> String {
-    let ms = span.as_millis();
-    match (ms / 60_000, ms % 60_000) {
-        (0, ms) if ms < 1_000 => format!("{ms}ms"),
-        (0, ms) => format!("{}s", ms.div_ceil(1_000)),
-        (minutes, ms) => format!("{minutes}m{}s", ms / 1_000),
-    }
 }
 
 #[cfg(test)]
@@ -207,32 +145,5 @@ mod tests {
         assert_eq!(meter.input(now, &prompted("gpt-5", "k", &long)).cache_write, 0);
         let again = meter.input(now, &prompted("gpt-5", "k", &long));
         assert_eq!(again, Tokens { input: 1_024, cached: 1_024, ..Tokens::default() });
-    }
-
-    #[test]
-    fn limits_open_again_when_the_minute_is_over() {
-        let (mut meter, mut now) = (Meter::new(Some(2), None), Instant::now());
-        assert!(meter.admit(now, "m", 5).is_ok());
-        now += Duration::from_secs(10);
-        assert!(meter.admit(now, "m", 5).is_ok());
-        let refusal = meter.admit(now, "m", 5).expect_err("full");
-        assert_eq!(refusal.retry_after, Some(Duration::from_secs(50)));
-        now += Duration::from_secs(50);
-        assert!(meter.admit(now, "m", 5).is_ok());
-
-        let mut meter = Meter::new(None, Some(100));
-        assert!(meter.admit(now, "m", 60).is_ok());
-        let refusal = meter.admit(now, "m", 60).expect_err("full");
-        assert_eq!((refusal.status, refusal.retry_after), (429, Some(MINUTE)));
-        assert!(meter.admit(now, "m", 40).is_ok());
-        let remaining = meter.headers(now).into_iter().find(|(name, _)| name == "x-ratelimit-remaining-tokens");
-        assert_eq!(remaining.map(|(_, value)| value), Some("0".into()));
-    }
-
-    #[test]
-    fn spans_as_in_the_headers() {
-        for (ms, want) in [(0, "0ms"), (120, "120ms"), (1_000, "1s"), (59_001, "60s"), (360_000, "6m0s")] {
-            assert_eq!(span(Duration::from_millis(ms)), want);
-        }
     }
 }

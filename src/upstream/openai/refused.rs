@@ -43,6 +43,11 @@ pub(super) fn in_stream(error: &Value) -> Failure {
     fail(cause, format!("in the stream{told}"))
 }
 
+/// Whether the traffic rose too fast: the rate is to be lowered for a while.
+pub(super) fn is_slow_down(failure: &Failure) -> bool {
+    failure.detail.contains("code slow_down")
+}
+
 /// A word from OpenAI as it may be logged: printable ASCII, at most 100 characters.
 pub(super) fn plain(word: &str) -> String {
     word.chars().filter(char::is_ascii_graphic).take(100).collect()

@@ -37,6 +37,12 @@ pub(super) fn estimated_tokens(chars: usize) -> u64 {
     u64::try_from(chars.div_ceil(4)).unwrap_or(u64::MAX)
 }
 
+/// What a request is charged against the tokens per minute: the larger one of what it sends and what it may bring back
+/// (OpenAI, guide "Rate limits").
+pub(super) fn charged_tokens(ask: &Ask, body: &Value) -> u64 {
+    estimated_tokens(input_chars(body)).max(u64::from(ask.max_output_tokens))
+}
+
 /// The characters of everything in the request that the model reads.
 pub(super) fn input_chars(body: &Value) -> usize {
     ["instructions", "input", "tools"].iter().filter_map(|part| body.get(part)).map(chars).sum()

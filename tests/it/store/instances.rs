@@ -31,4 +31,14 @@ on_both! {
         });
         assert_eq!(all(tasks).await.into_iter().filter(|got| *got).count(), 1);
     }
+
+    async fn those_that_are_there_are_counted(db: TestDb) {
+        let (a, b) = (InstanceId::new(), InstanceId::new());
+        db.note_instance(a, "a", START, START, "{}").await.unwrap();
+        db.note_instance(b, "b", START, at(5), "{}").await.unwrap();
+        assert_eq!(db.live_instances(START).await.unwrap(), 2);
+        assert_eq!(db.live_instances(at(1)).await.unwrap(), 1, "the other one gives no sign");
+        db.forget_instance(&b.to_string()).await.unwrap();
+        assert_eq!(db.live_instances(START).await.unwrap(), 1);
+    }
 }

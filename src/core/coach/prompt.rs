@@ -1,0 +1,151 @@
+//! What the model is sent: the frame of a turn, and its input in the order that keeps the provider's cache warm. Owns the
+//! order and the measures; calls nothing.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::turn::Frame;
+use super::{Coach, Question, block, tools};
+use crate::store::chats::{Line, Memory, Role};
+use crate::store::turns::Turn;
+use crate::upstream::openai::{Item, ToolSpec};
+
+/// Stands before a question whose answer may be given to others: nothing is said of who asks, where and when.
+const COMMON: &str = "You do not know who asks, and the answer may be given to others who ask the same: name nobody, and no date or time of today.";
+
+impl Coach {
+    /// What stays the same over all calls of a turn.
+    pub(super) fn frame(&self, turn: &Turn, memory: &Memory, is_sparing: bool) -> Frame {
+        let settings = &self.settings;
+        let (model, effort) = match is_sparing {
+            true => (&settings.economy_model, settings.economy_effort),
+            false => (&settings.model, settings.effort),
+        };
+        Frame {
+            model: model.clone(),
+            effort,
+            max_output_tokens: self.settings.max_output_tokens,
+            instructions: self.settings.instructions.clone(),
+            tools: tools::specs(),
+            // One conversation is one growing prefix.
+            cache_key: opaque(&["conversation", &memory.conversation.to_string()]),
+            safety_id: opaque(&["person", &turn.person.to_string()]),
+        }
+    }
+
+    /// The prompt: what never changes first, what changes with each turn last, so that the provider's cache of the
+    /// prefix is used (OpenAI, guide "Prompt caching"). Whatever people or models wrote comes as the user's words: only
+    /// ours have a developer's authority.
+    pub(super) fn input(&self, turn: &Turn, question: &Question, memory: &Memory, is_sparing: bool) -> Vec<Item> {
+        if self.is_common(question, memory) {
+            return vec![Item::System(COMMON.into()), Item::User(question.text.clone())];
+        }
+        let mut input = Vec::with_capacity(memory.lines.len() + 5);
+        let name: String = question.name.chars().filter(|c| !c.is_control()).take(60).collect();
+        input.push(Item::User(format!("(My display name here is “{name}”.)")));
+        if !memory.summary.is_empty() {
+            input.push(Item::User(format!("(What we talked about before, in short: {})", memory.summary)));
+        }
+        let most = self.settings.history_chars;
+        for line in recent(&memory.lines, if is_sparing { most / 4 } else { most * LONGEST_HISTORY }) {
+            input.push(match line.role {
+                Role::Coach => Item::Assistant(line.content.clone()),
+                Role::Person | Role::Reel => Item::User(line.content.clone()),
+            });
+        }
+        let today =
+            self.clock.now().utc().map(|now| now.format("%A, %-d %B %Y, %H:%M UTC").to_string()).unwrap_or_default();
+        input.push(Item::System(format!("It is {today}. You talk on {}.", turn.chat.platform)));
+        if let Some(note) = &question.note {
+            input.push(Item::System(format!("Pass this on in your answer, in the person's language: {note}")));
+        }
+        input.extend(question.reel.as_ref().map(|reel| Item::User(block::reel_block(reel))));
+        if !question.text.is_empty() {
+            input.push(Item::User(question.text.clone()));
+        }
+        input
+    }
+}
+
+/// If summaries keep failing, no more than so many times the usual length is sent.
+const LONGEST_HISTORY: usize = 3;
+
+/// The newest lines that are together no longer than `limit` bytes, and at least one.
+fn recent(lines: &[Line], limit: usize) -> &[Line] {
+    let mut length = 0;
+    let kept = lines.iter().rev().take_while(|line| {
+        length += line.content.len();
+        length <= limit
+    });
+    &lines[lines.len() - kept.count().max(1).min(lines.len())..]
+}
+
+/// How many lines from the start make about the older half, if all are longer than `limit` characters; never splits
+/// off the last two lines.
+pub(super) fn older_half(lines: &[Line], limit: usize) -> Option<usize> {
+    let lengths: Vec<usize> = lines.iter().map(|line| line.content.chars().count()).collect();
+    let total: usize = lengths.iter().sum();
+    if total <= limit || lines.len() < 4 {
+        return None;
+    }
+    let mut sum = 0;
+    let cut = lengths.iter().position(|length| {
+        sum += length;
+        sum >= total / 2
+    })? + 1;
+    Some(cut.clamp(2, lines.len() - 2))
+}
+
+/// About as many bytes as the tools take in the request.
+pub(super) fn tools_length(tools: &[ToolSpec]) -> usize {
+    tools.iter().map(|tool| tool.name.len() + tool.description.len() + tool.parameters.to_string().len() + 64).sum()
+}
+
+/// About as many characters as the provider is sent.
+pub(super) fn length(item: &Item) -> usize {
+    match item {
+        Item::User(text) | Item::Assistant(text) | Item::System(text) => text.len(),
+        Item::Raw(value) => value.to_string().len(),
+        Item::ToolOutput { output, .. } => output.len(),
+    }
+}
+
+/// A stable name that says nothing about who it is of.
+pub(super) fn opaque(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"reelcoach");
+    for part in parts {
+        hash.update([0]);
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(16).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(length: usize) -> Line {
+        Line { id: String::new(), role: Role::Person, content: "x".repeat(length) }
+    }
+
+    #[test]
+    fn what_is_summarised() {
+        assert_eq!(older_half(&[line(10), line(10), line(10), line(10)], 100), None);
+        assert_eq!(older_half(&[line(40), line(40), line(40), line(40)], 100), Some(2));
+        assert_eq!(older_half(&[line(10), line(10), line(10), line(500)], 100), Some(2), "the last two lines stay");
+        assert_eq!(older_half(&[line(500), line(10), line(10), line(10)], 100), Some(2));
+        assert_eq!(older_half(&[line(500), line(500)], 100), None);
+    }
+
+    #[test]
+    fn names_are_opaque_and_stable() {
+        assert_eq!(opaque(&["a", "b"]), opaque(&["a", "b"]));
+        assert_ne!(opaque(&["ab"]), opaque(&["a", "b"]));
+        assert_eq!(opaque(&["a"]).len(), 32);
+    }
+}
