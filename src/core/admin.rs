@@ -167,6 +167,7 @@ impl Admin {
             | Command::Queue(_)
             | Command::Cancel(_)
             | Command::New
+            | Command::Fresh(_)
             | Command::History
             | Command::Help
             | Command::Start { .. }

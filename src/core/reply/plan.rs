@@ -125,6 +125,9 @@ impl Replies {
         key: &str,
         screen: &mut Screen,
     ) -> Result<Plan, StoreError> {
+        if let Some(pausing) = self.pausing(first).await? {
+            return self.once_sealed(turn, screen, pausing).await;
+        }
         match self.coach.asked_under(key).await? {
             Some(question) => {
                 let question = Question::of(question, first.author.name.clone());
