@@ -46,7 +46,7 @@ on_both! {
     }
 
     async fn a_fresh_answer_takes_the_place_of_the_kept_one(db: TestDb) {
-        let bot = TestBot::start(db, &[("ANSWER_CACHE_HOURS", "24")]).await;
+        let bot = TestBot::start(db, &[("ANSWER_CACHE_HOURS", "24"), ("ADMIN_IDS", "telegram:42")]).await;
         say(&bot, ANA, "Ana", QUESTION).await;
         say(&bot, BEN, "Ben", QUESTION).await;
         let (message, command) = button(&bot, BEN);
@@ -60,6 +60,12 @@ on_both! {
         assert_eq!((calls(&bot), bot.db.number("SELECT COUNT(*) FROM answers", &[]).await), (2, 1));
         let third = say(&bot, 44, "Cem", QUESTION).await;
         assert!(third.starts_with("Something quite new.") && third.contains(MARK), "{third}");
+        // A pause holds for buttons too.
+        say(&bot, ANA, "Ana", "/pause new keys").await;
+        bot.sandbox.telegram.press(BEN, BEN, message, &command);
+        bot.drain().await;
+        assert_eq!(calls(&bot), 2, "{:?}", bot.telegram(BEN).pop());
+        say(&bot, ANA, "Ana", "/resume").await;
         // What is not kept any more cannot be asked anew.
         bot.db.empty("answers").await;
         bot.sandbox.telegram.press(BEN, BEN, message, &command);
