@@ -1,7 +1,7 @@
 //! Puts the parts together and runs them. The only place that knows every part, and the only one that starts tasks.
 
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -29,13 +29,12 @@ use crate::core::watch::Watch;
 use crate::core::worker::{self, Worker};
 use crate::ids::{InstanceId, Platform};
 use crate::platforms::Platforms;
-use crate::platforms::telegram::{PollEnded, Telegram};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Reference, TURNS_IN_FLIGHT};
 use crate::upstream::openai::OpenAi;
-use crate::web::{self, Web, Webhook};
 
 mod check;
+mod edges;
 mod refused;
 mod roles;
 mod upstreams;
@@ -415,125 +414,6 @@ impl App {
             wait(stop, Duration::from_secs(1)).await;
         }
         wait(stop, RENEWAL_GRACE).await;
-    }
-
-    /// Starts the adapters and the web server; they end with `doors`.
-    fn start_adapters(
-        self: &Arc<Self>,
-        web: Option<(TcpListener, Option<PrometheusHandle>)>,
-        doors: &CancellationToken,
-        ended: &tokio::sync::mpsc::Sender<anyhow::Error>,
-    ) -> TaskTracker {
-        let adapters = TaskTracker::new();
-        let start = |name: &'static str, future: futures::future::BoxFuture<'static, anyhow::Result<()>>| {
-            let ended = ended.clone();
-            spawn(&adapters, async move {
-                if let Err(error) = future.await {
-                    let _ = ended.send(error.context(name)).await;
-                }
-            });
-        };
-        let webhook = Arc::new(OnceLock::new());
-        if let Some(telegram) = self.platforms.telegram.clone() {
-            let (app, stop, webhook) = (self.clone(), doors.clone(), webhook.clone());
-            start("Telegram", Box::pin(async move { app.run_telegram(telegram, &webhook, &stop).await }));
-        }
-        if let Some(discord) = self.platforms.discord.clone() {
-            let (app, stop) = (self.clone(), doors.clone());
-            start(
-                "Discord",
-                Box::pin(async move {
-                    let door = app.discord_door();
-                    app.in_role(&app.roles.discord, &stop, |stop| {
-                        let (discord, door) = (discord.clone(), door.clone());
-                        async move { discord.run(door, &stop).await.map_err(|ended| Refused::discord(ended).into()) }
-                    })
-                    .await
-                }),
-            );
-        }
-        if let Some((listener, metrics)) = web {
-            let web =
-                Web { store: self.store.clone(), clock: self.clock.clone(), roles: self.roles.all(), metrics, webhook };
-            let stop = doors.clone();
-            start("the web server", Box::pin(async move { Ok(web::serve(listener, web, stop).await?) }));
-        }
-        adapters
-    }
-
-    /// Receives from Telegram: by polling, or by telling it where the webhook is, which is open from then on.
-    async fn run_telegram(
-        &self,
-        telegram: Telegram,
-        webhook: &OnceLock<Webhook>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let me = match telegram.identify(stop).await {
-            Ok(me) => me,
-            Err(_) if stop.is_cancelled() => return Ok(()),
-            Err(_) => return Err(Refused::telegram().into()),
-        };
-        self.replies.admin.is_named_on_telegram(&me.username);
-        let Some((url, secret)) = &self.config.telegram.webhook else {
-            let receive = self.receive();
-            return self
-                .in_role(&self.roles.telegram, stop, |stop| {
-                    let (telegram, me, receive) = (telegram.clone(), me.clone(), receive.clone());
-                    async move {
-                        telegram
-                            .poll(&me, receive, &stop)
-                            .await
-                            .map_err(|PollEnded::BadToken| Refused::telegram().into())
-                    }
-                })
-                .await;
-        };
-        let mut pause = POLL * 2;
-        while let Err(error) = telegram.set_webhook(url, secret).await {
-            tracing::warn!(pause_ms = pause.as_millis() as u64, "telegram: the webhook could not be set: {error}");
-            wait(stop, pause).await;
-            if stop.is_cancelled() {
-                return Ok(());
-            }
-            pause = (pause * 2).min(Duration::from_secs(60));
-        }
-        tracing::info!("telegram: the webhook is set");
-        let _ = webhook.set(Webhook { telegram, me, secret: secret.clone(), receive: self.receive() });
-        stop.cancelled().await;
-        Ok(())
-    }
-
-    fn discord_door(&self) -> crate::platforms::discord::Door {
-        let (takes_part, welcome, active) = (self.inbox.clone(), self.inbox.clone(), self.inbox.clone());
-        crate::platforms::discord::Door {
-            receive: self.receive(),
-            takes_part: Arc::new(move |chat| {
-                let inbox = takes_part.clone();
-                Box::pin(async move {
-                    inbox.takes_part(&chat).await.unwrap_or_else(|error| {
-                        tracing::warn!("it is not known whether the bot takes part in a thread: {error}");
-                        false
-                    })
-                })
-            }),
-            is_welcome: Arc::new(move |inbound| {
-                let inbox = welcome.clone();
-                Box::pin(async move { inbox.is_welcome(&inbound).await })
-            }),
-            active: Arc::new(move || {
-                let inbox = active.clone();
-                Box::pin(async move {
-                    let chats = inbox.active_chats(Platform::Discord).await.unwrap_or_else(|error| {
-                        tracing::warn!("what was missed cannot be looked up: {error}");
-                        Vec::new()
-                    });
-                    chats
-                        .into_iter()
-                        .map(|(chat, last_message)| crate::platforms::discord::ActiveChat { chat, last_message })
-                        .collect()
-                })
-            }),
-        }
     }
 }
 

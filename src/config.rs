@@ -20,12 +20,16 @@ pub use access::{AccessConfig, AccessLists, AccessMode};
 pub use alerts::AlertsConfig;
 pub use variables::{Section, VARIABLES, Variable, example};
 
+/// A shorter token could be guessed.
+const DASHBOARD_TOKEN_LENGTH: usize = 16;
+
 /// Everything that can be set. The meaning of each field stands with its variable in [`VARIABLES`].
 #[derive(Clone, Debug)]
 pub struct Config {
     pub database_url: String,
     pub database_connections: u32,
     pub http_addr: SocketAddr,
+    pub dashboard_token: Option<SecretString>,
     pub log: String,
     pub log_format: LogFormat,
     pub shutdown: Duration,
@@ -261,12 +265,16 @@ impl Config {
                 "Use 1 to 256 of A-Z a-z 0-9 _ -",
             );
         }
+        if environment.get("DASHBOARD_TOKEN").is_some_and(|token| token.chars().count() < DASHBOARD_TOKEN_LENGTH) {
+            r.fault("DASHBOARD_TOKEN", "too short to be safe", "Use a random text of 16 characters or more");
+        }
         let config = Config {
             database_url: r.text("DATABASE_URL"),
             database_connections: r.number("DATABASE_CONNECTIONS", 2..=200),
             http_addr: r
                 .parsed("HTTP_ADDR", "Give an address and port such as 127.0.0.1:8080")
                 .unwrap_or(([127, 0, 0, 1], 8080).into()),
+            dashboard_token: r.secret("DASHBOARD_TOKEN"),
             log: r.text("LOG"),
             log_format: match r.word("LOG_FORMAT", &["text", "json"]) {
                 "json" => LogFormat::Json,

@@ -11,6 +11,8 @@ pub mod answers;
 pub mod boards;
 pub mod budgets;
 pub mod chats;
+pub mod days;
+pub mod failures;
 pub mod history;
 pub mod instances;
 pub mod lanes;

@@ -1,4 +1,6 @@
-//! The HTTP server: health, metrics, and the Telegram webhook. Owns the routes; never decides what is answered.
+//! The HTTP server: health, metrics, the Telegram webhook and the dashboard. Owns the routes; never decides what is answered.
+
+mod dashboard;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -26,6 +28,8 @@ use crate::store::Store;
 use crate::telemetry::life::Role;
 use crate::telemetry::system;
 
+pub use self::dashboard::Dashboard;
+
 /// The largest update taken: Telegram's are a few kB.
 const LARGEST_UPDATE: usize = 1 << 20;
 
@@ -49,6 +53,7 @@ pub struct Web {
     pub metrics: Option<PrometheusHandle>,
     /// Set once Telegram knows of it.
     pub webhook: Arc<OnceLock<Webhook>>,
+    pub dashboard: Arc<Dashboard>,
 }
 
 /// Serves until `stop`, then lets running requests end.
@@ -56,11 +61,13 @@ pub struct Web {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) -> std::io::Result<()> {
-    let metrics = web.metrics.clone();
-    let serving = axum::serve(listener, router(Arc::new(web))).with_graceful_shutdown(stop.cancelled_owned());
+    let (metrics, dashboard) = (web.metrics.clone(), web.dashboard.clone());
+    let app = router(Arc::new(web)).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {
         ended = async { serving.await } => ended,
         () = keep_metrics(metrics) => Ok(()),
+        () = dashboard.run() => Ok(()),
     }
 }
 
@@ -87,6 +94,7 @@ fn router(web: Arc<Web>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/telegram", post(telegram).layer(DefaultBodyLimit::max(LARGEST_UPDATE)))
+        .merge(dashboard::router(web.dashboard.clone()))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(20)))
         .layer(CatchPanicLayer::new())
         .with_state(web)

@@ -224,7 +224,12 @@ pub const VARIABLES: &[Variable] = &[
         Ground,
         "HTTP_ADDR",
         "127.0.0.1:8080",
-        "Where /livez, /readyz, /metrics and the Telegram webhook are served",
+        "Where /livez, /readyz, /metrics, the Telegram webhook and the dashboard are served",
+    ),
+    secret(
+        Ground,
+        "DASHBOARD_TOKEN",
+        "Opens the dashboard at /: a random text of 16 characters or more; the dashboard is off without",
     ),
     variable(Ground, "LOG", "info", "Log level, or a filter such as info,reelcoach=debug"),
     variable(Ground, "LOG_FORMAT", "text", "text or json"),

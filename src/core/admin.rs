@@ -4,6 +4,7 @@
 mod people;
 
 pub mod chart;
+pub mod overview;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -167,7 +168,6 @@ impl Admin {
             | Command::Queue(_)
             | Command::Cancel(_)
             | Command::New
-            | Command::Fresh(_)
             | Command::History
             | Command::Help
             | Command::Start { .. }

@@ -20,7 +20,7 @@ use crate::crash;
 use crate::ids::{BoardId, JobId, MessageRef, Shortcode};
 use crate::store::boards::{Board, BoardReel};
 use crate::store::lanes::{BreakerState, Lane, LaneKind};
-use crate::store::reels::{JobPhase, SubscriptionState};
+use crate::store::reels::{JobPhase, LiveJob, SubscriptionState};
 use crate::store::{Store, StoreError};
 
 /// The time of a reel before any has been measured: scrape 5-10 s, video 15-20 s.
@@ -43,6 +43,9 @@ const LATE: u32 = 125;
 
 /// A look at the line is used again for so many times as long as it took, so that looking never keeps a core busy.
 const LOOK_SHARE: u32 = 20;
+
+/// So many reels of the line are told one by one.
+const FIRST: usize = 40;
 
 /// Keeps the boards true.
 pub struct Boards {
@@ -72,9 +75,28 @@ pub struct View {
     /// How long the reel that has waited longest has waited.
     pub oldest: Option<Duration>,
     pub draining: bool,
+    /// The reels at work and the first in line, in this order; for admins.
+    pub first: Vec<InLine>,
     jobs: HashMap<JobId, Place>,
     slow: bool,
     hold: Option<Hold>,
+}
+
+/// A reel in the line.
+#[derive(Clone, Debug)]
+pub struct InLine {
+    pub reel: Shortcode,
+    /// From 1 on; 0 while it is at work.
+    pub place: usize,
+    /// `None` while it waits.
+    pub phase: Option<JobPhase>,
+    pub asked_at: Timestamp,
+    /// Not before then.
+    pub ready_at: Timestamp,
+    /// When it is expected to be read.
+    pub end: Timestamp,
+    /// It failed before and is tried again.
+    pub again: bool,
 }
 
 /// Where a job is, with times that stay true for a while.
@@ -242,6 +264,15 @@ impl Boards {
             let place = Place::Queued { place: at + 1, ready_at: job.ready_at, end, again: job.has_failed };
             jobs.insert(job.job, place);
         }
+        let in_line = |job: &LiveJob| {
+            let (place, phase, end) = match jobs.get(&job.job)? {
+                Place::Running { phase, end, .. } => (0, Some(*phase), *end),
+                Place::Queued { place, end, .. } => (*place, None, *end),
+            };
+            let (reel, again) = (job.shortcode.clone(), job.has_failed);
+            Some(InLine { reel, place, phase, asked_at: job.created_at, ready_at: job.ready_at, end, again })
+        };
+        let first = line.iter().filter_map(in_line).take(FIRST).collect();
         let open = || lines.iter().filter(|lane| !lane.paused);
         let hold = match open().map(|lane| lane.out_for).min() {
             None => Some(Hold::Paused),
@@ -257,6 +288,7 @@ impl Boards {
             slow: open().any(|lane| lane.out_for.is_some()),
             hold,
             lanes: lines,
+            first,
             jobs,
         })
     }

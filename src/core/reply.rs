@@ -25,6 +25,7 @@ use crate::crash;
 use crate::ids::InstanceId;
 use crate::store::boards::TakenBoard;
 use crate::store::chats::Role;
+use crate::store::failures::Noted;
 use crate::store::reels::Subscription;
 use crate::store::turns::{NewMessage, Outcome, Sealed, Turn, TurnKind};
 use crate::store::{Store, StoreError};
@@ -185,6 +186,7 @@ impl Replies {
         if turn.attempt > ATTEMPTS {
             let reference = Reference::new();
             tracing::error!(turn = %turn.id, %reference, "a turn is given up after {ATTEMPTS} attempts");
+            self.note_failure(turn, &reference, "internal", format!("given up after {ATTEMPTS} attempts")).await;
             self.finish(turn, Body::text(wording::internal_failure(&reference)), Vec::new(), &mut screen).await?;
             return Ok(Done::Closed);
         }
@@ -292,6 +294,8 @@ impl Replies {
                     AnswerEnding::BrokeOff(failure) => {
                         let reference = Reference::new();
                         tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
+                        self.note_failure(turn, &reference, failure.cause.name(), format!("broke off: {failure}"))
+                            .await;
                         Some(wording::broke_off(&reference))
                     }
                 };
@@ -308,6 +312,7 @@ impl Replies {
                     tracing::info!(turn = %turn.id, "a turn was not answered: {failure}");
                 } else {
                     tracing::error!(turn = %turn.id, %reference, "a turn could not be answered: {failure}");
+                    self.note_failure(turn, &reference, failure.cause.name(), failure.to_string()).await;
                 }
                 let sentence = wording::failure(&failure.cause, &reference);
                 let text = if transcript.is_empty() { sentence } else { format!("{transcript}\n\n{sentence}") };
@@ -324,6 +329,16 @@ impl Replies {
             metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
         }
         Ok(Some(if is_long { Done::Talked } else { Done::Closed }))
+    }
+
+    /// Notes why a turn was not answered as it should be, for an operator who is told the code.
+    async fn note_failure(&self, turn: &Turn, reference: &Reference, cause: &str, detail: String) {
+        let (part, subject) = ("answer".into(), turn.id.to_string());
+        let (reference, at) = (reference.to_string(), self.clock.now());
+        let noted = Noted { reference, at, part, subject, cause: cause.into(), detail };
+        if let Err(error) = self.store.note_failure(&noted).await {
+            tracing::warn!(turn = %turn.id, "a failure could not be noted: {error}");
+        }
     }
 
     /// Shows the answer as it grows, until it is `answered` or not ours to speak in (any more). Must not be dropped: a

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::crash;
 use crate::ids::InstanceId;
 use crate::store::access::LimitName;
+use crate::store::failures::Noted;
 use crate::store::lanes::{Health, Lane, LaneKind};
 use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase};
 use crate::store::{Store, StoreError};
@@ -109,6 +110,7 @@ impl Worker {
             let reference = Reference::new();
             tracing::error!(job = %job.job, reel = %job.shortcode, %reference, "a job is given up after {TAKEN_UP} attempts without an end");
             let stopped = Stopped { why: ReelFailure::UpstreamBusy, cause: None, again: false, bought: true };
+            self.note_failure(job, &stopped, &reference, began).await;
             return self
                 .store
                 .finish_job(job, &self.failed(job, &stopped, &reference, began), self.spacing().await?, began)
@@ -132,6 +134,9 @@ impl Worker {
         let now = self.clock.now();
         let reference = Reference::new();
         self.note_health(job, &result, &reference, now).await;
+        if let Err(stopped) = &result {
+            self.note_failure(job, stopped, &reference, now).await;
+        }
         let outcome = match &result {
             Ok(_) => "done",
             Err(stopped) if stopped.why == ReelFailure::Cancelled => "cancelled",
@@ -243,6 +248,27 @@ impl Worker {
             Ok(None) => {}
             // The next run tells as much.
             Err(error) => tracing::warn!(upstream, "it could not be noted how an upstream did: {error}"),
+        }
+    }
+
+    /// Notes why a reel failed, for an operator who is told the code.
+    async fn note_failure(&self, job: &Claimed, stopped: &Stopped, reference: &Reference, at: Timestamp) {
+        if matches!(stopped.why, ReelFailure::Cancelled | ReelFailure::OverBudget(_)) {
+            return;
+        }
+        let noted = Noted {
+            reference: reference.to_string(),
+            at,
+            part: "reel".into(),
+            subject: job.shortcode.to_string(),
+            cause: stopped
+                .cause
+                .as_ref()
+                .map_or_else(|| stopped.why.to_string(), |failure| failure.cause.name().into()),
+            detail: format!("{}, attempt {}: {stopped}", job.lane.name, job.attempt),
+        };
+        if let Err(error) = self.store.note_failure(&noted).await {
+            tracing::warn!(%reference, "a failure could not be noted: {error}");
         }
     }
 

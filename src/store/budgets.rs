@@ -178,6 +178,16 @@ impl Amounts {
     }
 }
 
+/// What a scope has spent in a period, and what it may where there is a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spending {
+    pub scope: Scope,
+    pub span: Span,
+    pub spent: i64,
+    pub cap: Option<i64>,
+    pub resets_at: Timestamp,
+}
+
 /// What a budget has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -310,6 +320,23 @@ impl Store {
             standings.push(Standing { cap: Cap { scope, span, micro_usd }, spent, resets_at: span.end(at) });
         }
         Ok(standings)
+    }
+
+    /// What scopes have spent in the period of `at`, whether they have a budget or not.
+    pub async fn spending_of(
+        &self,
+        scopes: &[(Scope, Span)],
+        configured: &[(&str, Span, i64)],
+        at: Timestamp,
+    ) -> Result<Vec<Spending>> {
+        let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
+        let mut all = Vec::with_capacity(scopes.len());
+        for (scope, span) in scopes {
+            let spent = self.spent(scope, *span, at).await?;
+            let cap = amount(&set, configured, &scope.name(), scope.kind(), *span);
+            all.push(Spending { scope: scope.clone(), span: *span, spent, cap, resets_at: span.end(at) });
+        }
+        Ok(all)
     }
 
     /// The community that a chat belongs to, if it is known of one.

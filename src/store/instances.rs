@@ -1,9 +1,20 @@
-//! Roles that one instance at a time may hold.
+//! Roles that one instance at a time may hold, and which instances are seen by what they hold.
 
 use crate::clock::Timestamp;
 use crate::ids::InstanceId;
 
-use super::{Result, Store, write};
+use super::{Result, Store, read, write};
+
+/// An instance that is seen in the database: by a role, or by what it works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub instance: String,
+    pub roles: Vec<String>,
+    /// Answers in the making.
+    pub turns: i64,
+    /// Reels being read.
+    pub jobs: i64,
+}
 
 impl Store {
     /// Takes or keeps a role until `until`; `false` while another instance holds it.
@@ -30,5 +41,32 @@ impl Store {
             .await
             .map(|_| ()))?;
         Ok(())
+    }
+
+    /// Who holds a role or a lease at `now`.
+    pub async fn instances_seen(&self, now: Timestamp) -> Result<Vec<Seen>> {
+        let rows: Vec<(String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT holder, name, CAST(1 AS BIGINT) FROM leases WHERE until > $1 \
+                 UNION ALL SELECT leased_by, '', COUNT(*) FROM turns \
+                 WHERE state <> 'closed' AND leased_by IS NOT NULL AND due_at > $1 GROUP BY leased_by \
+                 UNION ALL SELECT leased_by, '+', COUNT(*) FROM jobs \
+                 WHERE state = 'running' AND leased_by IS NOT NULL AND leased_until > $1 GROUP BY leased_by")
+            .bind(now.0)
+            .fetch_all(pool)
+            .await)?;
+        let mut all: Vec<Seen> = Vec::new();
+        for (instance, what, count) in rows {
+            let at = all.iter().position(|seen| seen.instance == instance).unwrap_or_else(|| {
+                all.push(Seen { instance, roles: Vec::new(), turns: 0, jobs: 0 });
+                all.len() - 1
+            });
+            match what.as_str() {
+                "" => all[at].turns += count,
+                "+" => all[at].jobs += count,
+                _ => all[at].roles.push(what),
+            }
+        }
+        all.sort_by(|a, b| a.instance.cmp(&b.instance));
+        Ok(all)
     }
 }

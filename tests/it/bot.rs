@@ -2,6 +2,7 @@
 //! People speak through the sandbox's platforms and read what is on their screens.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use reelcoach::config::{Config, Environment};
 use reelcoach::platforms::Platforms;
 use reelcoach::sandbox::{Sandbox, Settings};
 use reelcoach::store::Store;
+use reelcoach::web;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,8 @@ pub struct TestBot {
     pub sandbox: Arc<Sandbox>,
     pub db: Arc<TestDb>,
     pub store: Arc<Store>,
+    /// Where its web server listens.
+    pub http: SocketAddr,
     stop: CancellationToken,
     running: Option<JoinHandle<anyhow::Result<()>>>,
     /// Set by a test that ends in the middle of something on purpose.
@@ -65,7 +69,7 @@ impl TestBot {
         Self::start_at(sandbox, db, overrides, Clock::System, None).await
     }
 
-    /// The same by a clock of the test's own, with or without the HTTP server.
+    /// The same by a clock of the test's own, and on a listener of its own.
     pub async fn start_at(
         sandbox: Arc<Sandbox>,
         db: Arc<TestDb>,
@@ -78,11 +82,16 @@ impl TestBot {
         faults.extend(app::faults(&config));
         assert_eq!(faults, []);
         let platforms = Platforms::from_config(&config, &clock).unwrap();
+        let listener = match web {
+            Some(listener) => listener,
+            None => web::bind(config.http_addr).await.unwrap(),
+        };
+        let http = listener.local_addr().unwrap();
         let app = App::build(config, clock, platforms).await.unwrap();
         let store = app.store();
         let stop = CancellationToken::new();
-        let running = tokio::spawn(app.run(web.map(|listener| (listener, None)), stop.clone()));
-        TestBot { sandbox, db, store, stop, running: Some(running), leaves_work: false }
+        let running = tokio::spawn(app.run(Some((listener, None)), stop.clone()));
+        TestBot { sandbox, db, store, http, stop, running: Some(running), leaves_work: false }
     }
 
     /// Waits until everything said is answered.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Prices;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::ids::{ChatId, PersonId};
-use crate::store::budgets::{Amounts, Span, Standing};
+use crate::ids::{ChatId, PersonId, Platform};
+use crate::store::budgets::{Amounts, Scope, Span, Spending, Standing};
 use crate::store::ledger::{Entry, Reserved};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{COST, OPENAI_TOKENS};
@@ -164,6 +164,14 @@ impl Purse {
     /// How the budgets of the bot and of whole platforms stand.
     pub async fn overall(&self) -> Result<Vec<Standing>, StoreError> {
         self.store.overall_standings(&self.caps, self.clock.now()).await
+    }
+
+    /// What the bot and each platform have spent, for the operator.
+    pub async fn spending(&self) -> Result<Vec<Spending>, StoreError> {
+        let whole = [(Scope::Bot, Span::Day), (Scope::Bot, Span::Month)];
+        let platforms = Platform::ALL.map(|platform| (Scope::Platform(platform), Span::Month));
+        let scopes: Vec<_> = whole.into_iter().chain(platforms).collect();
+        self.store.spending_of(&scopes, &self.caps, self.clock.now()).await
     }
 
     /// Gives up reservations whose calls never ended, because a process died: what was sent is taken to have been paid,

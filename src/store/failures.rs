@@ -1,0 +1,119 @@
+//! What failed, by the reference code that people are told, and how the providers did lately. Never holds a person's text.
+
+use crate::clock::Timestamp;
+
+use super::{Result, Store, read, storable, write};
+
+/// One failure, as an operator looks it up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// The code that the person was told and the log has.
+    pub reference: String,
+    pub at: Timestamp,
+    /// What failed: `answer` or `reel`.
+    pub part: String,
+    /// Which one: the turn's id, the reel's code.
+    pub subject: String,
+    /// In one word, as [`crate::upstream::Cause::name`] tells it.
+    pub cause: String,
+    /// As the log tells it.
+    pub detail: String,
+}
+
+/// How the calls to one provider ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderHealth {
+    pub provider: String,
+    /// Ended ones; what the bot called off itself is none of the provider's.
+    pub calls: i64,
+    pub failed: i64,
+    /// Among the failed.
+    pub rate_limited: i64,
+    pub last_failure: Option<(String, Timestamp)>,
+}
+
+type NotedRow = (String, i64, String, String, String, String);
+
+impl From<NotedRow> for Noted {
+    fn from((reference, at, part, subject, cause, detail): NotedRow) -> Noted {
+        Noted { reference, at: Timestamp(at), part, subject, cause, detail }
+    }
+}
+
+impl Store {
+    /// Notes a failure; one code is noted once.
+    pub async fn note_failure(&self, noted: &Noted) -> Result<()> {
+        write!(&self.db, pool => sqlx::query(
+                "INSERT INTO failures (reference, at, part, subject, cause, detail) VALUES ($1, $2, $3, $4, $5, $6) \
+                 ON CONFLICT (reference) DO NOTHING")
+            .bind(&noted.reference)
+            .bind(noted.at.0)
+            .bind(&noted.part)
+            .bind(storable(&noted.subject))
+            .bind(&noted.cause)
+            .bind(storable(&noted.detail))
+            .execute(pool)
+            .await
+            .map(|_| ()))?;
+        Ok(())
+    }
+
+    /// The latest failures, newest first.
+    pub async fn failures(&self, limit: u32) -> Result<Vec<Noted>> {
+        let rows: Vec<NotedRow> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT reference, at, part, subject, cause, detail FROM failures ORDER BY at DESC, reference LIMIT $1")
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await)?;
+        Ok(rows.into_iter().map(Noted::from).collect())
+    }
+
+    /// The failure of a code.
+    pub async fn failure(&self, reference: &str) -> Result<Option<Noted>> {
+        let row: Option<NotedRow> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT reference, at, part, subject, cause, detail FROM failures WHERE reference = $1")
+            .bind(storable(reference))
+            .fetch_optional(pool)
+            .await)?;
+        Ok(row.map(Noted::from))
+    }
+
+    /// How many failed since.
+    pub async fn failures_since(&self, from: Timestamp) -> Result<i64> {
+        let (count,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM failures WHERE at >= $1")
+            .bind(from.0)
+            .fetch_one(pool)
+            .await)?;
+        Ok(count)
+    }
+
+    /// How each provider's calls ended that began since.
+    pub async fn provider_health(&self, from: Timestamp) -> Result<Vec<ProviderHealth>> {
+        let rows: Vec<(String, String, i64, i64)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT provider, outcome, COUNT(*), MAX(at) FROM ledger \
+                 WHERE at >= $1 AND outcome NOT IN ('started', 'lost', 'cancelled') \
+                 GROUP BY provider, outcome ORDER BY provider, outcome")
+            .bind(from.0)
+            .fetch_all(pool)
+            .await)?;
+        let mut all: Vec<ProviderHealth> = Vec::new();
+        for (provider, outcome, count, at) in rows {
+            if all.last().is_none_or(|last| last.provider != provider) {
+                all.push(ProviderHealth { provider, calls: 0, failed: 0, rate_limited: 0, last_failure: None });
+            }
+            let Some(health) = all.last_mut() else { continue };
+            health.calls += count;
+            if outcome != "ok" {
+                health.failed += count;
+                let at = Timestamp(at);
+                if outcome == "rate_limited" {
+                    health.rate_limited += count;
+                }
+                if health.last_failure.as_ref().is_none_or(|(_, latest)| *latest < at) {
+                    health.last_failure = Some((outcome, at));
+                }
+            }
+        }
+        Ok(all)
+    }
+}
