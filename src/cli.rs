@@ -5,6 +5,7 @@ mod chat;
 mod doctor;
 mod serve;
 mod stress;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     },
     /// Plan capacity: load, waits and cost of the guide's three scenarios, or of a plan of your own.
     Capacity(Box<capacity::Options>),
+    /// What was used and what it cost.
+    Usage(usage::Options),
     /// Run stand-ins for OpenAI, Apify, Gemini, n8n, Telegram and Discord on this machine.
     Sandbox {
         /// The first port; each stand-in takes the next one. 0 takes any free ones.
@@ -105,6 +108,7 @@ pub fn run() -> ExitCode {
             Command::Migrate => migrate(config).await,
             Command::Doctor { offline } => doctor::run(&config, &faults, offline).await,
             Command::Capacity(options) => capacity::run(&config, *options).await,
+            Command::Usage(options) => usage::run(&config, options).await,
             Command::Sandbox { port, terms, leashed } => run_sandbox(&config, port, terms, leashed).await,
             Command::Stress(options) => stress::run(options).await,
         }

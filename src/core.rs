@@ -6,6 +6,7 @@ pub mod access;
 pub mod text;
 pub mod alerts;
 pub mod money;
+pub mod report;
 pub mod outbox;
 pub mod reels;
 pub mod capacity;

@@ -11,7 +11,6 @@ pub mod answers;
 pub mod boards;
 pub mod budgets;
 pub mod chats;
-pub mod days;
 pub mod failures;
 pub mod history;
 pub mod instances;
@@ -23,6 +22,7 @@ pub mod reels;
 pub mod retention;
 pub mod scratch;
 pub mod turns;
+pub mod usage;
 pub mod vitals;
 
 use std::future::Future;

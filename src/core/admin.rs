@@ -4,6 +4,7 @@
 mod people;
 
 pub mod chart;
+pub mod figures;
 pub mod overview;
 
 use std::collections::BTreeSet;
@@ -126,7 +127,9 @@ impl Admin {
     pub async fn answer(&self, command: Command, asked: &Asked<'_>) -> Result<Option<Body>, StoreError> {
         let is_whole = *asked.authority == Authority::Everything;
         let text = match command {
-            Command::Usage => return Ok(Some(self.usage(asked.authority.guild(), asked.now).await?)),
+            Command::Usage(wish) => {
+                return Ok(Some(figures::answer(&self.store, wish, asked.authority.guild(), asked.now).await?));
+            }
             Command::Budget(wish) => self.budget(wish, asked).await?,
             Command::Audit(Some(wish)) => self.audit(wish, asked).await?,
             Command::Audit(None) => wording::unclear_audit(),
@@ -372,20 +375,9 @@ impl Admin {
         self.changed(asked, "queue", &format!("lanes {done}: {}", names.join(", "))).await?;
         Ok(wording::lanes_set(&names, paused, opened))
     }
-
-    /// Usage and cost by model: today, the last 7 days, this month (UTC); with a community only what was spent in it.
-    pub async fn usage(&self, guild: Option<&GuildId>, now: Timestamp) -> Result<Body, StoreError> {
-        let today = now.utc().map(|now| now.date_naive()).unwrap_or_default();
-        let week = today - chrono::Days::new(6);
-        let month = today.with_day(1).unwrap_or(today);
-        let mut periods = Vec::new();
-        for (title, from) in [("Today", today), ("Last 7 days", week), ("This month", month)] {
-            periods.push((title, self.store.usage_by_model_in(guild, midnight(from), Timestamp::NEVER).await?));
-        }
-        Ok(Body { private: true, ..Body::text(wording::usage(&periods)) })
-    }
 }
 
+/// Midnight (UTC) at the beginning of a day.
 fn midnight(day: NaiveDate) -> Timestamp {
     Timestamp(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis())
 }

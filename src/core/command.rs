@@ -1,7 +1,10 @@
 //! The commands that people give, in their one text form; the platforms' own menus are made from this table.
 
+pub mod figures;
+
 use std::str::FromStr;
 
+use self::figures::{Figures, Lead};
 use crate::ids::{BoardId, Platform};
 use crate::store::access::LimitName;
 use crate::store::budgets::Span;
@@ -26,7 +29,8 @@ pub const COMMANDS: &[Entry] = &[
     Entry { name: "new", argument: "", meaning: "Begin a new conversation", admin: false },
     Entry { name: "history", argument: "", meaning: "What the coach remembers of this conversation", admin: false },
     Entry { name: "help", argument: "", meaning: "What the coach can do", admin: false },
-    Entry { name: "usage", argument: "", meaning: "Usage and cost by model (admins)", admin: true },
+    Entry { name: "usage", argument: "period", meaning: "What was used: messages, reels, times (admins)", admin: true },
+    Entry { name: "cost", argument: "period", meaning: "What it cost, and will cost this month (admins)", admin: true },
     Entry { name: "budget", argument: "change", meaning: "Budgets: see them, or set one (admins)", admin: true },
     Entry {
         name: "capacity",
@@ -72,7 +76,8 @@ pub enum Command {
     },
     /// What the person has used and has left.
     Me,
-    Usage,
+    /// `/usage` and `/cost`; `None`: the words behind it are not understood.
+    Usage(Option<Figures>),
     Capacity,
     Budget(BudgetWish),
     Limits(LimitsWish),
@@ -182,7 +187,7 @@ impl Command {
             | Command::History
             | Command::Help
             | Command::Me
-            | Command::Usage
+            | Command::Usage(_)
             | Command::Capacity
             | Command::Budget(_)
             | Command::Limits(_)
@@ -223,7 +228,8 @@ impl Command {
             "help" => Command::Help,
             "start" => Command::Start { code: argument.split_whitespace().next().map(str::to_owned) },
             "me" => Command::Me,
-            "usage" => Command::Usage,
+            "usage" => Command::Usage(Figures::read(Lead::Usage, argument)),
+            "cost" => Command::Usage(Figures::read(Lead::Cost, argument)),
             "capacity" => Command::Capacity,
             "budget" => Command::Budget(budget_wish(argument)),
             "limits" => Command::Limits(limits_wish(argument)),
@@ -449,6 +455,9 @@ mod tests {
             ("/budget server here month 1", Command::Budget(BudgetWish::Unclear)),
             ("/budget chat 4 month 1", Command::Budget(BudgetWish::Unclear)),
             ("/me", Command::Me),
+            ("/usage", Command::Usage(Figures::read(Lead::Usage, ""))),
+            ("/Cost 7d by tool", Command::Usage(Figures::read(Lead::Cost, "7d by tool"))),
+            ("/cost dance", Command::Usage(None)),
             ("/budget", Command::Budget(BudgetWish::Show)),
             (
                 "/budget Bot month $12.50",

@@ -144,14 +144,7 @@ impl Reels {
     ) -> Result<Vec<Submitted>, StoreError> {
         let outcomes = self.store.submit(wish, self.limits().await?, note, now).await?;
         for outcome in &outcomes {
-            let outcome = match outcome {
-                Submitted::Cached => "cached",
-                Submitted::Failed(_) => "failed",
-                Submitted::Joined => "joined",
-                Submitted::Queued { .. } => "queued",
-                Submitted::Denied(_) => "denied",
-            };
-            metrics::counter!(SUBMITTED, "outcome" => outcome).increment(1);
+            metrics::counter!(SUBMITTED, "outcome" => outcome.name()).increment(1);
         }
         Ok(outcomes)
     }

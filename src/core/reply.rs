@@ -27,7 +27,7 @@ use crate::store::boards::TakenBoard;
 use crate::store::chats::Role;
 use crate::store::failures::Noted;
 use crate::store::reels::Subscription;
-use crate::store::turns::{NewMessage, Outcome, Sealed, Turn, TurnKind};
+use crate::store::turns::{NewMessage, Outcome, Sealed, Source, Told, Turn, TurnKind};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ANSWERS, FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
 use crate::upstream::{Cause, Failure};
@@ -92,6 +92,7 @@ struct Screen {
     began: bool,
     inputs: i64,
     merge_until: Timestamp,
+    told: Told,
 }
 
 impl Replies {
@@ -169,6 +170,7 @@ impl Replies {
             began: turn.sealed,
             inputs: turn.inputs,
             merge_until: turn.merge_until,
+            told: Told::default(),
         };
         if let Some(answer) = &turn.answer {
             let body: Body = serde_json::from_str(answer).map_err(|_| StoreError::Corrupt("turns.answer"))?;
@@ -187,6 +189,7 @@ impl Replies {
             let reference = Reference::new();
             tracing::error!(turn = %turn.id, %reference, "a turn is given up after {ATTEMPTS} attempts");
             self.note_failure(turn, &reference, "internal", format!("given up after {ATTEMPTS} attempts")).await;
+            screen.told.source = Some(Source::Failure);
             self.finish(turn, Body::text(wording::internal_failure(&reference)), Vec::new(), &mut screen).await?;
             return Ok(Done::Closed);
         }
@@ -199,12 +202,13 @@ impl Replies {
             crash::point("turn planned");
             match plan {
                 Plan::Nothing => {
-                    self.close(turn, Outcome::Silent).await?;
+                    self.close(turn, Outcome::Silent, &screen.told).await?;
                     return Ok(Done::Closed);
                 }
                 Plan::Again => {}
                 Plan::Lost => return Ok(Done::Closed),
                 Plan::Say(body, lines) => {
+                    screen.told.source = Some(Source::Own);
                     self.finish(turn, body, lines, &mut screen).await?;
                     return Ok(Done::Closed);
                 }
@@ -316,12 +320,14 @@ impl Replies {
                 }
                 let sentence = wording::failure(&failure.cause, &reference);
                 let text = if transcript.is_empty() { sentence } else { format!("{transcript}\n\n{sentence}") };
+                screen.told.source = Some(Source::Failure);
                 self.finish(turn, Body::text(text), Vec::new(), screen).await?;
                 return Ok(Some(Done::Closed));
             }
         };
         let mut lines = question.lines();
         lines.push(NewMessage { role: Role::Coach, content: remembered });
+        screen.told.source = Some(Source::Model);
         let is_long = self.coach.is_long(&memory, &lines);
         let text = if transcript.is_empty() { text } else { format!("{transcript}\n\n{text}") };
         self.finish(turn, Body::text(text), lines, screen).await?;
@@ -387,7 +393,9 @@ impl Replies {
                 Progress::Shown(id) => {
                     if !screen.began && !shown.is_wait {
                         screen.began = true;
-                        metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
+                        let now = self.clock.now();
+                        screen.told.first_text.get_or_insert(now);
+                        metrics::histogram!(FIRST_TEXT_SECONDS).record(now.since(turn.created_at));
                     }
                     seen = shown.version;
                     if screen.shown.first() != Some(&id) {
@@ -478,9 +486,9 @@ impl Replies {
         match self.outbox.deliver(turn, body, &mut screen.shown, repeated, &wording::maybe_repeated()).await? {
             Delivered::Yes => {
                 crash::point("answer sent");
-                self.close(turn, Outcome::Answered).await
+                self.close(turn, Outcome::Answered, &screen.told).await
             }
-            Delivered::No => self.close(turn, Outcome::Undeliverable).await,
+            Delivered::No => self.close(turn, Outcome::Undeliverable, &screen.told).await,
             Delivered::Later(at) => {
                 self.store.insist("noting what is on screen", || self.store.show_turn(turn, &screen.shown)).await?;
                 self.store.insist("giving a turn back", || self.store.release_turn(turn, at)).await.map(|_| ())
@@ -489,9 +497,9 @@ impl Replies {
         }
     }
 
-    async fn close(&self, turn: &Turn, outcome: Outcome) -> Result<(), StoreError> {
+    async fn close(&self, turn: &Turn, outcome: Outcome, told: &Told) -> Result<(), StoreError> {
         let now = self.clock.now();
-        if self.store.insist("closing a turn", || self.store.close_turn(turn, outcome, now)).await? {
+        if self.store.insist("closing a turn", || self.store.end_turn(turn, outcome, told, now)).await? {
             crash::point("turn closed");
             let kind = match turn.kind {
                 TurnKind::Talk if turn.inputs == 0 => "alert",

@@ -7,17 +7,16 @@ mod capacity;
 mod demand;
 mod line;
 mod money;
+pub mod usage;
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::command::COMMANDS;
-use super::money::dollars;
 use super::reels::KnownFailure;
 use super::reels::link::Unsupported;
 use super::reels::pipeline::{Reel, ReelFailure};
 use crate::clock::Timestamp;
-use crate::store::ledger::ModelUse;
 use crate::telemetry::Reference;
 use crate::upstream::{Budget, BudgetOf, Cause};
 
@@ -199,40 +198,6 @@ pub fn transcript(reel: &Reel) -> String {
 
 /// Characters of a transcript that are shown, so that it fits into one message with the coaching's beginning.
 const TRANSCRIPT_SHOWN: usize = 700;
-
-/// Usage by model over some periods.
-pub fn usage(periods: &[(&str, Vec<ModelUse>)]) -> String {
-    let mut text = String::new();
-    for (title, models) in periods {
-        let total: i64 = models.iter().map(|m| m.micro_usd).sum();
-        let calls: i64 = models.iter().map(|m| m.calls).sum();
-        let _ = writeln!(text, "**{title}**: {} in {calls} calls", dollars(total));
-        if models.is_empty() {
-            continue;
-        }
-        text.push_str("```\n");
-        let _ = writeln!(
-            text,
-            "{:<24} {:>6} {:>9} {:>6} {:>8} {:>9}",
-            "model", "calls", "input", "cached", "output", "cost"
-        );
-        for model in models {
-            let cached = if model.input_tokens > 0 { model.cached_tokens * 100 / model.input_tokens } else { 0 };
-            let _ = writeln!(
-                text,
-                "{:<24} {:>6} {:>9} {:>5}% {:>8} {:>9}",
-                model.model.chars().take(24).collect::<String>(),
-                model.calls,
-                thousands(model.input_tokens),
-                cached,
-                thousands(model.output_tokens),
-                dollars(model.micro_usd)
-            );
-        }
-        text.push_str("```\n");
-    }
-    text.trim_end().to_owned()
-}
 
 /// A turn that could not be answered.
 pub fn failure(cause: &Cause, reference: &Reference) -> String {
@@ -453,27 +418,6 @@ mod tests {
         ));
         said.push(help(true, seconds(30)));
         insta::assert_snapshot!(said.join("\n---\n"));
-    }
-
-    #[test]
-    fn usage_is_a_table() {
-        let model = ModelUse {
-            provider: "openai".into(),
-            model: "gpt-6.1-sol".into(),
-            calls: 12,
-            input_tokens: 123_456,
-            cached_tokens: 61_728,
-            output_tokens: 4_321,
-            micro_usd: 1_234_567,
-        };
-        insta::assert_snapshot!(usage(&[("Today", vec![model]), ("Last 7 days", Vec::new())]), @r"
-        **Today**: $1.23 in 12 calls
-        ```
-        model                     calls     input cached   output      cost
-        gpt-6.1-sol                  12      123k    50%     4321     $1.23
-        ```
-        **Last 7 days**: $0.00 in 0 calls
-        ");
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The ledger: every paid call once, and the sums that reports are made of.
+//! The ledger: every paid call once. What reports read are the sums that are kept with it (usage).
 
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId, PersonId};
 use crate::upstream::{Provider, Usage};
 
 use super::budgets::{SET_BUDGETS, SetRow, Span, Standing, Sums, guild_of, in_force, scopes, spend, spent_in};
+use super::usage::{Stood, changes, roll_up, settled};
 use super::{Result, Store, exclusive, read};
 
 /// One paid call.
@@ -27,28 +28,13 @@ pub struct Entry<'a> {
     pub outcome: &'a str,
 }
 
-/// Usage of one model over some time.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct ModelUse {
-    pub provider: String,
-    pub model: String,
-    pub calls: i64,
-    pub input_tokens: i64,
-    pub cached_tokens: i64,
-    pub output_tokens: i64,
-    pub micro_usd: i64,
-}
-
 /// Writes a call and moves the sums by what is new of it; whether anything was. Part of a transaction.
 macro_rules! write_entry {
     ($tx:ident, $entry:expr, $until:expr) => {{
         let entry: &Entry<'_> = $entry;
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         let guild = guild_of!($tx, entry.chat);
-        let stood: Option<(i64, i64)> = sqlx::query_as("SELECT at, micro_usd FROM ledger WHERE key = $1")
-            .bind(entry.key)
-            .fetch_optional(&mut *$tx)
-            .await?;
+        let stood: Option<Stood> = sqlx::query_as(Stood::SELECT).bind(entry.key).fetch_optional(&mut *$tx).await?;
         let changed = sqlx::query(
             "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
              cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome, \
@@ -87,8 +73,9 @@ macro_rules! write_entry {
             == 1;
         if changed {
             // The sums are those of when the call began.
-            let (at, counted) = stood.unwrap_or((entry.at.0, 0));
+            let (at, counted) = stood.as_ref().map_or((entry.at.0, 0), |stood| (stood.at, stood.micro_usd));
             spend!($tx, entry.person, entry.chat, guild.as_ref(), Timestamp(at), entry.micro_usd - counted);
+            roll_up!($tx, changes(entry, guild.as_ref(), stood.as_ref()));
         }
         changed
     }};
@@ -111,6 +98,9 @@ pub struct Lost {
     pub input_tokens: i64,
     pub micro_usd: i64,
 }
+
+/// The outcome of a call whose reservation was given up.
+const LOST: &str = "lost";
 
 /// Serialises what changes the sums.
 const MONEY: &str = "money";
@@ -174,48 +164,24 @@ impl Store {
     /// Gives a reservation up: from now on this is what the call is taken to have cost.
     pub async fn give_up_reservation(&self, key: &str, micro_usd: i64) -> Result<()> {
         exclusive!(&self.db, [MONEY], tx => {
-            let row: Option<(i64, i64, String, String, Option<String>)> = sqlx::query_as(
-                    "SELECT at, micro_usd, person_id, chat, guild FROM ledger WHERE key = $1 AND reserved_until IS NOT NULL")
+            let stood: Option<Stood> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{} AND reserved_until IS NOT NULL", Stood::SELECT)))
                 .bind(key)
                 .fetch_optional(&mut *tx)
                 .await?;
-            if let Some((at, reserved, person, chat, guild)) = row {
-                let (chat, guild) = (chat.parse::<ChatId>()?, guild.map(|guild| guild.parse::<GuildId>()).transpose()?);
-                spend!(tx, person.parse()?, &chat, guild.as_ref(), Timestamp(at), micro_usd - reserved);
-                sqlx::query("UPDATE ledger SET micro_usd = $1, output_tokens = 0, reserved_until = NULL, outcome = 'lost' WHERE key = $2")
+            if let Some(stood) = stood {
+                let chat = stood.chat.parse::<ChatId>()?;
+                let guild = stood.guild.as_ref().map(|guild| guild.parse::<GuildId>()).transpose()?;
+                spend!(tx, stood.person_id.parse()?, &chat, guild.as_ref(), Timestamp(stood.at), micro_usd - stood.micro_usd);
+                sqlx::query("UPDATE ledger SET micro_usd = $1, output_tokens = 0, reserved_until = NULL, outcome = $2 WHERE key = $3")
                     .bind(micro_usd)
+                    .bind(LOST)
                     .bind(key)
                     .execute(&mut *tx)
                     .await?;
+                let given_up = Stood { micro_usd, output_tokens: 0, outcome: LOST.to_owned(), ..stood.clone() };
+                roll_up!(tx, settled(Some(&stood), &given_up));
             }
             Ok(())
         })
-    }
-
-    /// Usage by model from `from` (inclusive) to `to` (exclusive), the dearest first.
-    pub async fn usage_by_model(&self, from: Timestamp, to: Timestamp) -> Result<Vec<ModelUse>> {
-        self.usage_by_model_in(None, from, to).await
-    }
-
-    /// The same of one community, or with `None` of everybody.
-    pub async fn usage_by_model_in(
-        &self,
-        guild: Option<&GuildId>,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<ModelUse>> {
-        let rows = read!(&self.db, pool => sqlx::query_as(
-                "SELECT provider, model, COUNT(*) AS calls, \
-                 CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT) AS input_tokens, \
-                 CAST(COALESCE(SUM(cached_tokens), 0) AS BIGINT) AS cached_tokens, \
-                 CAST(COALESCE(SUM(output_tokens), 0) AS BIGINT) AS output_tokens, \
-                 CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) AS micro_usd \
-                 FROM ledger WHERE at >= $1 AND at < $2 AND ($3 IS NULL OR guild = $3) GROUP BY provider, model ORDER BY 7 DESC, model")
-            .bind(from.0)
-            .bind(to.0)
-            .bind(guild.map(ToString::to_string))
-            .fetch_all(pool)
-            .await)?;
-        Ok(rows)
     }
 }

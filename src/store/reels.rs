@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{BoardId, ChatId, InstanceId, JobId, PersonId, Shortcode, SubscriptionId, TurnId};
 
+use super::budgets::guild_of;
 use super::lanes::Lane;
+use super::usage::{Counted, Within, count_up};
 use super::{Result, Store, StoreError, exclusive, read, storable};
 
 pub use self::cancel::Cancelled;
@@ -61,6 +63,19 @@ pub enum Submitted {
         ready_at: Timestamp,
     },
     Denied(Denied),
+}
+
+impl Submitted {
+    /// The name in the metrics and the reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Submitted::Cached => "cached",
+            Submitted::Failed(_) => "failed",
+            Submitted::Joined => "joined",
+            Submitted::Queued { .. } => "queued",
+            Submitted::Denied(_) => "denied",
+        }
+    }
 }
 
 /// Why a new reel was not taken.
@@ -329,9 +344,15 @@ impl Store {
                 outcomes.push(Submitted::Queued { ready_at });
                 subscriptions.push((code, Some(job)));
             }
+            // What was asked in an earlier attempt is counted already.
+            let asked: Vec<_> = std::iter::zip(wish.reels, &outcomes)
+                .filter(|(code, _)| !earlier.iter().any(|(earlier, ..)| earlier == code.as_str()))
+                .map(|(_, outcome)| (Counted::Request, outcome.name()))
+                .collect();
             // One known reel alone is answered by the turn that asked; it needs no board and no further turn.
             let alone = wish.reels.len() == 1 && subscriptions.iter().all(|(_, job)| job.is_none());
             if alone || subscriptions.is_empty() {
+                count_up!(tx, Within::new(wish.chat, guild_of!(tx, &chat)), now, asked);
                 return Ok(outcomes);
             }
             if earlier.is_empty() {
@@ -370,6 +391,7 @@ impl Store {
                     insert_reel_turn!(tx, &subscription, &person, &chat, wish.reply_to, now);
                 }
             }
+            count_up!(tx, Within::new(wish.chat, guild_of!(tx, &chat)), now, asked);
             Ok(outcomes)
         });
         // What was known already is due at once.

@@ -10,6 +10,8 @@ use sqlx::FromRow;
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, ConversationId, GuildId, InstanceId, MessageRef, PersonId, Platform, SubscriptionId, TurnId};
 
+use super::budgets::guild_of;
+use super::usage::{Counted, Timed, Within, count_up, time_up};
 use super::{Result, Store, StoreError, exclusive, read, storable, write};
 
 /// Something a person did, on its way into the inbox.
@@ -106,6 +108,39 @@ impl Outcome {
             Outcome::Undeliverable => "undeliverable",
         }
     }
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The model.
+    Model,
+    /// The model, to somebody who asked the same before.
+    Recalled,
+    /// A sentence of ours: a command's, or what the line says.
+    Own,
+    /// A sentence that says why there is no answer.
+    Failure,
+}
+
+impl Source {
+    fn name(self) -> &'static str {
+        match self {
+            Source::Model => "model",
+            Source::Recalled => "recalled",
+            Source::Own => "own",
+            Source::Failure => "failure",
+        }
+    }
+}
+
+/// What is known of how an answer was told, by whoever ends its turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// `None`: another worker made the answer, and was lost.
+    pub source: Option<Source>,
+    /// When the first of its text was on screen.
+    pub first_text: Option<Timestamp>,
 }
 
 /// A line of a conversation's memory.
@@ -383,8 +418,13 @@ impl Store {
         })
     }
 
-    /// Ends a turn and wakes the next one of the same person and chat. `false` once the lease is lost.
+    /// [`Store::end_turn`] of which nothing is known.
     pub async fn close_turn(&self, turn: &Turn, outcome: Outcome, now: Timestamp) -> Result<bool> {
+        self.end_turn(turn, outcome, &Told::default(), now).await
+    }
+
+    /// Ends a turn and wakes the next one of the same person and chat. `false` once the lease is lost.
+    pub async fn end_turn(&self, turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Result<bool> {
         let closed: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
             let changed = sqlx::query(
                     "UPDATE turns SET state = 'closed', outcome = $1, closed_at = $2, answer = NULL, leased_by = NULL \
@@ -424,6 +464,9 @@ impl Store {
                 .bind(turn.chat.to_string())
                 .execute(&mut *tx)
                 .await?;
+            let within = Within::new(&turn.chat, guild_of!(tx, &turn.chat));
+            count_up!(tx, within, now, counted(turn, outcome, told));
+            time_up!(tx, within, now, timed(turn, outcome, told, now));
             Ok((true, woken.rows_affected() > 0))
         });
         let (closed, woken) = closed?;
@@ -501,6 +544,26 @@ impl Store {
         })?;
         Ok(())
     }
+}
+
+/// What a turn adds to the counts.
+fn counted(turn: &Turn, outcome: Outcome, told: &Told) -> Vec<(Counted, &'static str)> {
+    let kind = match turn.kind {
+        TurnKind::Talk => Counted::Talk,
+        TurnKind::Reel(_) => Counted::Reel,
+    };
+    let source = told.source.filter(|_| outcome == Outcome::Answered);
+    std::iter::once((kind, outcome.name())).chain(source.map(|source| (Counted::Source, source.name()))).collect()
+}
+
+/// How long the model's answer took to whoever asked something; of reels the wait in the line is told.
+fn timed(turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Vec<(Timed, Duration)> {
+    let is_answer = matches!(told.source, Some(Source::Model | Source::Recalled)) && outcome == Outcome::Answered;
+    if !is_answer || turn.kind != TurnKind::Talk {
+        return Vec::new();
+    }
+    let first = told.first_text.unwrap_or(now);
+    vec![(Timed::FirstText, first.since(turn.created_at)), (Timed::Answer, now.since(turn.created_at))]
 }
 
 /// Serialises what arrives and closes for one person in one chat.

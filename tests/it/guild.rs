@@ -108,16 +108,13 @@ async fn an_answer_that_outlives_its_token_becomes_a_message() {
 async fn what_is_private_stays_private_however_long_it_is() {
     let bot = TestBot::on_discord(&[("ADMIN_IDS", &format!("discord:{ANA}"))]).await;
     let channel = bot.sandbox.discord.guild_channel("costs");
-    // Enough models for more than one message.
-    for n in 0..40 {
-        let statement = format!(
-            "INSERT INTO ledger VALUES ('k{n}', {}, 'p', 'discord', 'discord:1', 'openai', 'gpt-model-number-{n:02}', 'coach', \
-             1000, 0, 0, 100, 0, 5000, 'v', FALSE, 10, 'ok', NULL, NULL)",
-            reelcoach::clock::Clock::System.now().0
-        );
-        bot.db.execute(Box::leak(statement.into_boxed_str())).await;
+    // Enough for more than one message.
+    for n in 0..15 {
+        let (now, change) = (reelcoach::clock::Clock::System.now().0, "a change of some length ".repeat(12));
+        let values = format!("('k{n:02}', {now}, 'discord:{ANA}', '{change}')");
+        bot.db.execute(&format!("INSERT INTO audit (id, at, admin, change) VALUES {values}")).await;
     }
-    bot.sandbox.discord.slash(&channel, ANA, "Ana", "usage", &[]).unwrap();
+    bot.sandbox.discord.slash(&channel, ANA, "Ana", "audit", &[]).unwrap();
     bot.until_said(&channel, |said| said.len() > 1).await;
     assert!(bot.said_in(&channel).iter().all(|shown| shown.ephemeral), "{:?}", bot.said_in(&channel));
     let (me, _) = bot.sandbox.discord.bot();

@@ -37,3 +37,4 @@ mod talk;
 mod telegram;
 mod tidy;
 mod trouble;
+mod usage;

@@ -149,19 +149,3 @@ async fn what_works_instead_of_a_story() {
     assert!(screen[2].contains("/help"), "{screen:?}");
     bot.end().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn usage_is_for_admins() {
-    let bot = TestBot::start(TestDb::sqlite().await, &[("ADMIN_IDS", "telegram:42")]).await;
-    bot.sandbox.telegram.say(ANA, ANA, "Ana", &link("DLlGZiCOBQ0"));
-    bot.drain().await;
-    bot.sandbox.telegram.say(ANA, ANA, "Ana", "/usage");
-    bot.sandbox.telegram.say(BEN, BEN, "Ben", "/usage");
-    bot.drain().await;
-    let usage = bot.telegram(ANA).pop().unwrap();
-    for part in ["Today", "Last 7 days", "This month", "gpt-6.1-sol", "gemini-3.8-flash"] {
-        assert!(usage.contains(part), "{part}: {usage}");
-    }
-    assert!(bot.telegram(BEN)[0].contains("Only the bot's admins"));
-    bot.end().await;
-}

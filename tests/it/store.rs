@@ -16,6 +16,7 @@ mod people;
 mod reels;
 mod storm;
 mod turns;
+mod usage;
 
 use std::time::Duration;
 

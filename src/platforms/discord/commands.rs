@@ -93,6 +93,7 @@ fn all() -> Vec<poise::Command<Desk, serenity::Error>> {
         history(),
         me(),
         usage(),
+        cost(),
         capacity(),
         budget(),
         limits(),
@@ -185,8 +186,36 @@ async fn me(ctx: Context<'_>) -> Result<(), serenity::Error> {
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
-async fn usage(ctx: Context<'_>) -> Result<(), serenity::Error> {
-    take(ctx, "/usage".to_owned(), Vec::new(), Seen::ByAsker).await
+async fn usage(
+    ctx: Context<'_>,
+    #[description = "today, week, month, year, 7d, 2026-10, 2026-10-01..2026-10-31. Empty: this month"]
+    #[max_length = 30]
+    period: Option<String>,
+    #[description = "What its lines are by. Empty: model"]
+    #[choices("model", "tool", "platform", "server", "chat", "person", "day")]
+    by: Option<&'static str>,
+    #[description = "Every line as a file"] csv: Option<bool>,
+) -> Result<(), serenity::Error> {
+    take(ctx, figures("/usage", period, by, csv), Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToManagers",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
+async fn cost(
+    ctx: Context<'_>,
+    #[description = "today, week, month, year, 7d, 2026-10, 2026-10-01..2026-10-31. Empty: this month"]
+    #[max_length = 30]
+    period: Option<String>,
+    #[description = "What its lines are by. Empty: model"]
+    #[choices("model", "tool", "platform", "server", "chat", "person", "day")]
+    by: Option<&'static str>,
+    #[description = "Every line as a file"] csv: Option<bool>,
+) -> Result<(), serenity::Error> {
+    take(ctx, figures("/cost", period, by, csv), Vec::new(), Seen::ByAsker).await
 }
 
 #[poise::command(
@@ -358,6 +387,11 @@ async fn coach_this_reel(ctx: Context<'_>, message: serenity::Message) -> Result
 fn given<const N: usize>(name: &str, options: [Option<String>; N]) -> String {
     let options = options.into_iter().flatten().filter(|option| !option.trim().is_empty());
     std::iter::once(name.to_owned()).chain(options).collect::<Vec<_>>().join(" ")
+}
+
+/// A report's options in their text form.
+fn figures(name: &str, period: Option<String>, by: Option<&str>, csv: Option<bool>) -> String {
+    given(name, [period, by.map(|by| format!("by {by}")), (csv == Some(true)).then(|| "csv".to_owned())])
 }
 
 /// Who sees the answer.

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::ids::{InstanceId, Shortcode, TurnId};
+use crate::ids::{ChatId, InstanceId, Shortcode, TurnId};
+use crate::store::budgets::guild_of;
 use crate::store::lanes::{BREAKERS, BreakerRow, BreakerState, Lane, LaneKind, Lanes, SETTINGS, SettingRow};
+use crate::store::usage::{Counted, Timed, Within, count_up, time_up};
 use crate::store::{Result, Store, StoreError, exclusive, read, write};
 
 use super::{
@@ -38,9 +40,9 @@ impl Store {
             if choice.free.is_empty() {
                 return Ok(None);
             }
-            type Row = (String, String, Option<String>, Option<String>, String, i64, bool);
+            type Row = (String, String, Option<String>, Option<String>, String, i64, bool, i64);
             let orphan: Option<Row> = sqlx::query_as(
-                    "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel FROM jobs WHERE state = 'running' \
+                    "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel, created_at FROM jobs WHERE state = 'running' \
                      AND leased_until <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
                      AND (failed_on IS NULL OR failed_on <> $3) ORDER BY started_at, id LIMIT 1")
                 .bind(now.0)
@@ -53,7 +55,7 @@ impl Store {
                 Some(row) => Some(row),
                 None => {
                     sqlx::query_as(
-                            "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel FROM jobs WHERE state = 'queued' \
+                            "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel, created_at FROM jobs WHERE state = 'queued' \
                              AND ready_at <= $1 AND not_before <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
                              AND (failed_on IS NULL OR failed_on <> $3) ORDER BY ready_at, id LIMIT 1")
                         .bind(now.0)
@@ -63,7 +65,7 @@ impl Store {
                         .await?
                 }
             };
-            let Some((id, shortcode, run_id, failed_on, asked_by, attempt, cancel)) = row else {
+            let Some((id, shortcode, run_id, failed_on, asked_by, attempt, cancel, created_at)) = row else {
                 return Ok(None);
             };
             let Some(lane) = choice.lane_for(run_id.is_some(), failed_on.as_deref()) else {
@@ -102,7 +104,11 @@ impl Store {
                     .bind(&asked_by)
                     .fetch_optional(&mut *tx)
                     .await?;
-            let (chat,) = place.ok_or(StoreError::Corrupt("a job without its asker"))?;
+            let chat: ChatId = place.ok_or(StoreError::Corrupt("a job without its asker"))?.0.parse()?;
+            if attempt == 0 {
+                let within = Within::new(&chat, guild_of!(tx, &chat));
+                time_up!(tx, within, now, [(Timed::Wait, now.since(Timestamp(created_at)))]);
+            }
             Ok(Some(Claimed {
                 job: id.parse()?,
                 shortcode: shortcode.parse()?,
@@ -112,7 +118,7 @@ impl Store {
                 failed_on,
                 cancel,
                 asked_by: asked_by.parse()?,
-                chat: chat.parse()?,
+                chat,
                 leased_by: who,
             }))
         })
@@ -254,7 +260,9 @@ impl Store {
             if refund {
                 give_time_back!(tx, &id, interval, now);
             }
+            let within = Within::new(&job.chat, guild_of!(tx, &job.chat));
             if known.is_none() {
+                count_up!(tx, within, now, [(Counted::Job, state)]);
                 return Ok(true);
             }
             let waiting: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
@@ -269,6 +277,7 @@ impl Store {
                 .bind(&id)
                 .execute(&mut *tx)
                 .await?;
+            count_up!(tx, within, now, [(Counted::Job, state)]);
             Ok(true)
         });
         self.turns_changed();

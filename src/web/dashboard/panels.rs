@@ -8,16 +8,15 @@ use maud::{Markup, html};
 
 use super::chart;
 use crate::clock::Timestamp;
-use crate::core::admin::overview::{Forecast, Overview};
+use crate::core::admin::overview::{Day, ModelUse, Overview};
 use crate::core::board::{InLine, View};
 use crate::core::money::dollars;
+use crate::core::report::Forecast;
 use crate::core::wording::LaneLine;
 use crate::ids::InstanceId;
 use crate::store::budgets::{Scope, Span, Spending};
-use crate::store::days::Day;
 use crate::store::failures::{Noted, ProviderHealth};
 use crate::store::instances::Seen;
-use crate::store::ledger::ModelUse;
 
 /// Reels of the line that are shown one by one.
 const SHOWN_IN_LINE: usize = 12;
@@ -318,13 +317,13 @@ fn models(models: &[ModelUse]) -> Markup {
                 } }
                 tbody { @for used in shown { tr {
                     th scope="row" { (used.model) " " span.past { (provider_name(&used.provider)) } }
-                    td.number { (grouped(used.calls)) }
-                    td.number.wide { (grouped(used.input_tokens)) }
+                    td.number { (grouped(used.used.calls)) }
+                    td.number.wide { (grouped(used.used.input_tokens)) }
                     td.number.wide {
-                        @if used.input_tokens > 0 { (percent(used.cached_tokens, used.input_tokens)) "%" } @else { "–" }
+                        @if used.used.input_tokens > 0 { (percent(used.used.cached_tokens, used.used.input_tokens)) "%" } @else { "–" }
                     }
-                    td.number.wide { (grouped(used.output_tokens)) }
-                    td.number { (dollars(used.micro_usd)) }
+                    td.number.wide { (grouped(used.used.output_tokens)) }
+                    td.number { (dollars(used.used.micro_usd)) }
                 } } }
             }
             @if models.len() > shown.len() { p.more { "and " (models.len() - shown.len()) " more" } }
@@ -492,11 +491,7 @@ mod tests {
         let used = ModelUse {
             provider: hostile.into(),
             model: hostile.repeat(9),
-            calls: 1,
-            input_tokens: 0,
-            cached_tokens: 0,
-            output_tokens: 0,
-            micro_usd: 1,
+            used: crate::store::usage::Sums { calls: 1, micro_usd: 1, ..Default::default() },
         };
         let noted = Noted {
             reference: hostile.into(),

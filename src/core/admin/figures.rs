@@ -1,0 +1,135 @@
+//! Reports on usage and cost: which sums are asked for, so that nobody is given more than they may see, and what goes
+//! with the text: pictures and tables. Computes nothing and words nothing.
+
+use super::chart::{Chart, Kind, Look, Series, Unit, picture};
+use crate::clock::Timestamp;
+use crate::core::chat::{Body, File};
+use crate::core::command::figures::{By, Figures, Lead};
+use crate::ids::GuildId;
+use crate::core::report::{Daily, Facts, Report, forecast_days, time_step};
+use crate::core::wording;
+use crate::store::usage::Place;
+use crate::store::{Store, StoreError};
+
+/// Lines of a report in a chat; of one by day.
+const LINES_SHOWN: usize = 12;
+const DAYS_SHOWN: usize = 31;
+
+/// Lines of a report that has room for all.
+pub const ALL_LINES: usize = 100_000;
+
+/// What is said to somebody who may see this, with its pictures, and with the whole table as a file if that is asked for.
+pub async fn answer(
+    store: &Store,
+    wish: Option<Figures>,
+    guild: Option<&GuildId>,
+    now: Timestamp,
+) -> Result<Body, StoreError> {
+    let Some(figures) = wish else {
+        return Ok(Body { private: true, ..Body::text(wording::usage::unclear_figures()) });
+    };
+    let most = if figures.by == By::Day { DAYS_SHOWN } else { LINES_SHOWN };
+    let report = report(store, figures, guild, most, now).await?;
+    let mut body = Body { private: true, ..Body::text(wording::usage::report(&report)) };
+    for (name, chart) in charts(&report) {
+        match picture(&format!("{name}.png"), chart, Look::Dark).await {
+            Ok(file) => body = body.with(file),
+            // The words say it all; the picture is for the eyes.
+            Err(error) => tracing::warn!(name, "a picture of a report is missing: {error}"),
+        }
+    }
+    if figures.csv {
+        let whole = self::report(store, figures, guild, ALL_LINES, now).await?;
+        body = body.with(File::csv(&format!("{}.csv", whole.file_name()), whole.csv()));
+    }
+    Ok(body)
+}
+
+/// The report of a period, of what its asker may see, with at most `most` lines.
+pub async fn report(
+    store: &Store,
+    figures: Figures,
+    guild: Option<&GuildId>,
+    most: usize,
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let days = figures.period.days(now);
+    let place = match figures.by {
+        By::Guild => Some(Place::Guild),
+        By::Chat => Some(Place::Chat),
+        By::Person => Some(Place::Person),
+        By::Model | By::Tool | By::Platform | By::Day => None,
+    };
+    let places = async {
+        match place {
+            Some(place) => {
+                let limit = u32::try_from(most).unwrap_or(u32::MAX);
+                store.usage_of_places(place, days, guild, limit).await
+            }
+            None => Ok(Vec::new()),
+        }
+    };
+    let (models, places, counts, times, reserved, recent) = futures::try_join!(
+        store.usage_of_models(days, guild),
+        places,
+        store.usage_counts(days, guild),
+        store.usage_times(days, time_step(days), guild),
+        store.reserved_now(guild),
+        store.usage_of_models(forecast_days(now), guild),
+    )?;
+    let facts = Facts { models, places, counts, times, reserved, recent };
+    Ok(Report::new(figures, days, facts, guild, most, now))
+}
+
+/// The pictures of what a report begins with, each with the name of its file; none if there is nothing to see.
+pub fn charts(report: &Report) -> Vec<(&'static str, Chart)> {
+    let Daily { days, cost_by_model, cost_by_tool, messages, reels, answer, wait } = &report.daily;
+    let whose = if report.guild.is_some() { "this server, " } else { "" };
+    let chart = |title: &str, what: &str, kind: Kind, unit: Unit, series: Vec<Series>| Chart {
+        title: title.to_owned(),
+        subtitle: format!("{whose}{what}{}", wording::usage::period(report)),
+        kind,
+        unit,
+        days: days.clone(),
+        series,
+        running: report.running,
+    };
+    let cost = |by: &[(String, Vec<i64>)]| -> Vec<Series> {
+        by.iter().map(|(name, days)| Series::micro_usd(name.as_str(), days.iter().copied())).collect()
+    };
+    let spread = |[median, high]: &[Vec<Option<f64>>; 2]| -> Vec<Series> {
+        let seconds = |values: &[Option<f64>]| values.iter().map(|ms| ms.map(|ms| ms / 1e3)).collect();
+        vec![Series::new("p50", seconds(median)), Series::new("p95", seconds(high))]
+    };
+    let has_any = |values: &[Option<f64>]| values.iter().any(Option::is_some);
+    let (bars, lines) = (Kind::StackedBars, Kind::Lines);
+    let mut charts = Vec::new();
+    match report.figures.lead {
+        Lead::Cost => {
+            if report.total.micro_usd > 0 {
+                charts
+                    .push(("cost-by-model", chart("Cost per day", "by model, ", bars, Unit::Usd, cost(cost_by_model))));
+                charts.push(("cost-by-tool", chart("Cost per day", "by tool, ", bars, Unit::Usd, cost(cost_by_tool))));
+            }
+        }
+        Lead::Usage => {
+            if messages.iter().chain(reels).any(|count| *count > 0) {
+                let series = vec![
+                    Series::counts("messages", messages.iter().copied()),
+                    Series::counts("reels", reels.iter().copied()),
+                ];
+                charts.push(("messages-and-reels", chart("Messages and reels per day", "", bars, Unit::Count, series)));
+            }
+            if has_any(&answer[0]) {
+                charts.push((
+                    "response-time",
+                    chart("Time to the whole answer", "", lines, Unit::Seconds, spread(answer)),
+                ));
+            }
+            if has_any(&wait[0]) {
+                charts.push(("wait-in-line", chart("Wait in line for a reel", "", lines, Unit::Seconds, spread(wait))));
+            }
+        }
+    }
+    charts
+}

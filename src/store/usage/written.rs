@@ -1,0 +1,376 @@
+//! The writing side of the roll-ups: what a change of the ledger, a turn or a job adds to them. Part of other
+//! transactions, and the last thing in them: many meet at these rows, and nobody may wait for anything else while they
+//! hold one.
+
+use crate::clock::Timestamp;
+use crate::ids::{ChatId, GuildId, Platform};
+use crate::store::ledger::Entry;
+use crate::upstream::STARTED;
+
+use super::{BLOCK, Days, Sums};
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counted {
+    /// Reels that were worked on and ended: done, failed, cancelled.
+    Job,
+    /// Reel turns that ended, by outcome.
+    Reel,
+    /// Reels asked for: queued, joined, cached, failed (known to), denied.
+    Request,
+    /// What answered: model, recalled, own, failure.
+    Source,
+    /// Turns of messages that ended, by outcome.
+    Talk,
+    /// Calls of the model's tools: ok, failed.
+    Tool,
+}
+
+impl Counted {
+    /// The name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Counted::Job => "job",
+            Counted::Reel => "reel",
+            Counted::Request => "request",
+            Counted::Source => "source",
+            Counted::Talk => "talk",
+            Counted::Tool => "tool",
+        }
+    }
+}
+
+/// Where something happened.
+#[derive(Clone, Debug)]
+pub struct Within {
+    pub platform: Platform,
+    pub guild: Option<GuildId>,
+}
+
+impl Within {
+    pub fn new(chat: &ChatId, guild: Option<GuildId>) -> Within {
+        Within { platform: chat.platform, guild }
+    }
+
+    /// The sums it belongs to: those over everything, and those of its community. In the order of the rows' key: two who
+    /// took them in different orders could wait for each other.
+    pub fn guilds(&self) -> Vec<String> {
+        std::iter::once(String::new()).chain(self.guild.as_ref().map(ToString::to_string)).collect()
+    }
+}
+
+/// How a community is named in the roll-ups.
+pub fn guild_name(guild: Option<&GuildId>) -> String {
+    guild.map(ToString::to_string).unwrap_or_default()
+}
+
+/// What a ledger row says before it changes.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Stood {
+    pub at: i64,
+    pub person_id: String,
+    pub platform: String,
+    pub chat: String,
+    pub guild: Option<String>,
+    pub provider: String,
+    pub model: String,
+    pub tool: String,
+    pub input_tokens: i64,
+    pub cached_tokens: i64,
+    pub cache_write_tokens: i64,
+    pub output_tokens: i64,
+    pub reasoning_tokens: i64,
+    pub micro_usd: i64,
+    pub outcome: String,
+}
+
+impl Stood {
+    pub const SELECT: &str = "SELECT at, person_id, platform, chat, guild, provider, model, tool, input_tokens, \
+        cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, outcome FROM ledger WHERE key = $1";
+
+    /// What of it is in the roll-ups: nothing while it is only reserved.
+    fn sums(&self) -> Sums {
+        if self.outcome == STARTED {
+            return Sums::default();
+        }
+        Sums {
+            calls: 1,
+            failed: i64::from(is_failure(&self.outcome)),
+            input_tokens: tokens(self.input_tokens),
+            cached_tokens: tokens(self.cached_tokens),
+            cache_write_tokens: tokens(self.cache_write_tokens),
+            output_tokens: tokens(self.output_tokens),
+            reasoning_tokens: tokens(self.reasoning_tokens),
+            micro_usd: self.micro_usd,
+        }
+    }
+}
+
+/// A change of the sums of calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub day: i64,
+    pub person: String,
+    pub platform: String,
+    pub chat: String,
+    pub guild: Option<String>,
+    pub provider: String,
+    pub model: String,
+    pub tool: String,
+    pub sums: Sums,
+}
+
+/// What writing `entry` over what `stood` there changes. A call stays where and when it began; what it is found to have
+/// called may change.
+pub fn changes(entry: &Entry<'_>, guild: Option<&GuildId>, stood: Option<&Stood>) -> Vec<Change> {
+    let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+    let new = Stood {
+        at: stood.map_or(entry.at.0, |stood| stood.at),
+        person_id: entry.person.to_string(),
+        platform: entry.chat.platform.name().to_owned(),
+        chat: entry.chat.to_string(),
+        guild: stood.map_or_else(|| guild.map(ToString::to_string), |stood| stood.guild.clone()),
+        provider: entry.provider.name().to_owned(),
+        model: entry.model.to_owned(),
+        tool: entry.tool.to_owned(),
+        input_tokens: count(entry.usage.input_tokens),
+        cached_tokens: count(entry.usage.cached_tokens),
+        cache_write_tokens: count(entry.usage.cache_write_tokens),
+        output_tokens: count(entry.usage.output_tokens),
+        reasoning_tokens: count(entry.usage.reasoning_tokens),
+        micro_usd: entry.micro_usd,
+        outcome: entry.outcome.to_owned(),
+    };
+    settled(stood, &new)
+}
+
+/// What it changes that `new` stands in the ledger instead of what `stood` there.
+pub fn settled(stood: Option<&Stood>, new: &Stood) -> Vec<Change> {
+    let taken = stood.map(|stood| (stood, -stood.sums()));
+    let mut changes: Vec<Change> = Vec::new();
+    for (row, sums) in taken.into_iter().chain([(new, new.sums())]) {
+        let change = Change {
+            day: Days::of(Timestamp(row.at)),
+            person: row.person_id.clone(),
+            platform: row.platform.clone(),
+            chat: row.chat.clone(),
+            guild: row.guild.clone(),
+            provider: row.provider.clone(),
+            model: row.model.clone(),
+            tool: row.tool.clone(),
+            sums,
+        };
+        match changes.iter_mut().find(|other| Change { sums, ..(*other).clone() } == change) {
+            Some(other) => other.sums += sums,
+            None => changes.push(change),
+        }
+    }
+    changes.retain(|change| change.sums != Sums::default());
+    changes
+}
+
+fn is_failure(outcome: &str) -> bool {
+    !matches!(outcome, "ok" | "cancelled")
+}
+
+/// No provider counts so many in one call, and sums of them stay numbers.
+fn tokens(count: i64) -> i64 {
+    count.clamp(0, 1_000_000_000_000)
+}
+
+/// Adds a [`Change`] to the sums of calls. Part of a transaction.
+macro_rules! roll_up {
+    ($tx:ident, $changes:expr) => {
+        for change in $changes {
+            let sums = change.sums;
+            let models = $crate::store::usage::written::add_to_models(change.guild.is_some());
+            let mut query = sqlx::query(models)
+                .bind(change.day)
+                .bind(&change.platform)
+                .bind(&change.provider)
+                .bind(&change.model)
+                .bind(&change.tool)
+                .bind(sums.calls)
+                .bind(sums.failed)
+                .bind(sums.input_tokens)
+                .bind(sums.cached_tokens)
+                .bind(sums.cache_write_tokens)
+                .bind(sums.output_tokens)
+                .bind(sums.reasoning_tokens)
+                .bind(sums.micro_usd);
+            if let Some(guild) = &change.guild {
+                query = query.bind(guild);
+            }
+            query.execute(&mut *$tx).await?;
+            sqlx::query($crate::store::usage::written::ADD_TO_PLACES)
+                .bind(change.day)
+                .bind($crate::store::usage::written::block(change.day))
+                .bind(&change.person)
+                .bind(&change.chat)
+                .bind(change.guild.as_deref().unwrap_or_default())
+                .bind(sums.calls)
+                .bind(sums.failed)
+                .bind(sums.input_tokens)
+                .bind(sums.cached_tokens)
+                .bind(sums.cache_write_tokens)
+                .bind(sums.output_tokens)
+                .bind(sums.reasoning_tokens)
+                .bind(sums.micro_usd)
+                .execute(&mut *$tx)
+                .await?;
+        }
+    };
+}
+
+/// Adds one to the counts of what happened in a place ([`Within`]) at a time. Part of a transaction.
+macro_rules! count_up {
+    ($tx:ident, $within:expr, $at:expr, $counted:expr) => {{
+        let within: &$crate::store::usage::Within = &$within;
+        let day = $crate::store::usage::Days::of($at);
+        for ((what, outcome), count) in $crate::store::usage::written::gathered($counted) {
+            for guild in within.guilds() {
+                sqlx::query(
+                    "INSERT INTO usage_counts (guild, day, platform, what, outcome, count) VALUES ($1, $2, $3, $4, $5, $6) \
+                     ON CONFLICT (guild, day, platform, what, outcome) DO UPDATE SET count = usage_counts.count + excluded.count",
+                )
+                .bind(guild)
+                .bind(day)
+                .bind(within.platform.name())
+                .bind(what.name())
+                .bind(outcome)
+                .bind::<i64>(count)
+                .execute(&mut *$tx)
+                .await?;
+            }
+        }
+    }};
+}
+
+/// Adds to the histograms how long something took. Part of a transaction, behind [`count_up`].
+macro_rules! time_up {
+    ($tx:ident, $within:expr, $at:expr, $times:expr) => {{
+        let within: &$crate::store::usage::Within = &$within;
+        let day = $crate::store::usage::Days::of($at);
+        let mut times: Vec<($crate::store::usage::Timed, std::time::Duration)> = $times.into_iter().collect();
+        times.sort_by_key(|(what, _)| what.name());
+        for (what, took) in times {
+            let bucket = $crate::store::usage::Buckets::of(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+            for guild in within.guilds() {
+                sqlx::query(
+                    "INSERT INTO usage_times (guild, day, what, bucket, count) VALUES ($1, $2, $3, $4, 1) \
+                     ON CONFLICT (guild, day, what, bucket) DO UPDATE SET count = usage_times.count + excluded.count",
+                )
+                .bind(guild)
+                .bind(day)
+                .bind(what.name())
+                .bind(bucket)
+                .execute(&mut *$tx)
+                .await?;
+            }
+        }
+    }};
+}
+pub(in crate::store) use {count_up, roll_up, time_up};
+
+/// The same once each with its number, in the order in which everybody takes the rows.
+pub fn gathered(counted: impl IntoIterator<Item = (Counted, &'static str)>) -> Vec<((Counted, &'static str), i64)> {
+    let mut all: std::collections::BTreeMap<(Counted, &'static str), i64> = std::collections::BTreeMap::new();
+    for one in counted {
+        *all.entry(one).or_default() += 1;
+    }
+    all.into_iter().collect()
+}
+
+/// The first day of the block that a day is in.
+pub fn block(day: i64) -> i64 {
+    day.div_euclid(BLOCK) * BLOCK
+}
+
+/// The statement for the sums over everything, and for those of a community (`$14`) too.
+pub fn add_to_models(has_guild: bool) -> &'static str {
+    if has_guild { ADD_TO_BOTH_MODELS } else { ADD_TO_MODELS }
+}
+
+macro_rules! add_to_models {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO usage_models (guild, day, platform, provider, model, tool, calls, failed, input_tokens, \
+             cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd) VALUES ",
+            $rows,
+            " ON CONFLICT (guild, day, platform, provider, model, tool) DO UPDATE SET \
+             calls = usage_models.calls + excluded.calls, failed = usage_models.failed + excluded.failed, \
+             input_tokens = usage_models.input_tokens + excluded.input_tokens, \
+             cached_tokens = usage_models.cached_tokens + excluded.cached_tokens, \
+             cache_write_tokens = usage_models.cache_write_tokens + excluded.cache_write_tokens, \
+             output_tokens = usage_models.output_tokens + excluded.output_tokens, \
+             reasoning_tokens = usage_models.reasoning_tokens + excluded.reasoning_tokens, \
+             micro_usd = usage_models.micro_usd + excluded.micro_usd"
+        )
+    };
+}
+
+const ADD_TO_MODELS: &str = add_to_models!("('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
+const ADD_TO_BOTH_MODELS: &str = add_to_models!(
+    "('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13), \
+     ($14, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+);
+
+/// `$1` the day, `$2` its block.
+pub const ADD_TO_PLACES: &str = "INSERT INTO usage_places (days, first_day, person_id, chat, guild, calls, failed, \
+    input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd) VALUES \
+    (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13), (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+    ON CONFLICT (days, first_day, person_id, chat, guild) DO UPDATE SET \
+    calls = usage_places.calls + excluded.calls, failed = usage_places.failed + excluded.failed, \
+    input_tokens = usage_places.input_tokens + excluded.input_tokens, \
+    cached_tokens = usage_places.cached_tokens + excluded.cached_tokens, \
+    cache_write_tokens = usage_places.cache_write_tokens + excluded.cache_write_tokens, \
+    output_tokens = usage_places.output_tokens + excluded.output_tokens, \
+    reasoning_tokens = usage_places.reasoning_tokens + excluded.reasoning_tokens, \
+    micro_usd = usage_places.micro_usd + excluded.micro_usd";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(model: &str, outcome: &str, micro_usd: i64) -> Stood {
+        Stood {
+            at: 86_400_000 * 30 + 5,
+            person_id: "p".into(),
+            platform: "discord".into(),
+            chat: "discord:1".into(),
+            guild: Some("discord:9".into()),
+            provider: "openai".into(),
+            model: model.into(),
+            tool: "coach".into(),
+            input_tokens: 100,
+            cached_tokens: 10,
+            cache_write_tokens: 0,
+            output_tokens: i64::MAX,
+            reasoning_tokens: 1,
+            micro_usd,
+            outcome: outcome.into(),
+        }
+    }
+
+    #[test]
+    fn only_what_is_new_of_a_call_is_added() {
+        let reserved = row("large", STARTED, 900);
+        assert_eq!(settled(None, &reserved), [], "a reservation is no call yet");
+        let ended = settled(Some(&reserved), &row("large", "ok", 70));
+        assert_eq!(ended.len(), 1);
+        let sums = ended[0].sums;
+        assert_eq!((sums.calls, sums.failed, sums.micro_usd, sums.output_tokens), (1, 0, 70, 1_000_000_000_000));
+        assert_eq!((ended[0].day, block(ended[0].day)), (30, 28));
+        let late = settled(Some(&row("large", "lost", 40)), &row("large", "ok", 70));
+        assert_eq!(late[0].sums, Sums { failed: -1, micro_usd: 30, ..Sums::default() });
+        let other = settled(Some(&row("large", "ok", 40)), &row("small", "ok", 40));
+        let moved: Vec<_> = other.iter().map(|change| (change.model.as_str(), change.sums.calls)).collect();
+        assert_eq!(moved, [("large", -1), ("small", 1)]);
+    }
+
+    #[test]
+    fn everybody_takes_the_rows_in_one_order() {
+        let counted = [(Counted::Talk, "answered"), (Counted::Request, "queued"), (Counted::Talk, "answered")];
+        assert_eq!(gathered(counted), [((Counted::Request, "queued"), 1), ((Counted::Talk, "answered"), 2)]);
+    }
+}
