@@ -207,6 +207,9 @@ impl Tried {
             () if self.telegram_per_second > 0.8 * telegram => {
                 format!("Telegram's {telegram} messages a second ({:.0} were sent)", self.telegram_per_second)
             }
+            () if self.asked_per_second > f64::from(RPM) / 60.0 => {
+                format!("OpenAI's tier ({RPM} requests a minute, {:.0} a second were asked)", self.asked_per_second)
+            }
             () if all > 0.85 => format!(
                 "CPU ({:.1} of {:.0} cores for the bot, {:.1} for sandbox and load, {:.1} for other programs)",
                 self.used.bot_cpu_seconds / self.used.seconds.max(1e-3),

@@ -50,9 +50,7 @@ impl Reach {
     async fn post(&self, path: &str, body: &impl Serialize) -> anyhow::Result<reqwest012::Response> {
         let request = self.http.post(format!("{}/{path}", self.url)).header("content-type", "application/json");
         let response = request.body(serde_json::to_vec(body)?).send().await;
-        response
-            .and_then(reqwest012::Response::error_for_status)
-            .with_context(|| format!("the sandbox's /{path}"))
+        response.and_then(reqwest012::Response::error_for_status).with_context(|| format!("the sandbox's /{path}"))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {

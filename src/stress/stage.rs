@@ -139,6 +139,10 @@ impl Stage {
             ("BUDGET_MONTH_USD", "100000".into()),
             ("BUDGET_PERSON_DAY_USD", "1000".into()),
             ("BUDGET_PERSON_MONTH_USD", "1000".into()),
+            // The tier is the terms'; and everybody is answered by the model, however often the same is asked.
+            ("OPENAI_RPM", setting.terms.rpm.unwrap_or(10_000_000).to_string()),
+            ("OPENAI_TPM", setting.terms.tpm.unwrap_or(4_000_000_000).to_string()),
+            ("ANSWER_CACHE_HOURS", "0".into()),
             ("TELEGRAM_PER_SECOND", format!("{:.0}", setting.terms.telegram_per_second.min(10_000.0))),
         ];
         environment.extend(usual.into_iter().map(|(name, value)| (name.to_owned(), value)));
