@@ -124,15 +124,15 @@ async fn measure(
     let store = Store::open(&database.url, 4).await?;
     store.migrate().await?;
     let mut found = vec![("fill the roll-ups (migration)".to_owned(), fill(&mut database, rows).await?)];
-    let guild = AuthorizedFor::Guild(GuildId::new(Platform::Discord, "1007"));
+    let guild = GuildId::new(Platform::Discord, "1007");
     for (wish, of_guild) in WISHES.iter().filter(|_| options.wants("report")) {
-        let authorized = if *of_guild { &guild } else { None };
+        let of_whom = of_guild.then_some(&guild);
         let lead = if wish.ends_with("day") { Lead::Usage } else { Lead::Cost };
         let figures = Figures::read(lead, wish).ok_or("a wish that is not understood")?;
         let mut spans = Vec::new();
         for _ in 0..TIMES {
             let from = Instant::now();
-            let made = report(&store, figures, authorized, 12, NOW).await?;
+            let made = report(&store, figures, of_whom, 12, NOW).await?;
             let text = wording::usage::report(&made);
             spans.push(from.elapsed());
             if made.total.calls == 0 || made.lines.is_empty() || text.is_empty() {

@@ -33,8 +33,12 @@ macro_rules! write_entry {
     ($tx:ident, $entry:expr, $until:expr) => {{
         let entry: &Entry<'_> = $entry;
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-        let guild = guild_of!($tx, entry.chat);
         let stood: Option<Stood> = sqlx::query_as(Stood::SELECT).bind(entry.key).fetch_optional(&mut *$tx).await?;
+        // The community is the one it was reserved for, whatever became known since.
+        let guild = match &stood {
+            Some(stood) => stood.guild.as_ref().map(|guild| guild.parse::<GuildId>()).transpose()?,
+            None => guild_of!($tx, entry.chat),
+        };
         let changed = sqlx::query(
             "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
              cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome, \

@@ -5,9 +5,9 @@ use super::chart::{Chart, Kind, Look, Series, Unit, picture};
 use crate::clock::Timestamp;
 use crate::core::chat::{Body, File};
 use crate::core::command::figures::{By, Figures, Lead};
-use crate::ids::GuildId;
 use crate::core::report::{Daily, Facts, Report, forecast_days, time_step};
 use crate::core::wording;
+use crate::ids::GuildId;
 use crate::store::usage::Place;
 use crate::store::{Store, StoreError};
 

@@ -190,7 +190,8 @@ impl Overviews {
         let last = today(now);
         let month = number(last.with_day(1).unwrap_or(last));
         let shown = Days { from: number(last) + 1 - DAYS, to: number(last) + 1 };
-        let rows = self.store.usage_of_models(Days { from: shown.from.min(forecast_days(now).from), ..shown }, None).await?;
+        let rows =
+            self.store.usage_of_models(Days { from: shown.from.min(forecast_days(now).from), ..shown }, None).await?;
         let counts = self.store.usage_counts(shown, None).await?;
         let sums = Arc::new(Sums {
             spending: self.purse.spending().await?,
