@@ -1,11 +1,16 @@
 //! Roles that one instance at a time may hold, and which instances are seen by what they hold.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::ids::InstanceId;
 
 use super::{Result, Store, read, write};
 
-/// An instance that is seen in the database: by a role, or by what it works on.
+/// Without a sign of life an instance is no longer seen after so long.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// An instance that is seen in the database: by its sign of life, a role, or what it works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub instance: String,
@@ -43,15 +48,17 @@ impl Store {
         Ok(())
     }
 
-    /// Who holds a role or a lease at `now`.
+    /// Who holds a role or a lease at `now`, or has just given a sign of life.
     pub async fn instances_seen(&self, now: Timestamp) -> Result<Vec<Seen>> {
         let rows: Vec<(String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
                 "SELECT holder, name, CAST(1 AS BIGINT) FROM leases WHERE until > $1 \
+                 UNION ALL SELECT id, '', CAST(0 AS BIGINT) FROM instances WHERE seen_at > $2 \
                  UNION ALL SELECT leased_by, '', COUNT(*) FROM turns \
                  WHERE state <> 'closed' AND leased_by IS NOT NULL AND due_at > $1 GROUP BY leased_by \
                  UNION ALL SELECT leased_by, '+', COUNT(*) FROM jobs \
                  WHERE state = 'running' AND leased_by IS NOT NULL AND leased_until > $1 GROUP BY leased_by")
             .bind(now.0)
+            .bind((now - SILENT).0)
             .fetch_all(pool)
             .await)?;
         let mut all: Vec<Seen> = Vec::new();

@@ -304,13 +304,13 @@ async fn who_manages_a_server_sees_and_touches_that_one_alone() {
     let bot = TestBot::start_on(sandbox, db, &[ADMIN, ("BUDGET_GUILD_MONTH_USD", "5")]).await;
     bot.until_on_discord().await;
     bot.heard(&here, NOOR, &bot.mention("what is a hook?")).await;
-    bot.heard(&there, NOOR, &bot.mention("what is a hook?")).await;
+    bot.heard(&there, NOOR, &bot.mention("what is a story?")).await;
     bot.heard(&there, NOOR, &bot.mention("and a caption?")).await;
 
     let usage = bot.slash(&here, MAY, "usage", &[]).await;
     assert!(usage.ephemeral);
-    has(&usage.content, &["in 1 calls"]);
-    has(&bot.slash(&here, "42", "usage", &[]).await.content, &["in 3 calls"]);
+    has(&usage.content, &["in 1 paid call"]);
+    has(&bot.slash(&here, "42", "usage", &[]).await.content, &["in 3 paid calls"]);
     for (channel, user) in [(&there, MAY), (&here, NOOR)] {
         for command in ["usage", "budget", "limits", "blocked", "audit"] {
             has(&bot.slash(channel, user, command, &[]).await.content, &["Only the bot's admins"]);

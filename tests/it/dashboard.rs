@@ -267,9 +267,17 @@ async fn a_month(db: &TestDb) {
     let days = "WITH RECURSIVE d(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM d WHERE n < 29), \
                 k(m) AS (SELECT 1 UNION ALL SELECT m + 1 FROM k WHERE m < 90)";
     let at = "(CAST(strftime('%s', 'now') AS INTEGER) - n * 86400) * 1000";
+    let today = "CAST(strftime('%s', 'now') AS INTEGER) / 86400";
     db.execute(&format!(
-        "INSERT INTO inbox (chat, message, turn_id, payload, received_at) {days} SELECT 'telegram:1', n || '/' || m, 't', '', {at} \
-         FROM d, k WHERE m <= 30 + (n * 37) % 53 - CASE n % 7 WHEN 0 THEN 25 WHEN 1 THEN 20 ELSE 0 END"
+        "INSERT INTO usage_counts (guild, day, platform, what, outcome, count) {days} SELECT '', {today} - n, 'telegram', 'talk', \
+         'answered', 30 + (n * 37) % 53 - CASE n % 7 WHEN 0 THEN 25 WHEN 1 THEN 20 ELSE 0 END FROM d \
+         UNION ALL SELECT '', {today} - n, 'telegram', 'job', 'done', 4 + (n * 13) % 17 FROM d"
+    ))
+    .await;
+    db.execute(&format!(
+        "INSERT INTO usage_models (guild, day, platform, provider, model, tool, calls, failed, input_tokens, cached_tokens, \
+         cache_write_tokens, output_tokens, reasoning_tokens, micro_usd) {days} SELECT '', {today} - n, 'telegram', 'openai', \
+         'gpt-6.1-sol', 'coach', 60, 0, 126000, 84000, 0, 22800, 0, 900000 + (n * 731000) % 2100000 FROM d"
     ))
     .await;
     db.execute(&format!(
@@ -278,11 +286,6 @@ async fn a_month(db: &TestDb) {
          '0190b6f0d1e27a3c8f4e5d6c7b8a9f01', 0, 'direct:0', 'direct', 1, 0, FALSE, {at} - 30000, {at} - 27000, {at} FROM d, k \
          WHERE m <= 4 + (n * 13) % 17"
     ))
-    .await;
-    db.execute(
-        "INSERT INTO spending (scope, period, micro_usd, alerted) WITH RECURSIVE d(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM d \
-         WHERE n < 29) SELECT 'bot', date('now', '-' || n || ' days'), 900000 + (n * 731000) % 2100000, 0 FROM d",
-    )
     .await;
     let month = "strftime('%Y-%m', 'now')";
     db.execute(&format!(
@@ -315,6 +318,14 @@ async fn a_month(db: &TestDb) {
         ))
         .await;
     }
+    db.execute(
+        "INSERT INTO usage_models SELECT '', at / 86400000, platform, provider, model, tool, COUNT(*), \
+         SUM(CASE WHEN outcome = 'ok' THEN 0 ELSE 1 END), SUM(input_tokens), SUM(cached_tokens), SUM(cache_write_tokens), \
+         SUM(output_tokens), SUM(reasoning_tokens), SUM(micro_usd) FROM ledger WHERE outcome <> 'started' GROUP BY 1, 2, 3, 4, 5, 6 \
+         ON CONFLICT DO UPDATE SET calls = usage_models.calls + excluded.calls, failed = usage_models.failed + excluded.failed, \
+         micro_usd = usage_models.micro_usd + excluded.micro_usd",
+    )
+    .await;
     let failures = [
         ("K7M2QX", 4, "reel", "DMB5Yp0xvQ2", "timed_out"),
         ("9TRWH4", 27, "answer", "0190b6f0d1e27a3c8f4e5d6c7b8a9f01", "rate_limited"),
@@ -374,7 +385,7 @@ async fn in_a_real_browser() {
             "document.querySelector('#usage details').open = true; document.querySelector('#usage summary').id = 'old'",
         )
         .await;
-    bot.db.execute("INSERT INTO spending (scope, period, micro_usd, alerted) VALUES ('bot', date('now', '-29 days'), 1, 0) ON CONFLICT (scope, period) DO UPDATE SET micro_usd = 777000").await;
+    bot.db.execute("UPDATE usage_models SET micro_usd = 777000 WHERE day = (SELECT MIN(day) FROM usage_models)").await;
     browser.until("document.querySelector('#usage summary').id !== 'old'").await;
     assert_eq!(browser.value("document.querySelector('#usage details').open").await, true, "it stays open");
     browser.value("document.querySelector('#usage details').open = false").await;

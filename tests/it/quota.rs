@@ -83,7 +83,7 @@ async fn two_instances_together_stay_within_the_quota() {
     let overrides = [("OPENAI_RPM", "240"), ("DATABASE_CONNECTIONS", "6")];
     let one = TestBot::start_on(sandbox.clone(), db.clone(), &overrides).await;
     let mut two = TestBot::start_on(sandbox.clone(), db.clone(), &overrides).await;
-    let here = "SELECT COUNT(*) FROM leases WHERE name LIKE 'instance:%'";
+    let here = "SELECT COUNT(*) FROM instances";
     until("both are there", async || db.number(here, &[]).await == 2).await;
     for n in 0..200 {
         sandbox.telegram.say(1000 + n, 1000 + n, "Somebody", QUESTION);

@@ -396,7 +396,7 @@ fn instances(seen: &[Seen], own: InstanceId) -> Markup {
     let rows = seen.iter().chain((!is_seen).then_some(&silent));
     html! {
         table {
-            caption.quiet { "Instances that hold a role or work on something" }
+            caption.quiet { "Instances that live" }
             thead { tr {
                 th scope="col" { "Instance" } th scope="col" { "Roles" }
                 th.number scope="col" { "Answers" } th.number scope="col" { "Reels" }
