@@ -46,35 +46,35 @@ pub struct Options {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=366))]
     days: Option<u32>,
 
-    /// People a day; with it a plan of your own is made instead of the scenarios [100].
+    /// People a day; with it a plan of your own is made instead of the scenarios (100).
     #[arg(long, help_heading = "Demand", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     people: Option<u32>,
-    /// Messages of one person a day [10].
+    /// Messages of one person a day (10).
     #[arg(long, help_heading = "Demand", value_parser = amount)]
     messages: Option<f64>,
-    /// Reels of one person a day [0.1].
+    /// Reels of one person a day (0.1).
     #[arg(long, help_heading = "Demand", value_parser = amount)]
     reels: Option<f64>,
     /// People who talk at the same time in the busiest hour, each once a minute; 0: evenly over the hour.
     #[arg(long, help_heading = "Demand", value_name = "PEOPLE")]
     at_once: Option<u32>,
-    /// `evening`, `flat`, or 24 weights separated by commas, from 0 h UTC on [evening].
+    /// `evening`, `flat`, or 24 weights separated by commas, from 0 h UTC on (evening).
     #[arg(long, help_heading = "Demand", value_parser = curve)]
     curve: Option<Curve>,
-    /// Distinct reels that circulate at a time [1000; viral: 5000].
+    /// Distinct reels that circulate at a time (1000; viral: 5000).
     #[arg(long, help_heading = "Demand", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     catalogue: Option<u32>,
-    /// Zipf exponent of their popularity [1.1].
+    /// Zipf exponent of their popularity (1.1).
     #[arg(long, help_heading = "Demand", value_parser = amount)]
     zipf: Option<f64>,
-    /// Days until a reel goes out of fashion, on average; 0: never [0].
+    /// Days until a reel goes out of fashion, on average; 0: never (0).
     #[arg(long, help_heading = "Demand", value_parser = amount)]
     circulates: Option<f64>,
 
-    /// Direct lanes [REEL_LANES].
+    /// Direct lanes (REEL_LANES).
     #[arg(long, help_heading = "Reels", value_parser = clap::value_parser!(u32).range(0..=1000))]
     lanes: Option<u32>,
-    /// n8n webhooks [those of N8N_WEBHOOK_URLS].
+    /// n8n webhooks (those of N8N_WEBHOOK_URLS).
     #[arg(long, help_heading = "Reels", value_parser = clap::value_parser!(u32).range(0..=1000))]
     n8n: Option<u32>,
     /// Seconds of scraping, `5-10` or `7`.
@@ -87,7 +87,7 @@ pub struct Options {
     #[arg(long, help_heading = "Reels", value_parser = times, value_name = "SECONDS")]
     n8n_seconds: Option<Times>,
 
-    /// The coach's model [COACH_MODEL].
+    /// The coach's model (COACH_MODEL).
     #[arg(long, help_heading = "Answers")]
     model: Option<String>,
     /// Seconds to the first text of an answer, `1-3`.
@@ -96,19 +96,19 @@ pub struct Options {
     /// Seconds from there to its end, `2-6`.
     #[arg(long, help_heading = "Answers", value_parser = times, value_name = "SECONDS")]
     writing: Option<Times>,
-    /// Calls of the model for an answer [1.2].
+    /// Calls of the model for an answer (1.2).
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     calls: Option<f64>,
-    /// Input tokens of an answer, all its calls together [4000].
+    /// Input tokens of an answer, all its calls together (4000).
     #[arg(long, help_heading = "Answers", value_name = "TOKENS")]
     input: Option<u64>,
-    /// The part of them that is read from the cache, in % [80].
+    /// The part of them that is read from the cache, in % (80).
     #[arg(long, help_heading = "Answers", value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
     cached: Option<u64>,
-    /// Output tokens of an answer [350].
+    /// Output tokens of an answer (350).
     #[arg(long, help_heading = "Answers", value_name = "TOKENS")]
     output: Option<u64>,
-    /// OpenAI's usage tier, 1 to 5 [2].
+    /// OpenAI's usage tier, 1 to 5 (2).
     #[arg(long, help_heading = "Answers", value_parser = clap::value_parser!(u8).range(1..=5))]
     tier: Option<u8>,
     /// Requests a minute instead of the tier's.
@@ -121,26 +121,26 @@ pub struct Options {
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     tpd: Option<f64>,
 
-    /// Instances; from 2 on they share a PostgreSQL [1].
+    /// Instances; from 2 on they share a PostgreSQL (1).
     #[arg(long, help_heading = "Bot", value_parser = clap::value_parser!(u32).range(1..=100))]
     instances: Option<u32>,
-    /// Processors of one instance [2].
+    /// Processors of one instance (2).
     #[arg(long, help_heading = "Bot", value_parser = clap::value_parser!(u32).range(1..=256))]
     cores: Option<u32>,
-    /// Milliseconds of processor time of one turn [4].
+    /// Milliseconds of processor time of one turn (4).
     #[arg(long, help_heading = "Bot", value_parser = amount, value_name = "MS")]
     cpu: Option<f64>,
-    /// Milliseconds in the database of one turn [3].
+    /// Milliseconds in the database of one turn (3).
     #[arg(long, help_heading = "Bot", value_parser = amount, value_name = "MS")]
     database: Option<f64>,
 
-    /// The day whose prices hold [that of the price table].
+    /// The day whose prices hold (that of the price table).
     #[arg(long, help_heading = "Money", value_name = "YYYY-MM-DD")]
     at: Option<chrono::NaiveDate>,
-    /// Dollars that one person pays a month [20].
+    /// Dollars that one person pays a month (20).
     #[arg(long, help_heading = "Money", value_parser = amount, value_name = "USD")]
     subscription: Option<f64>,
-    /// Dollars for one instance or database server a month [20; small: 5].
+    /// Dollars for one instance or database server a month (20; small: 5).
     #[arg(long, help_heading = "Money", value_parser = amount, value_name = "USD")]
     hosting: Option<f64>,
 }

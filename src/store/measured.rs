@@ -2,7 +2,7 @@
 //! ranges. Reads only; owns no judgement of what is too little.
 //!
 //! Bounded: people and hours come from the ledger (one row per paid call, by its index on time), answers and reels from messages by
-//! their ids, durations from the latest [`SAMPLES`] calls of a kind; where a time has more than [`CALLS`] calls, only its last days count.
+//! their ids, durations from the latest `SAMPLES` calls of a kind; where a time has more than `CALLS` calls, only its last days count.
 
 use std::time::Duration;
 

@@ -130,7 +130,7 @@ pub struct PlaceRow {
 pub struct CountRow {
     pub day: i64,
     pub platform: String,
-    /// As [`Counted`] names it.
+    /// As `Counted` names it.
     pub what: String,
     pub outcome: String,
     pub count: i64,

@@ -34,7 +34,7 @@ pub struct LineSize {
 /// Answers owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owed {
-    /// At most [`OWED_COUNTED`].
+    /// At most `OWED_COUNTED`.
     pub open: i64,
     /// Known, not delivered.
     pub undelivered: i64,

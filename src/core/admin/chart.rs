@@ -1,7 +1,7 @@
 //! Reports as pictures. Owns how a chart looks; pure, and never knows where its numbers come from.
 //!
-//! [`svg`] draws a [`Chart`] for a page ([`Look::Page`]: colours follow the page) or for a picture, [`png`] turns the
-//! latter into a file, and [`picture`] does both for a message. The same chart gives the same bytes everywhere.
+//! [`svg`] draws a [`Chart`] for a page ([`Look::Page`]: colours follow the page) or for a picture, [`png()`] turns the
+//! latter into a file, and [`picture()`] does both for a message. The same chart gives the same bytes everywhere.
 //!
 //! A chart mends what it is given: missing values are gaps, more than [`MOST_SERIES`] series become the largest and
 //! "other", long names are cut, more than [`MOST_STEPS`] days become weeks, and without data it says so.
