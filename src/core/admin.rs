@@ -309,7 +309,7 @@ impl Admin {
     /// The limits in force.
     async fn limits(&self, asked: &Asked<'_>) -> Result<String, StoreError> {
         let set: Vec<_> = self.store.set_limits().await?.into_iter().map(|(limit, _)| limit).collect();
-        let blocked = self.store.blocks(asked.authority.guild(), u32::MAX).await?.len();
+        let blocked = self.store.count_blocks(asked.authority.guild()).await?;
         Ok(wording::limits(&self.reels.limits().await?, &set, blocked))
     }
 

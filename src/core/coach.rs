@@ -291,8 +291,8 @@ impl Coach {
             Err(failure) => (failure.usage.as_deref().copied().unwrap_or_default(), failure.cause.name()),
         };
         metrics::counter!(UPSTREAM_CALLS, "provider" => "openai", "outcome" => outcome).increment(1);
-        if outcome == "crowded" {
-            // It was not made: the ledger holds calls.
+        if outcome == "crowded" && usage == Usage::default() {
+            // It was not made, not even in a first attempt: the ledger holds calls.
             self.purse.unreserve(key).await?;
             return Ok(result);
         }

@@ -240,6 +240,7 @@ impl Replies {
                 Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
             }
             metrics::counter!(ANSWERS, "source" => "cache").increment(1);
+            screen.told.source = Some(Source::Recalled);
             let mut lines = question.lines();
             lines.push(NewMessage { role: Role::Coach, content: kept.answer.clone() });
             self.finish(turn, wording::from_memory(&kept.answer, &kept.key), lines, screen).await?;

@@ -192,7 +192,7 @@ impl Report {
         share(self.total.cached_tokens, self.total.input_tokens)
     }
 
-    /// The part of the paid calls that worked; those that were called off are not in it.
+    /// The part of the paid calls that did not fail; those that were called off are among them.
     pub fn success_share(&self) -> Option<f64> {
         share(self.total.calls - self.total.failed, self.total.calls)
     }

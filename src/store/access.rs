@@ -161,15 +161,24 @@ impl Store {
         })
     }
 
-    /// Lets a person in again; `false` if they were not kept out there.
+    /// Lets a person in again, in one community or everywhere; `false` if they were not kept out.
     pub async fn unblock(&self, person: PersonId, guild: Option<&GuildId>) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query("DELETE FROM blocks WHERE person_id = $1 AND guild = $2")
+        let changed = write!(&self.db, pool => sqlx::query("DELETE FROM blocks WHERE person_id = $1 AND ($2 IS NULL OR guild = $2)")
             .bind(person.to_string())
-            .bind(scope(guild).unwrap_or_default())
+            .bind(scope(guild))
             .execute(pool)
             .await
             .map(|done| done.rows_affected()))?;
-        Ok(changed == 1)
+        Ok(changed > 0)
+    }
+
+    /// How many are kept out; with a community only of it.
+    pub async fn count_blocks(&self, guild: Option<&GuildId>) -> Result<usize> {
+        let (count,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM blocks WHERE ($1 IS NULL OR guild = $1)")
+            .bind(scope(guild))
+            .fetch_one(pool)
+            .await)?;
+        Ok(usize::try_from(count).unwrap_or(0))
     }
 
     /// Who is kept out, the latest first; with a community only those kept out of it alone.

@@ -4,10 +4,10 @@
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
 
 use crate::clock::Timestamp;
-use crate::ids::{ChangeId, ChatId, GuildId, PersonId, Platform};
+use crate::ids::{ChatId, GuildId, PersonId, Platform};
 use crate::upstream::{Budget, BudgetOf};
 
-use super::{Result, Store, StoreError, read, storable, write};
+use super::{Result, Store, StoreError, read, write};
 
 /// Who or what a budget is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -361,40 +361,28 @@ impl Store {
             .collect()
     }
 
-    /// Sets a budget for a scope or for all of a kind.
+    /// Sets a budget for a scope or for all of a kind. Its marks are told anew: they are parts of another amount.
     pub async fn set_budget(&self, scope: &str, span: Span, micro_usd: Option<i64>) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
+        write!(&self.db, pool => {
+            sqlx::query(
                 "INSERT INTO budgets (scope, span, micro_usd) VALUES ($1, $2, $3) \
                  ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd")
-            .bind(scope)
-            .bind(span.name())
-            .bind(micro_usd)
-            .execute(pool)
-            .await
-            .map(|_| ()))?;
+                .bind(scope)
+                .bind(span.name())
+                .bind(micro_usd)
+                .execute(pool)
+                .await?;
+            sqlx::query(
+                "UPDATE spending SET alerted = 0, announced = 0 WHERE alerted > 0 AND (scope = $1 OR scope LIKE $2) \
+                 AND LENGTH(period) = $3")
+                .bind(scope)
+                .bind(format!("{scope}:%"))
+                .bind(span.period(Timestamp(0)).len() as i64)
+                .execute(pool)
+                .await
+                .map(|_| ())
+        })?;
         Ok(())
-    }
-
-    /// Notes what an admin has changed.
-    pub async fn note_change(&self, admin: &str, change: &str, at: Timestamp) -> Result<()> {
-        write!(&self.db, pool => sqlx::query("INSERT INTO audit (id, at, admin, change) VALUES ($1, $2, $3, $4)")
-            .bind(ChangeId::new().to_string())
-            .bind(at.0)
-            .bind(admin)
-            .bind(storable(change))
-            .execute(pool)
-            .await
-            .map(|_| ()))?;
-        Ok(())
-    }
-
-    /// The latest changes, newest first: when, by whom, what.
-    pub async fn changes(&self, limit: u32) -> Result<Vec<(Timestamp, String, String)>> {
-        let rows: Vec<(i64, String, String)> = read!(&self.db, pool => sqlx::query_as("SELECT at, admin, change FROM audit ORDER BY id DESC LIMIT $1")
-                .bind(i64::from(limit))
-                .fetch_all(pool)
-                .await)?;
-        Ok(rows.into_iter().map(|(at, admin, change)| (Timestamp(at), admin, change)).collect())
     }
 
     /// Notes that the operator is told that a budget is used to `percent`; `false` if somebody told it before.

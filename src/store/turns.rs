@@ -549,6 +549,8 @@ impl Store {
 /// What a turn adds to the counts.
 fn counted(turn: &Turn, outcome: Outcome, told: &Told) -> Vec<(Counted, &'static str)> {
     let kind = match turn.kind {
+        // An alert answers nobody.
+        TurnKind::Talk if turn.inputs == 0 => return Vec::new(),
         TurnKind::Talk => Counted::Talk,
         TurnKind::Reel(_) => Counted::Reel,
     };

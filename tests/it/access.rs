@@ -354,6 +354,9 @@ async fn who_manages_a_server_sees_and_touches_that_one_alone() {
     has(&bot.slash(&here, MAY, "unblock", &[("person", "99")]).await.content, &["may use me again in this server"]);
     has(&bot.slash(&here, MAY, "unblock", &[("person", "99")]).await.content, &["was not blocked in this server"]);
     assert!(bot.store.known(Platform::Discord, NOOR, Some(&guild)).await.unwrap().blocked_here, "theirs stays");
+    // Who runs the bot lifts what a manager has set.
+    has(&bot.slash(&here, "42", "unblock", &[("person", "99")]).await.content, &["may use me again"]);
+    assert!(!bot.store.known(Platform::Discord, NOOR, Some(&guild)).await.unwrap().blocked_here);
 
     has(&bot.slash(&here, "42", "limits", &[("change", "spacing 1")]).await.content, &["From now on"]);
     let audit = bot.slash(&here, MAY, "audit", &[]).await.content;

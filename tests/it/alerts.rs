@@ -127,6 +127,8 @@ on_both! {
             }
             before = all.len();
         }
+        let answered = "SELECT CAST(SUM(count) AS BIGINT) FROM usage_counts WHERE what = 'talk' AND guild = ''";
+        assert_eq!(db.number(answered, &[]).await, 10, "an alert answers nobody");
         bot.end().await;
     }
 

@@ -77,9 +77,13 @@ on_both! {
     async fn what_is_known_is_answered_when_the_budget_is_used_up(db: TestDb) {
         let bot = TestBot::start(db, &[("ANSWER_CACHE_HOURS", "24"), ("BUDGET_MONTH_USD", "1")]).await;
         say(&bot, ANA, "Ana", QUESTION).await;
-        bot.db.execute("UPDATE spending SET micro_usd = 1000000 WHERE scope = 'bot'").await;
+        bot.db.execute("UPDATE spending SET micro_usd = 999999 WHERE scope = 'bot'").await;
         assert!(say(&bot, BEN, "Ben", QUESTION).await.contains(MARK));
         assert!(say(&bot, 44, "Cem", "What else?").await.contains("My budget is used up"));
+        let told = "SELECT alerted FROM spending WHERE scope = 'bot' AND LENGTH(period) = 7";
+        assert_eq!(bot.db.number(told, &[]).await, 100, "what is left covers no call");
+        let kept = "SELECT CAST(SUM(count) AS BIGINT) FROM usage_counts WHERE what = 'source' AND outcome = 'recalled'";
+        assert_eq!(bot.db.number(kept, &[]).await, 1);
         assert_eq!(calls(&bot), 1);
         bot.end().await;
     }

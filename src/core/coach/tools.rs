@@ -90,7 +90,8 @@ pub async fn call(tools: &Toolbox<'_>, call: &ToolCall) -> String {
         Err(_) => "failed",
     };
     metrics::counter!(TOOL_CALLS, "tool" => known_name(&call.name), "outcome" => outcome).increment(1);
-    if let Err(error) = tools.store.count_tool(&tools.turn.chat, outcome == "ok", tools.reels.now()).await {
+    // What is refused to the model works as it should.
+    if let Err(error) = tools.store.count_tool(&tools.turn.chat, outcome != "failed", tools.reels.now()).await {
         tracing::warn!(turn = %tools.turn.id, "a tool's call could not be counted: {error}");
     }
     match output {

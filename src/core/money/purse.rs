@@ -114,12 +114,14 @@ impl Purse {
         let reserve = || self.store.reserve(&entry, &self.caps, now + RESERVED_FOR);
         match self.store.insist("reserving a cost", reserve).await? {
             Reserved::Over(standing) => {
-                self.tell(&standing, now).await;
+                // Near the end what is left covers no call: to people the budget is used up.
+                let used = if standing.percent() >= SPARING { 100 } else { standing.percent() };
+                self.tell(&standing, used, now).await;
                 Ok(Allowed::Over(standing))
             }
             Reserved::Yes { standings } => {
                 for standing in &standings {
-                    self.tell(standing, now).await;
+                    self.tell(standing, standing.percent(), now).await;
                 }
                 Ok(Allowed::Yes)
             }
@@ -227,8 +229,8 @@ impl Purse {
     }
 
     /// Tells the operator once of each mark that a budget passes. People's own are their own business.
-    async fn tell(&self, standing: &Standing, now: Timestamp) {
-        let Some(mark) = TOLD_AT.into_iter().find(|mark| standing.percent() >= *mark) else { return };
+    async fn tell(&self, standing: &Standing, used: i64, now: Timestamp) {
+        let Some(mark) = TOLD_AT.into_iter().find(|mark| used >= *mark) else { return };
         if standing.cap.scope.kind() == "person" {
             return;
         }

@@ -80,9 +80,15 @@ on_both! {
         assert_eq!(db.blocks(Some(&here), 10).await.unwrap().len(), 1);
         assert_eq!(db.blocks(Some(&there), 10).await.unwrap(), []);
         assert!(!db.unblock(ana, Some(&there)).await.unwrap(), "another community's");
+        db.block(ana, Some(&there), "", "discord:1", "told", at(3)).await.unwrap();
+        assert!(db.unblock(ana, Some(&there)).await.unwrap());
+        assert!(known(None).await.blocked && known(Some(&here)).await.blocked_here, "those stay");
+        assert_eq!(db.count_blocks(None).await.unwrap(), 2);
+        assert_eq!(db.count_blocks(Some(&here)).await.unwrap(), 1);
+        // Who runs the bot lets somebody in everywhere.
         assert!(db.unblock(ana, None).await.unwrap());
         assert!(!db.unblock(ana, None).await.unwrap());
-        assert!(known(Some(&here)).await.blocked_here, "that one stays");
+        assert_eq!(known(Some(&here)).await, Known { person: Some(ana), ..Known::default() });
     }
 
     async fn a_block_reaches_the_chats_of_its_community(db: TestDb) {

@@ -149,5 +149,11 @@ on_both! {
         db.reserve(&call("a", mia, &chat, 60), &[], UNTIL).await.unwrap();
         let told = async |percent| db.alert_budget(&Scope::Bot, Span::Day, START, percent).await.unwrap();
         assert_eq!([told(50).await, told(50).await, told(100).await, told(80).await], [true, false, true, false]);
+        // Of another amount they are told anew; those of a month, or of others, stay.
+        db.set_budget("person", Span::Day, Some(1)).await.unwrap();
+        db.set_budget("bot", Span::Month, Some(1)).await.unwrap();
+        assert!(!told(80).await);
+        db.set_budget("bot", Span::Day, Some(1)).await.unwrap();
+        assert!(told(50).await);
     }
 }
