@@ -188,6 +188,14 @@ pub struct Spending {
     pub resets_at: Timestamp,
 }
 
+impl Spending {
+    /// How its budget stands, if it has one.
+    pub fn standing(self) -> Option<Standing> {
+        let cap = Cap { scope: self.scope, span: self.span, micro_usd: self.cap? };
+        Some(Standing { cap, spent: self.spent, resets_at: self.resets_at })
+    }
+}
+
 /// What a budget has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -307,19 +315,6 @@ impl Store {
     pub async fn amounts(&self, configured: Vec<(&'static str, Span, i64)>) -> Result<Amounts> {
         let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
         Ok(Amounts { set, configured })
-    }
-
-    /// How the budgets of the bot and of whole platforms stand.
-    pub async fn overall_standings(&self, configured: &[(&str, Span, i64)], at: Timestamp) -> Result<Vec<Standing>> {
-        let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
-        let platforms = Platform::ALL.map(|platform| (Scope::Platform(platform), Span::Month));
-        let mut standings = Vec::new();
-        for (scope, span) in [(Scope::Bot, Span::Day), (Scope::Bot, Span::Month)].into_iter().chain(platforms) {
-            let Some(micro_usd) = amount(&set, configured, &scope.name(), scope.kind(), span) else { continue };
-            let spent = self.spent(&scope, span, at).await?;
-            standings.push(Standing { cap: Cap { scope, span, micro_usd }, spent, resets_at: span.end(at) });
-        }
-        Ok(standings)
     }
 
     /// What scopes have spent in the period of `at`, whether they have a budget or not.

@@ -165,7 +165,7 @@ impl Purse {
 
     /// How the budgets of the bot and of whole platforms stand.
     pub async fn overall(&self) -> Result<Vec<Standing>, StoreError> {
-        self.store.overall_standings(&self.caps, self.clock.now()).await
+        Ok(self.spending().await?.into_iter().filter_map(Spending::standing).collect())
     }
 
     /// What the bot and each platform have spent, for the operator.
