@@ -129,16 +129,20 @@ impl Browser {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, looking).await.is_ok(), "never: {expression}");
+        if tokio::time::timeout(PATIENCE, looking).await.is_err() {
+            let seen = self.text("`${location.pathname} · ${document.title}\n${document.body?.innerText}`").await;
+            panic!("never: {expression}\non the page:\n{seen}");
+        }
     }
 
-    /// Types into what has the focus, then presses Enter.
-    pub async fn enter(&mut self, text: &str) {
+    /// Types into a field of a form and submits it. Not by the Enter key: the browser drops keys that come before it has
+    /// drawn a new page, which under load is long after the page is there.
+    pub async fn enter(&mut self, field: &str, text: &str) {
+        self.until(&format!("document.querySelector('{field}')?.form != null")).await;
+        self.value(&format!("document.querySelector('{field}').focus()")).await;
         self.call("Input.insertText", json!({"text": text})).await;
-        for kind in ["keyDown", "keyUp"] {
-            let key = json!({"type": kind, "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13});
-            self.call("Input.dispatchKeyEvent", key).await;
-        }
+        assert_eq!(self.text(&format!("document.querySelector('{field}').value")).await, text, "what was typed is there");
+        self.value(&format!("document.querySelector('{field}').form.requestSubmit()")).await;
     }
 
     /// The size of the window in CSS pixels, and the person's colour scheme.

@@ -352,11 +352,11 @@ async fn in_a_real_browser() {
 
     browser.open(&format!("{base}/")).await;
     assert_eq!(browser.text("document.title").await, "Sign in · reelcoach");
-    assert_eq!(browser.text("document.activeElement.id").await, "token");
+    browser.until("document.activeElement.id === 'token'").await;
     picture(&mut browser, "sign-in").await;
-    browser.enter("not the token").await;
+    browser.enter("#token", "not the token").await;
     browser.until("document.querySelector('[role=alert]')?.textContent === 'That is not the token.'").await;
-    browser.enter(TOKEN).await;
+    browser.enter("#token", TOKEN).await;
     browser.until("document.title === 'Overview · reelcoach' && location.pathname === '/'").await;
     assert_eq!(browser.text("document.cookie").await, "", "no script sees the session");
     browser.until("document.getElementById('live').innerText === 'live'").await;
@@ -421,8 +421,7 @@ async fn in_a_real_browser() {
     browser.until("document.querySelector('h1')?.innerText === 'Failure K7M2QX'").await;
     picture(&mut browser, "failure").await;
     browser.open(&format!("{base}/")).await;
-    browser.value("document.querySelector('#reference').focus()").await;
-    browser.enter("9trwh4").await;
+    browser.enter("#reference", "9trwh4").await;
     browser.until("document.querySelector('h1')?.innerText === 'Failure 9TRWH4'").await;
     browser.open(&format!("{base}/")).await;
     browser.until("document.getElementById('live').innerText === 'live'").await;
@@ -443,7 +442,7 @@ async fn a_page_says_that_it_lost_the_server_and_finds_it_again() {
     let address = bot.http.to_string();
     let mut browser = Browser::start().await;
     browser.open(&format!("http://{address}/")).await;
-    browser.enter(TOKEN).await;
+    browser.enter("#token", TOKEN).await;
     browser.until("document.getElementById('live')?.innerText === 'live'").await;
     browser.value("window.loaded = 'once'").await;
     bot.drain().await;
