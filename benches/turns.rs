@@ -18,6 +18,8 @@
 //!   measured up to three times if it was above a tenth. All runs are shown, the best one counts.
 #![expect(clippy::disallowed_methods, reason = "a program of its own: it starts its tasks and reads the time itself")]
 
+#[path = "shared/database.rs"]
+mod database;
 #[path = "shared/options.rs"]
 mod options;
 #[path = "turns/stage.rs"]
@@ -38,11 +40,9 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use tokio::task::JoinSet;
 
+use database::{Failed, Outcome};
 use options::Options;
-use stage::{Bot, Entrance, Meter, PEOPLE, SETTINGS, Stage, Took};
-
-type Failed = Box<dyn std::error::Error + Send + Sync>;
-type Outcome<T> = Result<T, Failed>;
+use stage::{Bot, Entrance, PEOPLE, Percentiles, SETTINGS, Setting, Stage, Took};
 
 fn main() -> ExitCode {
     let options = Options::read();
@@ -148,10 +148,10 @@ impl Latency {
 
 /// Open-loop arrivals at 50 turns a second.
 async fn latency(span: Duration, entrance: Entrance) -> Outcome<Latency> {
-    let stage = Arc::new(Stage::set(entrance, None).await?);
+    let stage = Arc::new(Stage::set(Setting::new(entrance)).await?);
     // Connections, statements and pages are there before the clock runs.
     stage.everybody_once(100).await;
-    let meter = Meter::start(stage.bot.id());
+    let meter = stage.meter();
     let mut gaps = StdRng::seed_from_u64(1);
     let mut running = JoinSet::new();
     let began = tokio::time::Instant::now();
@@ -180,9 +180,9 @@ async fn latency(span: Duration, entrance: Entrance) -> Outcome<Latency> {
 
 /// Each of `in_flight` people asks again as soon as they are answered.
 async fn throughput(span: Duration, in_flight: i64) -> Outcome<Value> {
-    let stage = Arc::new(Stage::set(Entrance::Webhook, None).await?);
+    let stage = Arc::new(Stage::set(Setting::new(Entrance::Webhook)).await?);
     stage.everybody_once(100).await;
-    let meter = Meter::start(stage.bot.id());
+    let meter = stage.meter();
     let began = Instant::now();
     let mut running = JoinSet::new();
     for person in 1..=in_flight {
@@ -233,14 +233,14 @@ async fn memory() -> Outcome<Value> {
         ..openai::Settings::default()
     };
     let slow = OpenAiSandbox::start(slow).await?;
-    let fresh = Stage::set(Entrance::Webhook, None).await?;
+    let fresh = Stage::set(Setting::new(Entrance::Webhook)).await?;
     let (at_start, _) = fresh.memory()?;
     for _ in 0..5 {
         fresh.everybody_once(64).await;
     }
     let (active, active_peak) = fresh.memory()?;
     drop(fresh);
-    let stage = Stage::set(Entrance::Webhook, Some(slow.base_url())).await?;
+    let stage = Stage::set(Setting { openai: Some(slow.base_url()), ..Setting::new(Entrance::Webhook) }).await?;
     let _unread = slow.control.follow();
     stage.everybody_once(usize::MAX >> 3).await;
     let (after, at_once) = stage.memory()?;
@@ -260,8 +260,9 @@ async fn start(times: usize) -> Outcome<Value> {
     let size = fill(&file).await?;
     let mut spans = Vec::new();
     for _ in 0..times {
-        let bot = Bot::start(&sandbox, folder.path(), Entrance::Webhook, None).await?;
-        spans.push(bot.ready_after);
+        let database = format!("sqlite://{}", file.display());
+        let bot = Bot::start(&sandbox, &database, &folder.path().join("log"), &Setting::new(Entrance::Webhook)).await?;
+        spans.push(bot.ready_after());
     }
     let spans = Percentiles::of(spans.into_iter());
     println!("start to ready with 100,000 stored messages ({size:.0} MB): {spans}\n");
@@ -314,36 +315,4 @@ async fn fill(file: &Path) -> Outcome<f64> {
     assert_eq!(stored, 100_000);
     db.close().await?;
     Ok(fs::metadata(file)?.len() as f64 / 1e6)
-}
-
-struct Percentiles {
-    p50: Duration,
-    p95: Duration,
-    p99: Duration,
-    max: Duration,
-}
-
-impl Percentiles {
-    fn of(values: impl Iterator<Item = Duration>) -> Percentiles {
-        let mut sorted: Vec<Duration> = values.collect();
-        sorted.sort_unstable();
-        let at = |part: f64| {
-            let rank = (part * sorted.len() as f64).ceil() as usize;
-            sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-        };
-        Percentiles { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1.0) }
-    }
-
-    fn json(&self) -> Value {
-        let ms = |span: Duration| (span.as_secs_f64() * 1e5).round() / 100.0;
-        json!({"p50": ms(self.p50), "p95": ms(self.p95), "p99": ms(self.p99), "max": ms(self.max)})
-    }
-}
-
-impl std::fmt::Display for Percentiles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ms = |span: Duration| span.as_secs_f64() * 1e3;
-        let (p50, p95, p99, max) = (ms(self.p50), ms(self.p95), ms(self.p99), ms(self.max));
-        write!(f, "p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")
-    }
 }

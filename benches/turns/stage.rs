@@ -1,9 +1,11 @@
 //! The stage of a load test: the real program as a process of its own, the sandbox it talks to, and the people. Owns
 //! how updates go in and how answers are recognised; knows no scenario.
 
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +15,14 @@ use reelcoach::sandbox::{Sandbox, Settings};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Failed, Outcome};
+use crate::database::{Database, Failed, Outcome};
 
 const SECRET: &str = "bench-secret";
 /// The mark at the end of a text that is still growing: what lacks it is a final answer.
 const CURSOR: char = '▌';
 /// A turn that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// People who take part in each scenario.
+/// People who take part if nothing else is said.
 pub const PEOPLE: i64 = 1000;
 
 /// Everything answers at once.
@@ -33,11 +35,32 @@ pub enum Entrance {
     Polling,
 }
 
+/// What is set up.
+pub struct Setting {
+    pub entrance: Entrance,
+    pub people: i64,
+    /// Another model than the sandbox's own.
+    pub openai: Option<String>,
+    /// A PostgreSQL server; SQLite without.
+    pub server: Option<String>,
+    pub instances: usize,
+    /// How much of one core each instance has; without, as much as there is.
+    pub cores: Option<f64>,
+}
+
+impl Setting {
+    pub fn new(entrance: Entrance) -> Setting {
+        Setting { entrance, people: PEOPLE, openai: None, server: None, instances: 1, cores: None }
+    }
+}
+
 /// The bot, the sandbox it talks to, and the people.
 pub struct Stage {
-    pub bot: Bot,
-    sandbox: Sandbox,
+    bots: Vec<Bot>,
+    pub sandbox: Sandbox,
     entrance: Entrance,
+    people: i64,
+    database: Database,
     http: reqwest012::Client,
     /// Telegram opens no more than the bot has asked for (`max_connections` of setWebhook).
     connections: Semaphore,
@@ -61,13 +84,21 @@ pub struct Took {
 }
 
 impl Stage {
-    pub async fn set(entrance: Entrance, openai: Option<String>) -> Outcome<Stage> {
+    pub async fn set(setting: Setting) -> Outcome<Stage> {
         let folder = tempfile::tempdir()?;
         let sandbox = Sandbox::start(SETTINGS).await?;
-        for chat in 1..=PEOPLE {
+        let Setting { entrance, people: crowd, .. } = setting;
+        for chat in 1..=crowd {
             sandbox.telegram.open(chat);
         }
-        let bot = Bot::start(&sandbox, folder.path(), entrance, openai).await?;
+        let name = format!("load{}", sandbox.apify.served.addr.port());
+        let database = Database::make(folder.path(), setting.server.as_deref(), &name).await?;
+        let mut bots = Vec::new();
+        for number in 0..setting.instances {
+            bots.push(
+                Bot::start(&sandbox, &database.url, &folder.path().join(format!("log{number}")), &setting).await?,
+            );
+        }
         let waiting: Arc<Mutex<HashMap<i64, Waiting>>> = Arc::default();
         let mut calls = sandbox.telegram.control.follow();
         // Nobody reads of these; they are not to be kept.
@@ -83,13 +114,35 @@ impl Stage {
         });
         let http = reqwest012::Client::builder().no_proxy().tcp_nodelay(true).build()?;
         let (connections, updates, asked) = (Semaphore::new(40), AtomicI64::new(1), AtomicU64::new(0));
-        Ok(Stage { bot, sandbox, entrance, http, connections, updates, asked, waiting, folder })
+        Ok(Stage {
+            bots,
+            sandbox,
+            entrance,
+            people: crowd,
+            database,
+            http,
+            connections,
+            updates,
+            asked,
+            waiting,
+            folder,
+        })
+    }
+
+    /// Stops the bots and removes the database.
+    pub async fn end(mut self) -> Outcome<()> {
+        self.bots.clear();
+        self.database.remove().await
     }
 
     /// One turn of one person; `None` if it was not answered in time.
     pub async fn ask(&self, chat: i64) -> Option<Took> {
-        let text = "How do I open a video about sourdough so that people stay?";
-        let update = self.updates.fetch_add(1, Ordering::Relaxed);
+        self.say(chat, "How do I open a video about sourdough so that people stay?").await
+    }
+
+    /// One message of one person, and its answer; `None` if it was not answered in time.
+    pub async fn say(&self, chat: i64, text: &str) -> Option<Took> {
+        let number = self.updates.fetch_add(1, Ordering::Relaxed);
         let (answered, answer) = oneshot::channel();
         self.asked.fetch_add(1, Ordering::Relaxed);
         lock(&self.waiting).insert(chat, Waiting { since: Instant::now(), first: None, answered });
@@ -98,11 +151,13 @@ impl Stage {
                 self.sandbox.telegram.say(chat, chat, "Person", text);
             }
             Entrance::Webhook => {
-                let update = json!({"update_id": update, "message": {"message_id": 1_000_000 + update, "date": 1_790_000_000,
+                let update = json!({"update_id": number, "message": {"message_id": 1_000_000 + number, "date": 1_790_000_000,
                     "from": {"id": chat, "is_bot": false, "first_name": "Person"},
                     "chat": {"id": chat, "type": "private", "first_name": "Person"}, "text": text}});
                 let _connection = self.connections.acquire().await.ok()?;
-                let request = self.http.post(format!("{}/telegram", self.bot.url));
+                // As a load balancer would: to one after the other.
+                let bot = &self.bots[usize::try_from(number).unwrap_or(0) % self.bots.len()];
+                let request = self.http.post(format!("{}/telegram", bot.url));
                 let request = request.header("x-telegram-bot-api-secret-token", SECRET).body(update.to_string());
                 let posted = request.header("content-type", "application/json").send().await;
                 if !posted.is_ok_and(|response| response.status().is_success()) {
@@ -114,10 +169,15 @@ impl Stage {
         tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
     }
 
-    /// Every person asks once, at most so many at a time.
-    pub async fn everybody_once(&self, at_a_time: usize) {
+    /// Every person asks once, at most so many at a time; how many were not answered.
+    pub async fn everybody_once(&self, at_a_time: usize) -> usize {
+        self.once(1..=self.people, at_a_time).await
+    }
+
+    /// Each of these people asks once.
+    pub async fn once(&self, people: std::ops::RangeInclusive<i64>, at_a_time: usize) -> usize {
         let places = Semaphore::new(at_a_time);
-        let asking = (1..=PEOPLE).map(|chat| {
+        let asking = people.map(|chat| {
             let places = &places;
             async move {
                 let _place = places.acquire().await;
@@ -127,15 +187,16 @@ impl Stage {
         let answered = futures::future::join_all(asking).await;
         let lost = answered.iter().filter(|answered| !**answered).count();
         if lost > 0 {
-            println!("  ({lost} of {PEOPLE} were not answered)");
+            println!("  ({lost} of {} were not answered)", answered.len());
         }
+        lost
     }
 
     /// Messages on screen beyond one finished answer for each turn.
     pub fn stray_messages(&self) -> usize {
         let mut finished = 0;
         let mut stray = 0;
-        for chat in 1..=PEOPLE {
+        for chat in 1..=self.people {
             for message in self.sandbox.telegram.screen(chat).iter().filter(|message| message.from_bot) {
                 if message.text.ends_with(CURSOR) { stray += 1 } else { finished += 1 }
             }
@@ -143,18 +204,24 @@ impl Stage {
         stray + usize::try_from(self.asked.load(Ordering::Relaxed)).unwrap_or(usize::MAX).abs_diff(finished)
     }
 
-    /// Warnings and errors in the bot's log.
+    /// Warnings and errors in the bots' logs.
     pub fn complaints(&self) -> usize {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let logs = (0..self.bots.len()).map(|number| self.folder.path().join(format!("log{number}")));
+        let log: String = logs.map(|file| fs::read_to_string(file).unwrap_or_default()).collect();
         if let (Some(first), true) = (log.lines().next(), std::env::args().any(|argument| argument == "--verbose")) {
             eprintln!("{first}");
         }
         log.lines().count()
     }
 
-    /// Resident memory of the bot in MB: now, and the most so far.
+    pub fn meter(&self) -> Meter {
+        Meter::start(self.bots.iter().map(|bot| bot.process.id()).collect())
+    }
+
+    /// Resident memory of the (first) bot in MB: now, and the most so far.
     pub fn memory(&self) -> Outcome<(f64, f64)> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.bot.id()))?;
+        let id = self.bots.first().map(|bot| bot.process.id()).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let kib = line.and_then(|line| line.trim().split(' ').next()).and_then(|kib| kib.parse::<f64>().ok());
@@ -187,29 +254,33 @@ fn heard(waiting: &mut HashMap<i64, Waiting>, chat: i64, at: Instant, text: &str
 pub struct Bot {
     process: Child,
     url: String,
-    pub ready_after: Duration,
+    ready_after: Duration,
+    /// Dropped after the process has ended.
+    share: Option<Share>,
 }
 
 impl Bot {
-    pub async fn start(sandbox: &Sandbox, folder: &Path, entrance: Entrance, openai: Option<String>) -> Outcome<Bot> {
+    /// On a database; its warnings go to `log`.
+    pub async fn start(sandbox: &Sandbox, database: &str, log: &Path, setting: &Setting) -> Outcome<Bot> {
         let addr = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_reelcoach"));
-        command.arg("serve").current_dir(folder).env_clear();
+        command.arg("serve").env_clear();
+        command.current_dir(log.parent().ok_or("a log in no folder")?);
         command.envs(sandbox.environment()).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(fs::File::create(folder.join("log"))?);
-        command.env("DATABASE_URL", format!("sqlite://{}", folder.join("bot.db").display()));
+        command.stderr(fs::File::create(log)?).env("DATABASE_URL", database);
         command.env("HTTP_ADDR", addr.to_string()).env("LOG", "warn");
         // Everybody asks the same; and the question is what the bot can do, not what a tier of OpenAI allows.
         command.env("ANSWER_CACHE_HOURS", "0").env("OPENAI_RPM", "10000000").env("OPENAI_TPM", "4000000000");
         command.env("MERGE_WINDOW_MS", "0").env("TELEGRAM_PER_SECOND", "10000");
-        command.envs(openai.map(|url| ("OPENAI_BASE_URL", url)));
-        if entrance == Entrance::Webhook {
+        command.envs(setting.openai.as_ref().map(|url| ("OPENAI_BASE_URL", url)));
+        if setting.entrance == Entrance::Webhook {
             command.env("TELEGRAM_WEBHOOK_URL", "https://127.0.0.1/telegram");
             command.env("TELEGRAM_WEBHOOK_SECRET", SECRET);
         }
         let began = Instant::now();
         let process = command.spawn()?;
-        let mut bot = Bot { process, url: format!("http://{addr}"), ready_after: Duration::ZERO };
+        let mut bot = Bot { process, url: format!("http://{addr}"), ready_after: Duration::ZERO, share: None };
+        bot.share = setting.cores.map(|cores| Share::of_one(bot.process.id(), cores)).transpose()?;
         let http = reqwest012::Client::builder().no_proxy().build()?;
         loop {
             let ready = http.get(format!("{}/readyz", bot.url)).send().await;
@@ -227,8 +298,9 @@ impl Bot {
         }
     }
 
-    pub fn id(&self) -> u32 {
-        self.process.id()
+    /// From the start of the process to its first word that it is ready.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
     }
 }
 
@@ -239,9 +311,40 @@ impl Drop for Bot {
     }
 }
 
+/// A part of one core, as a smaller machine would have: a control group of Linux (its cpu controller, version 1 or 2).
+struct Share {
+    group: PathBuf,
+}
+
+impl Share {
+    fn of_one(process: u32, cores: f64) -> Outcome<Share> {
+        let period = 20_000;
+        let quota = (cores * f64::from(period)).round();
+        let (root, limits) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            ("/sys/fs/cgroup", vec![("cpu.max", format!("{quota} {period}"))])
+        } else {
+            let limits = vec![("cpu.cfs_period_us", period.to_string()), ("cpu.cfs_quota_us", quota.to_string())];
+            ("/sys/fs/cgroup/cpu", limits)
+        };
+        let share = Share { group: Path::new(root).join(format!("reelcoach-bench-{process}")) };
+        let told = |error| format!("a part of a core needs the right to make a control group in {root}: {error}");
+        fs::create_dir(&share.group).map_err(told)?;
+        for (file, value) in limits.into_iter().chain([("cgroup.procs", process.to_string())]) {
+            fs::write(share.group.join(file), value).map_err(told)?;
+        }
+        Ok(share)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.group);
+    }
+}
+
 /// Processor time over a span, from /proc.
 pub struct Meter {
-    bot: u32,
+    bots: Vec<u32>,
     began: Instant,
     at_start: [Duration; 3],
 }
@@ -254,12 +357,13 @@ pub struct Used {
 }
 
 impl Meter {
-    pub fn start(bot: u32) -> Meter {
-        Meter { bot, began: Instant::now(), at_start: Meter::read(bot) }
+    fn start(bots: Vec<u32>) -> Meter {
+        let at_start = Meter::read(&bots);
+        Meter { bots, began: Instant::now(), at_start }
     }
 
     pub fn stop(self) -> Used {
-        let [bot, own, all] = Meter::read(self.bot);
+        let [bot, own, all] = Meter::read(&self.bots);
         let [bot_before, own_before, all_before] = self.at_start;
         let (bot, own, all) = (bot - bot_before, own - own_before, all - all_before);
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
@@ -267,8 +371,8 @@ impl Meter {
         Used { bot, own, others_share: others / (self.began.elapsed().as_secs_f64() * cores) }
     }
 
-    /// Of the bot, of this process, of the whole machine.
-    fn read(bot: u32) -> [Duration; 3] {
+    /// Of the bots, of this process, of the whole machine.
+    fn read(bots: &[u32]) -> [Duration; 3] {
         let ticks = |text: String, from: usize, fields: &[usize]| -> u64 {
             // The name of a program may hold spaces; it ends at the last parenthesis.
             let rest = text.get(from..).unwrap_or_default();
@@ -285,6 +389,40 @@ impl Meter {
         // user, nice, system, irq, softirq
         let all = ticks(all, 3, &[0, 1, 2, 5, 6]);
         // A tick is 10 ms wherever Linux runs (USER_HZ).
-        [process(bot), process(std::process::id()), all].map(|ticks| Duration::from_millis(ticks * 10))
+        [bots.iter().copied().map(process).sum(), process(std::process::id()), all]
+            .map(|ticks| Duration::from_millis(ticks * 10))
+    }
+}
+
+/// Of a number of spans.
+pub struct Percentiles {
+    pub p50: Duration,
+    pub p95: Duration,
+    pub p99: Duration,
+    pub max: Duration,
+}
+
+impl Percentiles {
+    pub fn of(values: impl Iterator<Item = Duration>) -> Percentiles {
+        let mut sorted: Vec<Duration> = values.collect();
+        sorted.sort_unstable();
+        let at = |part: f64| {
+            let rank = (part * sorted.len() as f64).ceil() as usize;
+            sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+        };
+        Percentiles { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1.0) }
+    }
+
+    pub fn json(&self) -> Value {
+        let ms = |span: Duration| (span.as_secs_f64() * 1e5).round() / 100.0;
+        json!({"p50": ms(self.p50), "p95": ms(self.p95), "p99": ms(self.p99), "max": ms(self.max)})
+    }
+}
+
+impl std::fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = |span: Duration| span.as_secs_f64() * 1e3;
+        let (p50, p95, p99, max) = (ms(self.p50), ms(self.p95), ms(self.p99), ms(self.max));
+        write!(f, "p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")
     }
 }

@@ -141,7 +141,11 @@ impl Browser {
         self.until(&format!("document.querySelector('{field}')?.form != null")).await;
         self.value(&format!("document.querySelector('{field}').focus()")).await;
         self.call("Input.insertText", json!({"text": text})).await;
-        assert_eq!(self.text(&format!("document.querySelector('{field}').value")).await, text, "what was typed is there");
+        assert_eq!(
+            self.text(&format!("document.querySelector('{field}').value")).await,
+            text,
+            "what was typed is there"
+        );
         self.value(&format!("document.querySelector('{field}').form.requestSubmit()")).await;
     }
 
