@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 pub struct Options {
+    /// Where the figures are kept: a file, or a folder in which each benchmark has a file of its own name.
     pub json: Option<PathBuf>,
     /// Less of everything, for a first look.
     pub quick: bool,
@@ -15,7 +16,7 @@ impl Options {
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             match argument.as_str() {
-                "--json" => options.json = given.next().map(PathBuf::from),
+                "--json" => options.json = given.next().map(PathBuf::from).map(in_folder),
                 "--only" => options.only = given.next(),
                 "--quick" => options.quick = true,
                 // `cargo bench` passes `--bench`.
@@ -28,4 +29,8 @@ impl Options {
     pub fn wants(&self, scenario: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.split(',').any(|name| name == scenario))
     }
+}
+
+fn in_folder(path: PathBuf) -> PathBuf {
+    if path.is_dir() { path.join(concat!(env!("CARGO_CRATE_NAME"), ".json")) } else { path }
 }
