@@ -206,15 +206,9 @@ impl Coach {
     /// Writes the call that was dropped in the middle into the ledger, at the best known usage. One that still waited for
     /// its turn has cost nothing.
     pub async fn settle_abandoned(&self, turn: &Turn, live: &Live) -> Result<(), StoreError> {
-        let Some((call, written)) = live.in_flight() else { return Ok(()) };
-        if !call.left {
+        let Some(call) = live.in_flight() else { return Ok(()) };
+        let Some(usage) = call.usage() else {
             return self.purse.unreserve(&call.key).await;
-        }
-        let usage = Usage {
-            input_tokens: (call.input_chars / 4) as u64,
-            output_tokens: (written / 4) as u64,
-            estimated: true,
-            ..Usage::default()
         };
         let call = Call {
             key: &call.key,
@@ -287,10 +281,13 @@ impl Coach {
         live: &Live,
     ) -> Result<Result<Reply, Unanswered>, StoreError> {
         let began = self.clock.now();
-        let input_chars = ask.instructions.len() + ask.input.iter().map(length).sum::<usize>();
+        let texts = ask.instructions.len() + ask.input.iter().map(length).sum::<usize>();
+        // A token is a byte at least; the tools and the frame of each item are sent as well.
+        let input_tokens = (texts + 16 * ask.input.len() + tools_length(&ask.tools)) as u64;
         let most = Usage {
-            // A token is a byte at least; the tools and the frame of each item are sent as well.
-            input_tokens: (input_chars + 16 * ask.input.len() + tools_length(&ask.tools)) as u64,
+            input_tokens,
+            // No part of the input is dearer than one that is written to the cache.
+            cache_write_tokens: input_tokens,
             output_tokens: u64::from(ask.max_output_tokens),
             estimated: true,
             ..Usage::default()
@@ -315,11 +312,12 @@ impl Coach {
             }
         }
         crash::point("call reserved");
-        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), input_chars, began, left: false });
+        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), began, left: None, written: 0 });
         let mut hear = |heard: Heard<'_>| match heard {
             Heard::Waits(left) => live.wait(left),
-            Heard::Leaves => live.leaves(),
+            Heard::Leaves(usage) => live.leaves(usage),
             Heard::Text(text) => live.push(text),
+            Heard::Hidden(chars) => live.hidden(chars),
         };
         let result = self.openai.respond(ask, &mut hear).await;
         let (usage, outcome) = match &result {
