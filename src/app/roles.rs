@@ -47,9 +47,6 @@ impl Roles {
         vec![self.telegram.clone(), self.discord.clone()]
     }
 }
-/// How long an instance counts as there without a sign of it; it gives one every 10 s ([`crate::core::watch::EVERY`]).
-const THERE: Duration = Duration::from_secs(25);
-
 /// How often it is looked who shares the quota.
 const SHARED_AGAIN: Duration = Duration::from_secs(3);
 
@@ -58,7 +55,7 @@ impl App {
     pub(super) async fn share_quota(&self) -> anyhow::Result<()> {
         loop {
             if self.store.is_shared() {
-                match self.store.live_instances(self.clock.now() - THERE).await {
+                match self.store.live_instances(self.clock.now()).await {
                     Ok(instances) => self.openai.share_between(instances.max(1)),
                     Err(error) => tracing::warn!("it is not known how many instances there are: {error}"),
                 }

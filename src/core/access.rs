@@ -276,6 +276,18 @@ pub fn code_hash(code: &str) -> String {
     Sha256::digest(code.trim().to_ascii_lowercase().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// How an invitation is called where its code is not to be seen: the beginning of its code's hash.
+pub fn invite_name(code_hash: &str) -> &str {
+    code_hash.get(..INVITE_NAME).unwrap_or(code_hash)
+}
+
+/// Whether this is such a name. A code is twice as long.
+pub fn is_invite_name(text: &str) -> bool {
+    text.len() == INVITE_NAME && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+const INVITE_NAME: usize = 8;
+
 /// Who may use the bot on a platform, in words for its operator, and whether that is worth a warning.
 pub fn describe(config: &AccessConfig, platform: Platform) -> (String, bool) {
     let mode = match platform {

@@ -138,7 +138,12 @@ impl Admin {
             Command::Block(None) | Command::Unblock(None) => wording::unclear_person(),
             Command::Blocked => self.blocked(asked).await?,
             Command::Limits(LimitsWish::Show) => self.limits(asked).await?,
-            Command::Limits(_) | Command::Invite(_) | Command::Pause(_) | Command::Resume | Command::Capacity
+            Command::Limits(_)
+            | Command::Invite(_)
+            | Command::Invites(_)
+            | Command::Pause(_)
+            | Command::Resume
+            | Command::Capacity
                 if !is_whole =>
             {
                 wording::not_for_managers()
@@ -153,6 +158,7 @@ impl Admin {
             Command::Limits(LimitsWish::Unclear) => wording::unclear_limits(),
             Command::Invite(Some(wish)) => self.invite(wish, asked).await?,
             Command::Invite(None) => wording::unclear_invitation(),
+            Command::Invites(wish) => self.invites(wish, asked).await?,
             Command::Pause(reason) => {
                 self.store.pause_all(&reason, &asked.by(), asked.now).await?;
                 self.changed(asked, "pause", format!("paused the bot: {reason}").trim_end_matches(": ")).await?;

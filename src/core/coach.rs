@@ -27,7 +27,7 @@ use crate::store::chats::{Memory, Role};
 use crate::store::turns::{NewMessage, Turn};
 use crate::store::{Store, StoreError};
 use crate::telemetry::UPSTREAM_CALLS;
-use crate::upstream::openai::{Ask, Effort, Heard, Item, OpenAi};
+use crate::upstream::openai::{Ask, Effort, Heard, Item, OpenAi, Reply};
 use crate::upstream::{Cause, Failure, Provider, Usage};
 
 pub use self::live::{Live, Shown};
@@ -87,12 +87,37 @@ impl Question {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
     pub answer: Answer,
-    /// The budget because of which the cheaper model answered.
+    /// The budget because of which the cheaper model answered: it is nearly used up, or does not cover the usual one.
     pub sparing: Option<Standing>,
     /// The model that answered.
     pub model: String,
     /// A tool was used for it.
     pub used_tools: bool,
+}
+
+/// Why a call has no reply.
+enum Unanswered {
+    /// This budget does not cover its worst case: it was not made.
+    Over(Standing),
+    Failed(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Unanswered::Failed(failure)
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Failed(failure) => failure,
+            Unanswered::Over(standing) => {
+                let cause = Cause::OverBudget(standing.budget());
+                Failure::new(Provider::OpenAi, cause, standing.cap.scope.kind())
+            }
+        }
+    }
 }
 
 /// The coach.
@@ -130,11 +155,8 @@ impl Coach {
         live: &Live,
     ) -> Result<Result<Answered, Failure>, StoreError> {
         let tightest = self.purse.tightest(turn.person, &turn.chat).await?;
-        let sparing = tightest.filter(|standing| standing.percent() >= SPARING);
-        let (frame, input) =
-            (self.frame(turn, memory, sparing.is_some()), self.input(turn, question, memory, sparing.is_some()));
-        let model = frame.model.clone();
-        let mut machine = turn::Turn::new(frame, input);
+        let mut sparing = tightest.filter(|standing| standing.percent() >= SPARING);
+        let (mut model, mut machine) = self.machine(turn, question, memory, sparing.is_some());
         let said = memory.lines.iter().filter(|line| line.role == Role::Person).map(|line| line.content.as_str());
         let said: Vec<&str> = said.chain([question.text.as_str()]).collect();
         let named = self.reels.find(&said.join("\n"), &[]).links;
@@ -147,7 +169,14 @@ impl Coach {
                     let visible = live.end();
                     match result {
                         Ok(reply) => machine.next(Event::Replied(reply), &visible),
-                        Err(failure) => machine.next(Event::Failed(failure), &visible),
+                        // What is left may be enough for the cheaper way. Later in a turn it is not taken: the tools have
+                        // run, and a model cannot go on from another one's reasoning.
+                        Err(Unanswered::Over(standing)) if sparing.is_none() && machine.rounds() == 0 => {
+                            sparing = Some(standing);
+                            (model, machine) = self.machine(turn, question, memory, true);
+                            machine.begin()
+                        }
+                        Err(unanswered) => machine.next(Event::Failed(unanswered.into()), &visible),
                     }
                 }
                 Step::Run(calls) => {
@@ -168,18 +197,18 @@ impl Coach {
         }
     }
 
+    /// The turn at its beginning, and the model that it asks.
+    fn machine(&self, turn: &Turn, question: &Question, memory: &Memory, is_sparing: bool) -> (String, turn::Turn) {
+        let frame = self.frame(turn, memory, is_sparing);
+        (frame.model.clone(), turn::Turn::new(frame, self.input(turn, question, memory, is_sparing)))
+    }
+
     /// Writes the call that was dropped in the middle into the ledger, at the best known usage. One that still waited for
     /// its turn has cost nothing.
     pub async fn settle_abandoned(&self, turn: &Turn, live: &Live) -> Result<(), StoreError> {
-        let Some((call, written)) = live.in_flight() else { return Ok(()) };
-        if !call.left {
+        let Some(call) = live.in_flight() else { return Ok(()) };
+        let Some(usage) = call.usage() else {
             return self.purse.unreserve(&call.key).await;
-        }
-        let usage = Usage {
-            input_tokens: (call.input_chars / 4) as u64,
-            output_tokens: (written / 4) as u64,
-            estimated: true,
-            ..Usage::default()
         };
         let call = Call {
             key: &call.key,
@@ -235,7 +264,8 @@ impl Coach {
             }
             // The lines stay as they are; the next turn tries again.
             Ok(_) => Ok(()),
-            Err(failure) => {
+            Err(unanswered) => {
+                let failure = Failure::from(unanswered);
                 tracing::warn!(turn = %turn.id, "a summary failed: {failure}");
                 Ok(())
             }
@@ -249,12 +279,15 @@ impl Coach {
         tool: &'static str,
         ask: &Ask,
         live: &Live,
-    ) -> Result<Result<crate::upstream::openai::Reply, Failure>, StoreError> {
+    ) -> Result<Result<Reply, Unanswered>, StoreError> {
         let began = self.clock.now();
-        let input_chars = ask.instructions.len() + ask.input.iter().map(length).sum::<usize>();
+        let texts = ask.instructions.len() + ask.input.iter().map(length).sum::<usize>();
+        // A token is a byte at least; the tools and the frame of each item are sent as well.
+        let input_tokens = (texts + 16 * ask.input.len() + tools_length(&ask.tools)) as u64;
         let most = Usage {
-            // A token is a byte at least; the tools and the frame of each item are sent as well.
-            input_tokens: (input_chars + 16 * ask.input.len() + tools_length(&ask.tools)) as u64,
+            input_tokens,
+            // No part of the input is dearer than one that is written to the cache.
+            cache_write_tokens: input_tokens,
             output_tokens: u64::from(ask.max_output_tokens),
             estimated: true,
             ..Usage::default()
@@ -270,20 +303,21 @@ impl Coach {
             outcome: "",
             usage: most,
         };
-        let refused = |cause, detail: &str| Ok(Err(Failure::new(Provider::OpenAi, cause, detail)));
         match self.purse.reserve(&call).await? {
             Allowed::Yes => {}
-            Allowed::Over(standing) => {
-                return refused(Cause::OverBudget(standing.budget()), standing.cap.scope.kind());
+            Allowed::Over(standing) => return Ok(Err(Unanswered::Over(standing))),
+            Allowed::Unpriced => {
+                let detail = "the price of the model is not known";
+                return Ok(Err(Failure::new(Provider::OpenAi, Cause::NotFound, detail).into()));
             }
-            Allowed::Unpriced => return refused(Cause::NotFound, "the price of the model is not known"),
         }
         crash::point("call reserved");
-        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), input_chars, began, left: false });
+        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), began, left: None, written: 0 });
         let mut hear = |heard: Heard<'_>| match heard {
             Heard::Waits(left) => live.wait(left),
-            Heard::Leaves => live.leaves(),
+            Heard::Leaves(usage) => live.leaves(usage),
             Heard::Text(text) => live.push(text),
+            Heard::Hidden(chars) => live.hidden(chars),
         };
         let result = self.openai.respond(ask, &mut hear).await;
         let (usage, outcome) = match &result {
@@ -294,11 +328,11 @@ impl Coach {
         if outcome == "crowded" && usage == Usage::default() {
             // It was not made, not even in a first attempt: the ledger holds calls.
             self.purse.unreserve(key).await?;
-            return Ok(result);
+            return Ok(result.map_err(Unanswered::from));
         }
         self.purse.settle(&Call { usage, outcome, latency_ms: self.ms_since(began), ..call }).await?;
         crash::point("ledger written");
-        Ok(result)
+        Ok(result.map_err(Unanswered::from))
     }
 
     fn ms_since(&self, began: Timestamp) -> i64 {

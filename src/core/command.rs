@@ -43,6 +43,12 @@ pub const COMMANDS: &[Entry] = &[
     Entry { name: "unblock", argument: "person", meaning: "Let a person in again (admins)", admin: true },
     Entry { name: "blocked", argument: "", meaning: "Who is kept out (admins)", admin: true },
     Entry { name: "invite", argument: "uses days", meaning: "Make an invitation (admins)", admin: true },
+    Entry {
+        name: "invites",
+        argument: "change",
+        meaning: "Open invitations: see them, or take one back (admins)",
+        admin: true,
+    },
     Entry { name: "pause", argument: "reason", meaning: "Let the whole bot pause (admins)", admin: true },
     Entry { name: "resume", argument: "", meaning: "Let the whole bot go on (admins)", admin: true },
     Entry { name: "audit", argument: "since page", meaning: "What admins have changed (admins)", admin: true },
@@ -87,6 +93,7 @@ pub enum Command {
     Blocked,
     /// `None`: not understood.
     Invite(Option<Invitation>),
+    Invites(InvitesWish),
     Pause(String),
     Resume,
     /// `None`: not understood.
@@ -119,6 +126,15 @@ pub struct Invitation {
     pub uses: u32,
     /// 1 to 365.
     pub days: u32,
+}
+
+/// What `/invites` is to show or take back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvitesWish {
+    Show,
+    /// The code, or the name that the list gives it.
+    Revoke(String),
+    Unclear,
 }
 
 /// Which changes `/audit` shows.
@@ -195,6 +211,7 @@ impl Command {
             | Command::Unblock(_)
             | Command::Blocked
             | Command::Invite(_)
+            | Command::Invites(_)
             | Command::Pause(_)
             | Command::Resume
             | Command::Audit(_)
@@ -237,6 +254,7 @@ impl Command {
             "unblock" => Command::Unblock(first_person(argument).map(|(who, _)| who)),
             "blocked" => Command::Blocked,
             "invite" => Command::Invite(invitation(argument)),
+            "invites" => Command::Invites(invites_wish(argument)),
             "pause" => Command::Pause(argument.to_owned()),
             "resume" => Command::Resume,
             "audit" => Command::Audit(audit_wish(argument)),
@@ -362,6 +380,15 @@ fn invitation(argument: &str) -> Option<Invitation> {
     fits.then_some(Invitation { uses, days })
 }
 
+/// `revoke k7mwx…`.
+fn invites_wish(argument: &str) -> InvitesWish {
+    match argument.split_whitespace().collect::<Vec<_>>()[..] {
+        [] => InvitesWish::Show,
+        [verb, code] if verb.eq_ignore_ascii_case("revoke") => InvitesWish::Revoke(code.to_owned()),
+        _ => InvitesWish::Unclear,
+    }
+}
+
 /// `7d` (the last 7 days), `2` or `page 2`, or both.
 fn audit_wish(argument: &str) -> Option<AuditWish> {
     let mut wish = AuditWish { days: None, page: 1 };
@@ -430,6 +457,10 @@ mod tests {
             ("/invite 5 30", Command::Invite(Some(Invitation { uses: 5, days: 30 }))),
             ("/invite 0", Command::Invite(None)),
             ("/invite 1 2 3", Command::Invite(None)),
+            ("/invites", Command::Invites(InvitesWish::Show)),
+            ("/invites Revoke 0a1b2c3d", Command::Invites(InvitesWish::Revoke("0a1b2c3d".into()))),
+            ("/invites revoke", Command::Invites(InvitesWish::Unclear)),
+            ("/invites 5 14", Command::Invites(InvitesWish::Unclear)),
             ("/pause new keys ", Command::Pause("new keys".into())),
             ("/resume", Command::Resume),
             ("/audit", Command::Audit(Some(AuditWish { days: None, page: 1 }))),

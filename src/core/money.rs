@@ -219,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn no_part_of_the_input_is_dearer_than_one_that_is_written_to_the_cache() {
+        // What estimates and reservations rest on: they count all of an input as written.
+        let prices = Prices::built_in();
+        for model in prices.models.keys() {
+            for (input, at) in [(100_000, NOW), (1_000_000, NOW), (100_000, Timestamp(1_798_761_600_000))] {
+                let cost = |cached, written| prices.cost(model, &usage(input, cached, written, 0), at).unwrap();
+                assert!(cost(0, input) >= cost(0, 0) && cost(0, input) >= cost(input, 0), "{model}");
+            }
+        }
+    }
+
+    #[test]
     fn gemini_flash_doubles_on_new_year() {
         let prices = Prices::built_in();
         let before = prices.cost("gemini-3.8-flash", &usage(6_000, 0, 0, 500), NOW).unwrap();

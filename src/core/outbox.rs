@@ -225,7 +225,7 @@ impl Outbox {
                         shown.push(id);
                     }
                     at += 1;
-                    // The last piece is noted by the turn's end.
+                    // The last piece is noted by the turn's end ([`crate::store::turns::Told`]).
                     let noted = || self.store.show_turn(turn, shown);
                     if !known && at < pieces.len() && !self.store.insist("noting what is on screen", noted).await? {
                         return Ok(Delivered::Lost);

@@ -487,6 +487,7 @@ impl Replies {
         match self.outbox.deliver(turn, body, &mut screen.shown, repeated, &wording::maybe_repeated()).await? {
             Delivered::Yes => {
                 crash::point("answer sent");
+                screen.told.shown.clone_from(&screen.shown);
                 self.close(turn, Outcome::Answered, &screen.told).await
             }
             Delivered::No => self.close(turn, Outcome::Undeliverable, &screen.told).await,

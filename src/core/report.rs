@@ -192,9 +192,11 @@ impl Report {
         share(self.total.cached_tokens, self.total.input_tokens)
     }
 
-    /// The part of the paid calls that did not fail; those that were called off are among them.
+    /// The part of the paid calls that worked, of those that ended by themselves: a call that was called off, because the
+    /// person did or the program was shut down, says nothing about whether it would have worked.
     pub fn success_share(&self) -> Option<f64> {
-        share(self.total.calls - self.total.failed, self.total.calls)
+        let Sums { calls, failed, called_off, .. } = self.total;
+        share(calls - failed - called_off, calls - called_off)
     }
 
     /// What one answer by the model cost, in micro-USD.
@@ -213,14 +215,15 @@ impl Report {
     pub fn csv(&self) -> String {
         let by = self.figures.by.name();
         let mut text = format!(
-            "{by},calls,failed,input_tokens,cached_tokens,cache_write_tokens,output_tokens,reasoning_tokens,usd\r\n"
+            "{by},calls,failed,called_off,input_tokens,cached_tokens,cache_write_tokens,output_tokens,reasoning_tokens,usd\r\n"
         );
         for Line { name, sums } in &self.lines {
             text.push_str(&format!(
-                "{},{},{},{},{},{},{},{},{}\r\n",
+                "{},{},{},{},{},{},{},{},{},{}\r\n",
                 field(name),
                 sums.calls,
                 sums.failed,
+                sums.called_off,
                 sums.input_tokens,
                 sums.cached_tokens,
                 sums.cache_write_tokens,

@@ -19,18 +19,15 @@ use super::money::Purse;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{ChatId, InstanceId, PersonId};
 use crate::store::budgets::{Scope, Span};
+use crate::store::instances::{HEARTBEAT, Heartbeat};
 use crate::store::lanes::{BreakerState, Lane, LaneKind};
-use crate::store::vitals::Seen;
 use crate::store::{Store, StoreError};
 use crate::telemetry::counts::Counts;
 use crate::telemetry::life::Role;
 use crate::telemetry::{self, system};
 
-/// Between two looks.
-pub const EVERY: Duration = Duration::from_secs(10);
-
-/// An instance that was seen no longer ago lives.
-const LIVES: Duration = Duration::from_secs(40);
+/// Between two looks: each of them is a heartbeat.
+pub const EVERY: Duration = HEARTBEAT;
 
 /// One that is lost is waited for so long.
 const WAITED_FOR: Duration = Duration::from_secs(3600);
@@ -131,14 +128,14 @@ impl Watch {
 
     /// Sets the gauges of the whole bot; what the rules need of them.
     async fn gauge_all(&self, now: Timestamp) -> Result<Measured, StoreError> {
-        let seen = self.store.instances().await?;
-        let Crew { live, lost, gone } = Crew::of(&seen, now);
+        let heartbeats = self.store.heartbeats().await?;
+        let Crew { live, lost, gone } = Crew::of(&heartbeats, now);
         for instance in gone {
             self.store.forget_instance(&instance.id).await?;
         }
         let told: Vec<(String, Told)> = live
             .iter()
-            .map(|seen| (seen.name.clone(), serde_json::from_str(&seen.measured).unwrap_or_default()))
+            .map(|heartbeat| (heartbeat.name.clone(), serde_json::from_str(&heartbeat.measured).unwrap_or_default()))
             .collect();
         let line = self.store.line_size(now).await?;
         let queue_age = line.ready_since.map_or(Duration::ZERO, |at| now.since(at));
@@ -191,7 +188,7 @@ impl Watch {
                     memory_percent: told.memory_percent,
                 })
                 .collect(),
-            lost: lost.into_iter().map(|seen| (seen.name.clone(), now.since(seen.seen_at))).collect(),
+            lost: lost.into_iter().map(|lost| (lost.name.clone(), now.since(lost.at))).collect(),
             queue_length: line.waiting,
             queue_age,
             lanes_out,
@@ -281,22 +278,21 @@ impl Watch {
 
 /// The instances by how they are.
 struct Crew<'a> {
-    live: Vec<&'a Seen>,
+    live: Vec<&'a Heartbeat>,
     /// Ended without saying so.
-    lost: Vec<&'a Seen>,
+    lost: Vec<&'a Heartbeat>,
     /// Of these, those that have started again or are not waited for any more.
-    gone: Vec<&'a Seen>,
+    gone: Vec<&'a Heartbeat>,
 }
 
 impl<'a> Crew<'a> {
-    fn of(seen: &'a [Seen], now: Timestamp) -> Crew<'a> {
+    fn of(all: &'a [Heartbeat], now: Timestamp) -> Crew<'a> {
         let mut crew = Crew { live: Vec::new(), lost: Vec::new(), gone: Vec::new() };
-        for instance in seen {
-            let silent = now.since(instance.seen_at);
-            let is_back = || seen.iter().any(|new| new.name == instance.name && new.started_at > instance.seen_at);
-            if silent <= LIVES {
+        for instance in all {
+            let is_back = || all.iter().any(|new| new.name == instance.name && new.started_at > instance.at);
+            if instance.is_alive(now) {
                 crew.live.push(instance);
-            } else if is_back() || silent > WAITED_FOR {
+            } else if is_back() || now.since(instance.at) > WAITED_FOR {
                 crew.gone.push(instance);
             } else {
                 crew.lost.push(instance);
@@ -313,16 +309,16 @@ mod tests {
     #[test]
     fn who_lives_who_is_lost_and_who_is_back() {
         let at = |seconds: i64| Timestamp(1_000_000_000 + seconds * 1000);
-        let seen = |name: &str, started: i64, seen: i64| Seen {
+        let beat = |name: &str, started: i64, last: i64| Heartbeat {
             id: format!("{name}{started}"),
             name: name.into(),
             started_at: at(started),
-            seen_at: at(seen),
+            at: at(last),
             measured: String::new(),
         };
-        let all = [seen("a", 0, 90), seen("b", 0, 10), seen("c", 0, 10), seen("c", 20, 95), seen("d", -9000, -3600)];
+        let all = [beat("a", 0, 61), beat("b", 0, 60), beat("c", 0, 10), beat("c", 20, 95), beat("d", -9000, -3600)];
         let crew = Crew::of(&all, at(100));
-        let ids = |instances: Vec<&Seen>| instances.into_iter().map(|seen| seen.id.clone()).collect::<Vec<_>>();
+        let ids = |instances: Vec<&Heartbeat>| instances.into_iter().map(|one| one.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids(crew.live), ["a0", "c20"]);
         assert_eq!(ids(crew.lost), ["b0"]);
         assert_eq!(ids(crew.gone), ["c0", "d-9000"]);

@@ -44,6 +44,18 @@ pub enum Redeemed {
     No,
 }
 
+/// An invitation that still lets people in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invite {
+    pub code_hash: String,
+    /// 1 and more.
+    pub uses_left: i64,
+    pub until: Timestamp,
+    /// `platform:account`.
+    pub admin: String,
+    pub at: Timestamp,
+}
+
 /// The pause of the whole bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
@@ -243,6 +255,32 @@ impl Store {
         Ok(())
     }
 
+    /// The invitations that are open at `now`, those that end first before the others.
+    pub async fn invites(&self, now: Timestamp, limit: u32) -> Result<Vec<Invite>> {
+        let rows: Vec<InviteRow> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT code_hash, uses_left, until, admin, at FROM invites WHERE uses_left > 0 AND until > $1 \
+                 ORDER BY until, code_hash LIMIT $2")
+            .bind(now.0)
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await)?;
+        Ok(rows.into_iter().map(invite).collect())
+    }
+
+    /// Takes an open invitation back, by its code's hash or at least the first 8 characters of it: from now on it lets
+    /// nobody in. As it stood; `None`: there is none, or more than one begins like that.
+    pub async fn revoke_invite(&self, hash: &str, now: Timestamp) -> Result<Option<Invite>> {
+        let row: Option<InviteRow> = write!(&self.db, pool => sqlx::query_as(
+                "DELETE FROM invites WHERE code_hash = (SELECT MIN(code_hash) FROM invites \
+                 WHERE SUBSTR(code_hash, 1, LENGTH($1)) = $1 AND LENGTH($1) >= 8 AND uses_left > 0 AND until > $2 \
+                 HAVING COUNT(*) = 1) RETURNING code_hash, uses_left, until, admin, at")
+            .bind(storable(hash))
+            .bind(now.0)
+            .fetch_optional(pool)
+            .await)?;
+        Ok(row.map(invite))
+    }
+
     /// Takes one use of an invitation and lets the person in, in one transaction: never more than it has uses, and never
     /// two for one person.
     pub async fn redeem(&self, code_hash: &str, person: PersonId, now: Timestamp) -> Result<Redeemed> {
@@ -406,6 +444,13 @@ impl Store {
             .await)?;
         Ok(Activity { messages, reels })
     }
+}
+
+/// Hash, uses, until when, by whom, since when.
+type InviteRow = (String, i64, i64, String, i64);
+
+fn invite((code_hash, uses_left, until, admin, at): InviteRow) -> Invite {
+    Invite { code_hash, uses_left, until: Timestamp(until), admin, at: Timestamp(at) }
 }
 
 /// How a community stands in a row.

@@ -1,4 +1,5 @@
-//! Roles that one instance at a time may hold, and which instances are seen by what they hold.
+//! The instances: their heartbeats and by them which are alive, the roles that one at a time may hold, and what each of
+//! them works on.
 
 use std::time::Duration;
 
@@ -7,10 +8,32 @@ use crate::ids::InstanceId;
 
 use super::{Result, Store, read, write};
 
-/// Without a sign of life an instance is no longer seen after so long.
-const SILENT: Duration = Duration::from_secs(60);
+/// Every instance writes a heartbeat so often.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// An instance that is seen in the database: by its sign of life, a role, or what it works on.
+/// An instance is alive while its last heartbeat is younger than this: three in a row may be missed, as while a database
+/// is restarted, and when a fourth is due it counts as dead. For everybody who asks: those who share a quota, those who
+/// look for lost instances, and the dashboard.
+pub const ALIVE: Duration = Duration::from_secs(4 * HEARTBEAT.as_secs());
+
+/// The last heartbeat of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    pub id: String,
+    pub name: String,
+    pub started_at: Timestamp,
+    pub at: Timestamp,
+    /// JSON; opaque here.
+    pub measured: String,
+}
+
+impl Heartbeat {
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        now.since(self.at) < ALIVE
+    }
+}
+
+/// An instance that is seen in the database: it is alive, holds a role, or works on something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub instance: String,
@@ -22,6 +45,60 @@ pub struct Seen {
 }
 
 impl Store {
+    /// This instance is alive.
+    pub async fn note_instance(
+        &self,
+        id: InstanceId,
+        name: &str,
+        started_at: Timestamp,
+        now: Timestamp,
+        measured: &str,
+    ) -> Result<()> {
+        write!(&self.db, pool => sqlx::query(
+                "INSERT INTO instances (id, name, started_at, seen_at, measured) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, measured = excluded.measured")
+            .bind(id.to_string())
+            .bind(name)
+            .bind(started_at.0)
+            .bind(now.0)
+            .bind(measured)
+            .execute(pool)
+            .await
+            .map(|_| ()))?;
+        Ok(())
+    }
+
+    /// An instance has ended as it should, or is not waited for any more.
+    pub async fn forget_instance(&self, id: &str) -> Result<()> {
+        write!(&self.db, pool => sqlx::query("DELETE FROM instances WHERE id = $1").bind(id).execute(pool).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Every instance that has not said good-bye.
+    pub async fn heartbeats(&self) -> Result<Vec<Heartbeat>> {
+        let rows: Vec<(String, String, i64, i64, String)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT id, name, started_at, seen_at, measured FROM instances ORDER BY name, started_at, id")
+            .fetch_all(pool)
+            .await)?;
+        let heartbeat = |(id, name, started_at, at, measured)| Heartbeat {
+            id,
+            name,
+            started_at: Timestamp(started_at),
+            at: Timestamp(at),
+            measured,
+        };
+        Ok(rows.into_iter().map(heartbeat).collect())
+    }
+
+    /// How many instances are alive.
+    pub async fn live_instances(&self, now: Timestamp) -> Result<u32> {
+        let (live,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM instances WHERE seen_at > $1")
+            .bind((now - ALIVE).0)
+            .fetch_one(pool)
+            .await)?;
+        Ok(u32::try_from(live).unwrap_or(u32::MAX))
+    }
+
     /// Takes or keeps a role until `until`; `false` while another instance holds it.
     pub async fn hold(&self, role: &str, who: InstanceId, now: Timestamp, until: Timestamp) -> Result<bool> {
         let changed = write!(&self.db, pool => sqlx::query(
@@ -48,7 +125,7 @@ impl Store {
         Ok(())
     }
 
-    /// Who holds a role or a lease at `now`, or has just given a sign of life.
+    /// Who holds a role or a lease at `now`, or is alive.
     pub async fn instances_seen(&self, now: Timestamp) -> Result<Vec<Seen>> {
         let rows: Vec<(String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
                 "SELECT holder, name, CAST(1 AS BIGINT) FROM leases WHERE until > $1 \
@@ -58,7 +135,7 @@ impl Store {
                  UNION ALL SELECT leased_by, '+', COUNT(*) FROM jobs \
                  WHERE state = 'running' AND leased_by IS NOT NULL AND leased_until > $1 GROUP BY leased_by")
             .bind(now.0)
-            .bind((now - SILENT).0)
+            .bind((now - ALIVE).0)
             .fetch_all(pool)
             .await)?;
         let mut all: Vec<Seen> = Vec::new();

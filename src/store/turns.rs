@@ -135,12 +135,14 @@ impl Source {
 }
 
 /// What is known of how an answer was told, by whoever ends its turn.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Told {
     /// `None`: another worker made the answer, and was lost.
     pub source: Option<Source>,
     /// When the first of its text was on screen.
     pub first_text: Option<Timestamp>,
+    /// The messages that show it, in order; empty: those that were noted on the way.
+    pub shown: Vec<String>,
 }
 
 /// A line of a conversation's memory.
@@ -423,17 +425,20 @@ impl Store {
         self.end_turn(turn, outcome, &Told::default(), now).await
     }
 
-    /// Ends a turn and wakes the next one of the same person and chat. `false` once the lease is lost.
+    /// Ends a turn and wakes the next one of the same person and chat. `false` once the lease is lost. Which messages show
+    /// the answer is noted in the same step: a note of its own before it would leave the same moment between the last send
+    /// and the first row that knows of it.
     pub async fn end_turn(&self, turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Result<bool> {
         let closed: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
             let changed = sqlx::query(
-                    "UPDATE turns SET state = 'closed', outcome = $1, closed_at = $2, answer = NULL, leased_by = NULL \
-                     WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state <> 'closed'")
+                    "UPDATE turns SET state = 'closed', outcome = $1, closed_at = $2, answer = NULL, leased_by = NULL, \
+                     shown = COALESCE($6, shown) WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state <> 'closed'")
                 .bind(outcome.name())
                 .bind(now.0)
                 .bind(turn.id.to_string())
                 .bind(turn.leased_by.to_string())
                 .bind(turn.attempt)
+                .bind((!told.shown.is_empty()).then(|| json(&told.shown)))
                 .execute(&mut *tx)
                 .await?;
             if changed.rows_affected() == 0 {

@@ -53,6 +53,8 @@ pub struct Sums {
     pub calls: i64,
     /// Of them: ended neither well nor because nobody wanted them any more.
     pub failed: i64,
+    /// Of them: ended because nobody wanted them any more, or the program was shut down.
+    pub called_off: i64,
     pub input_tokens: i64,
     /// Of the input tokens.
     pub cached_tokens: i64,
@@ -67,6 +69,7 @@ impl std::ops::AddAssign for Sums {
     fn add_assign(&mut self, more: Sums) {
         self.calls += more.calls;
         self.failed += more.failed;
+        self.called_off += more.called_off;
         self.input_tokens += more.input_tokens;
         self.cached_tokens += more.cached_tokens;
         self.cache_write_tokens += more.cache_write_tokens;
@@ -82,6 +85,7 @@ impl std::ops::Neg for Sums {
         Sums {
             calls: -self.calls,
             failed: -self.failed,
+            called_off: -self.called_off,
             input_tokens: -self.input_tokens,
             cached_tokens: -self.cached_tokens,
             cache_write_tokens: -self.cache_write_tokens,
@@ -238,8 +242,8 @@ impl Store {
     /// Calls by day and by what was called, of everything or of one community, by day.
     pub async fn usage_of_models(&self, period: Days, guild: Option<&GuildId>) -> Result<Vec<ModelRow>> {
         Ok(read!(&self.db, pool => sqlx::query_as(
-                "SELECT day, platform, provider, model, tool, calls, failed, input_tokens, cached_tokens, cache_write_tokens, \
-                 output_tokens, reasoning_tokens, micro_usd FROM usage_models WHERE guild = $1 AND day >= $2 AND day < $3 \
+                "SELECT day, platform, provider, model, tool, calls, failed, called_off, input_tokens, cached_tokens, \
+                 cache_write_tokens, output_tokens, reasoning_tokens, micro_usd FROM usage_models WHERE guild = $1 AND day >= $2 AND day < $3 \
                  ORDER BY day, platform, provider, model, tool")
             .bind(guild_name(guild))
             .bind(period.from)
@@ -337,8 +341,7 @@ const NAME: &str =
 
 /// Groups whole blocks and the days at both edges: `$1`, `$2` the blocks, `$3`, `$4` the period, `$5` the limit.
 fn of_places(key: &str, name: &str, within: &str) -> String {
-    let columns =
-        "calls, failed, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd";
+    let columns = "calls, failed, called_off, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd";
     let sums: Vec<String> =
         columns.split(", ").map(|column| format!("CAST(SUM({column}) AS BIGINT) AS {column}")).collect();
     let part = |days: i64, from: &str, to: &str| {

@@ -1,25 +1,13 @@
-//! How the whole bot is, in a few numbers: instances, the line, answers owed, connections. Each costs the same however many
+//! How the whole bot is, in a few numbers: the line, answers owed, connections. Each costs the same however many
 //! rows there are. Never changes what is worked on.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::ids::InstanceId;
 
 use super::budgets::Span;
 use super::lanes::LaneKind;
 use super::{Db, Result, Store, read, write};
-
-/// A process, as it last told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub id: String,
-    pub name: String,
-    pub started_at: Timestamp,
-    pub seen_at: Timestamp,
-    /// JSON; opaque here.
-    pub measured: String,
-}
 
 /// The line from afar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,60 +40,6 @@ pub struct Connections {
 }
 
 impl Store {
-    /// This process lives.
-    pub async fn note_instance(
-        &self,
-        id: InstanceId,
-        name: &str,
-        started_at: Timestamp,
-        now: Timestamp,
-        measured: &str,
-    ) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
-                "INSERT INTO instances (id, name, started_at, seen_at, measured) VALUES ($1, $2, $3, $4, $5) \
-                 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, measured = excluded.measured")
-            .bind(id.to_string())
-            .bind(name)
-            .bind(started_at.0)
-            .bind(now.0)
-            .bind(measured)
-            .execute(pool)
-            .await
-            .map(|_| ()))?;
-        Ok(())
-    }
-
-    /// A process has ended as it should, or is not waited for any more.
-    pub async fn forget_instance(&self, id: &str) -> Result<()> {
-        write!(&self.db, pool => sqlx::query("DELETE FROM instances WHERE id = $1").bind(id).execute(pool).await.map(|_| ()))?;
-        Ok(())
-    }
-
-    /// Every process that has not said good-bye.
-    pub async fn instances(&self) -> Result<Vec<Seen>> {
-        let rows: Vec<(String, String, i64, i64, String)> = read!(&self.db, pool => sqlx::query_as(
-                "SELECT id, name, started_at, seen_at, measured FROM instances ORDER BY name, started_at, id")
-            .fetch_all(pool)
-            .await)?;
-        let seen = |(id, name, started_at, seen_at, measured)| Seen {
-            id,
-            name,
-            started_at: Timestamp(started_at),
-            seen_at: Timestamp(seen_at),
-            measured,
-        };
-        Ok(rows.into_iter().map(seen).collect())
-    }
-
-    /// How many processes have given a sign of life since then.
-    pub async fn live_instances(&self, since: Timestamp) -> Result<u32> {
-        let (live,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM instances WHERE seen_at >= $1")
-            .bind(since.0)
-            .fetch_one(pool)
-            .await)?;
-        Ok(u32::try_from(live).unwrap_or(u32::MAX))
-    }
-
     /// Adds to a sum of the day that `at` is in.
     pub async fn tally(&self, name: &str, at: Timestamp, more: i64) -> Result<()> {
         write!(&self.db, pool => sqlx::query(

@@ -106,8 +106,6 @@ pub(super) struct Index<'a> {
     pub inbox: HashMap<(&'a str, &'a str), &'a str>,
     pub standing: HashMap<(On, &'a str, &'a str), Stood>,
     pub screens: HashMap<(On, &'a str, &'a str), &'a OnScreen>,
-    /// Messages that no row names, by the message that they answer, oldest first.
-    unnamed: HashMap<(On, &'a str, &'a str), Vec<&'a str>>,
 }
 
 impl<'a> Index<'a> {
@@ -124,18 +122,7 @@ impl<'a> Index<'a> {
             }
         }
         let place = |shown: &'a OnScreen| ((shown.on, shown.chat.as_str(), shown.message.as_str()), shown);
-        let named = named(history);
-        let mut unnamed: HashMap<_, Vec<&str>> = HashMap::new();
-        for shown in evidence.screens {
-            let is_named = named.contains(&(chat_id(shown.on, &shown.chat), shown.message.clone()));
-            if let (false, Some(to)) = (is_named, &shown.reply_to)
-                && State::of(&shown.head, &shown.tail, shown.buttons) == State::Final
-            {
-                unnamed.entry((shown.on, shown.chat.as_str(), to.as_str())).or_default().push(&shown.message);
-            }
-        }
         Index {
-            unnamed,
             turns: history.turns.iter().map(|turn| (turn.id.as_str(), turn)).collect(),
             wishes,
             answers,
@@ -157,19 +144,6 @@ impl<'a> Index<'a> {
         let wishes = self.wishes.get(turn.id.as_str()).into_iter().flatten();
         let of_reels = wishes.filter_map(|wish| self.answers.get(wish.id.as_str())).flatten().copied();
         std::iter::once(turn).chain(of_reels).collect()
-    }
-}
-
-impl Index<'_> {
-    /// The messages that show a turn's answer. One that was sent in one piece is not in the row: it is the first that
-    /// answers what was asked.
-    fn shown(&self, asked: &Asked, turn: &TurnRow) -> Vec<String> {
-        let ids = shown(turn);
-        if !ids.is_empty() || turn.outcome.as_deref() != Some("answered") {
-            return ids;
-        }
-        let answers = self.unnamed.get(&(asked.on, asked.chat.as_str(), asked.message.as_str()));
-        answers.and_then(|ids| ids.first()).map(|id| (*id).to_owned()).into_iter().collect()
     }
 }
 
@@ -221,7 +195,7 @@ fn answered(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
             fault = Some("it was never stored");
         }
         for turn in &turns {
-            let ids = index.shown(asked, turn);
+            let ids = shown(turn);
             if turn.state != "closed" {
                 fault = Some("its answer is still owed");
             } else if turn.outcome.as_deref() == Some("undeliverable") {
@@ -277,12 +251,7 @@ const MARK: &str = "If you see this twice";
 /// Nothing stands on a screen but the answers, one board for each person's waiting reels, and the notes of an outage.
 fn once(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
     let history = evidence.history;
-    let mut owed = named(history);
-    for asked in evidence.asked {
-        for turn in index.answering(asked) {
-            owed.extend(index.shown(asked, turn).into_iter().map(|id| (turn.chat.clone(), id)));
-        }
-    }
+    let owed = named(history);
     let mut marked: HashSet<(On, &str)> = HashSet::new();
     for shown in evidence.screens.iter().filter(|shown| shown.tail.contains(MARK)) {
         marked.insert((shown.on, shown.chat.as_str()));

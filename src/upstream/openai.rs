@@ -64,10 +64,12 @@ pub struct Settings {
 pub enum Heard<'a> {
     /// It waits for its turn; this is how long that will probably take. Said again and again.
     Waits(Duration),
-    /// The request leaves now: from here on it may cost something.
-    Leaves,
+    /// The request leaves now: from here on it may cost this, as far as can be told, its earlier attempts among it.
+    Leaves(Usage),
     /// A piece of visible text.
     Text(&'a str),
+    /// So many characters that nobody sees: reasoning, or a tool's arguments.
+    Hidden(usize),
 }
 
 /// What one call asks.
@@ -248,7 +250,7 @@ impl OpenAi {
         let tokens = request::charged_tokens(ask, body);
         let admitted =
             self.pacer.admit(&ask.model, call.ticket, tokens, |left| (call.hear)(Heard::Waits(left))).await?;
-        (call.hear)(Heard::Leaves);
+        (call.hear)(Heard::Leaves(add(Gathered::default().estimate(body), call.spent)));
         call.open = Some(Open::default());
         let ended = self.stream(ask, body, admitted, call).await;
         let open = call.open.take().unwrap_or_default();
@@ -297,7 +299,11 @@ impl OpenAi {
                     return Err(used(fail(Cause::Cut, detail), gathered.estimate(body)));
                 }
             };
+            let written = gathered.output_chars;
             match gathered.take(&event) {
+                Step::Nothing if gathered.output_chars > written => {
+                    hear(Heard::Hidden(gathered.output_chars - written));
+                }
                 Step::Nothing => {}
                 Step::Text(text) => {
                     *shown = true;

@@ -102,6 +102,34 @@ on_both! {
         bot.end().await;
     }
 
+    async fn invitations_are_listed_and_one_that_is_revoked_admits_nobody_more(db: TestDb) {
+        let bot = TestBot::start(db, &[ADMIN, ("TELEGRAM_ACCESS", "invite")]).await;
+        has(&bot.answer(ANA, "/invites").await, &["No invitation is open."]);
+        let first = code(&bot.answer(ANA, "/invite 3 14").await);
+        let second = code(&bot.answer(ANA, "/invite 1 7").await);
+        has(&bot.answer(BEN, &format!("/start {first}")).await, &["Welcome!"]);
+        let listed = bot.answer(ANA, "/invites").await;
+        has(&listed, &["2 more people, until 20", "1 more person, until 20", "by telegram:42"]);
+        assert!(!listed.contains(&first) && !listed.contains(&second), "codes are not kept: {listed}");
+        has(&bot.answer(ANA, "/invites revoke nonsense").await, &["No open invitation has this name or code."]);
+        has(&bot.answer(ANA, "/invites revoke").await, &["lists the open invitations"]);
+
+        // By its code, in any case.
+        has(&bot.answer(ANA, &format!("/invites revoke {}", first.to_uppercase())).await, &["lets nobody in any more"]);
+        has(&bot.answer(44, &format!("/start {first}")).await, &["This invitation does not work"]);
+        assert!(!bot.answer(BEN, "what is a hook?").await.contains("invitation"), "who came in stays");
+        has(&bot.answer(ANA, &format!("/invites revoke {first}")).await, &["No open invitation"]);
+        // By the name in the list.
+        let listed = bot.answer(ANA, "/invites").await;
+        let name = listed.split_whitespace().nth(1).unwrap().trim_matches(['`', ':']).to_owned();
+        assert_eq!(name.len(), 8, "{listed}");
+        has(&bot.answer(ANA, &format!("/invites revoke {name}")).await, &[&format!("The invitation {name} lets")]);
+        has(&bot.answer(44, &format!("/start {second}")).await, &["This invitation does not work"]);
+        has(&bot.answer(ANA, "/invites").await, &["No invitation is open."]);
+        has(&bot.answer(ANA, "/audit").await, &[&format!("revoked the invitation {name}: uses left 1"), "uses left 2"]);
+        bot.end().await;
+    }
+
     async fn a_blocked_person_is_told_once_and_their_reels_are_cancelled(db: TestDb) {
         let bot = TestBot::start(db, &[ADMIN, ("REEL_LANES", "1")]).await;
         has(&bot.answer(ANA, "/queue pause").await, &["Paused"]);
@@ -183,7 +211,7 @@ on_both! {
         let bot = TestBot::start(db, &[ADMIN]).await;
         let wishes = [
             "/usage", "/budget", "/budget bot month 1", "/limits", "/limits spacing 1", "/block 42", "/unblock 42", "/blocked",
-            "/invite", "/pause", "/resume", "/audit",
+            "/invite", "/invites", "/invites revoke 0a1b2c3d", "/pause", "/resume", "/audit",
         ];
         for wish in wishes {
             has(&bot.answer(BEN, wish).await, &["Only the bot's admins"]);
@@ -324,9 +352,13 @@ async fn who_manages_a_server_sees_and_touches_that_one_alone() {
     }
     let shown = bot.slash(&here, MAY, "budget", &[]).await.content;
     assert!(shown.contains("$4.00") && !shown.contains("the bot"), "{shown}");
-    for (command, options) in
-        [("pause", &[][..]), ("resume", &[]), ("invite", &[]), ("limits", &[("change", "spacing 1")])]
-    {
+    for (command, options) in [
+        ("pause", &[][..]),
+        ("resume", &[]),
+        ("invite", &[]),
+        ("invites", &[("revoke", "0a1b2c3d")]),
+        ("limits", &[("change", "spacing 1")]),
+    ] {
         has(&bot.slash(&here, MAY, command, options).await.content, &["only its own admins"]);
     }
     assert_eq!(bot.store.pause().await.unwrap(), None);

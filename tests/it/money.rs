@@ -1,5 +1,9 @@
 //! Budgets, through the whole bot: what people are told near their end and at it, and that they hold.
 
+use reelcoach::core::money::Prices;
+use reelcoach::sandbox::openai::{Charged, Script, Tokens};
+use reelcoach::upstream::Usage;
+
 use crate::bot::{TestBot, sandbox};
 
 const ANA: i64 = 42;
@@ -47,6 +51,61 @@ on_both! {
         let told = bot.telegram(ANA).pop().unwrap();
         assert!(told.contains("85% of my budget is used: I answer more simply until "), "{told}");
         assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger WHERE model = 'gpt-6-luna' AND tool = 'coach'", &[]).await, 1);
+        bot.end().await;
+    }
+
+    async fn what_does_not_fit_into_the_rest_is_answered_by_the_cheaper_model(db: TestDb) {
+        let bot = TestBot::start(db, &[("BUDGET_PERSON_DAY_USD", "0.05"), ("COACH_MAX_OUTPUT_TOKENS", "2000")]).await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+        bot.drain().await;
+        bot.db.execute("UPDATE spending SET micro_usd = 35000 WHERE scope LIKE 'person:%'").await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "And how do I end it?");
+        bot.drain().await;
+        let told = bot.telegram(ANA).pop().unwrap();
+        assert!(told.contains("70% of your budget is used: I answer more simply until "), "{told}");
+        let by = async |model: &str| {
+            let sql = format!("SELECT COUNT(*) FROM ledger WHERE tool = 'coach' AND outcome = 'ok' AND model = '{model}'");
+            bot.db.number(&sql, &[]).await
+        };
+        assert_eq!((by("gpt-6.1-sol").await, by("gpt-6-luna").await), (1, 1));
+        // Neither fits.
+        bot.db.execute("UPDATE spending SET micro_usd = 49500 WHERE scope LIKE 'person:%'").await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "And in between?");
+        bot.drain().await;
+        let told = bot.telegram(ANA).pop().unwrap();
+        assert!(told.starts_with("You have used up your budget."), "{told}");
+        assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger WHERE reserved_until IS NOT NULL", &[]).await, 0);
+        bot.end().await;
+    }
+
+    async fn an_answer_that_broke_off_is_counted_at_no_less_than_it_is_charged(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        for text in ["Start with the crust, close up", "x"] {
+            bot.sandbox.openai.script(Script::CutAfter(text.into()));
+            // Long enough for the cache.
+            bot.sandbox.telegram.say(ANA, ANA, "Ana", &"How do I open a reel about bread? ".repeat(40));
+            bot.drain().await;
+            assert!(bot.telegram(ANA).pop().unwrap().starts_with(text));
+        }
+        let prices = Prices::built_in();
+        let charged = bot.sandbox.openai.charged();
+        let cost = |charge: &Charged| {
+            let Tokens { input, cached, cache_write, output, reasoning } = charge.usage;
+            let usage = Usage {
+                input_tokens: input,
+                cached_tokens: cached,
+                cache_write_tokens: cache_write,
+                output_tokens: output,
+                reasoning_tokens: reasoning,
+                ..Usage::default()
+            };
+            prices.cost(&charge.model, &usage, reelcoach::clock::Clock::System.now()).unwrap()
+        };
+        assert!(charged.len() == 2 && charged.iter().all(|charge| charge.usage.cache_write > 0), "{charged:?}");
+        let counted = "SELECT CAST(SUM(micro_usd) AS BIGINT) FROM ledger WHERE estimated AND outcome = 'cut'";
+        let counted = bot.db.number(counted, &[]).await;
+        let all = charged.iter().map(cost).sum::<i64>();
+        assert!(counted >= all && counted <= all * 3 / 2, "{counted} {all} {charged:?}");
         bot.end().await;
     }
 

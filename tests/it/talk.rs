@@ -20,6 +20,24 @@ on_both! {
         bot.end().await;
     }
 
+    async fn the_row_of_an_answer_names_all_messages_that_show_it(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        // In one piece, streamed, and in several pieces.
+        bot.sandbox.openai.script(Script::Text("A whole answer.".into()));
+        bot.sandbox.openai.script(Script::Text("A long answer, word by word. ".repeat(300)));
+        for text in ["/help", "hi", "and at length?"] {
+            let before = bot.sandbox.telegram.screen(ANA).len();
+            bot.sandbox.telegram.say(ANA, ANA, "Ana", text);
+            bot.drain().await;
+            let screen = bot.sandbox.telegram.screen(ANA).split_off(before);
+            let ids = screen.iter().filter(|shown| shown.from_bot).map(|shown| shown.message_id.to_string());
+            let kept = bot.db.text("SELECT shown FROM turns ORDER BY id DESC LIMIT 1").await;
+            assert_eq!(serde_json::from_str::<Vec<String>>(&kept).unwrap(), ids.collect::<Vec<_>>(), "{text}");
+        }
+        assert!(bot.db.text("SELECT shown FROM turns ORDER BY id DESC LIMIT 1").await.contains(','));
+        bot.end().await;
+    }
+
     async fn memory_is_per_person_and_place_and_survives_a_restart(db: TestDb) {
         let mut bot = TestBot::start(db, &[]).await;
         bot.sandbox.openai.script(Script::Text("Noted: you bake.".into()));

@@ -90,8 +90,8 @@ on_both! {
         let table = String::from_utf8(content.clone()).unwrap();
         assert!(name.starts_with("reelcoach-20") && name.ends_with("-by-tool.csv"), "{name}");
         let paid = bot.db.number("SELECT micro_usd FROM ledger WHERE tool = 'scrape'", &[]).await;
-        assert!(table.starts_with("tool,calls,failed,input_tokens,"), "{table}");
-        assert!(table.lines().any(|line| line == format!("scrape,1,0,0,0,0,0,0,0.{paid:06}")), "{table}");
+        assert!(table.starts_with("tool,calls,failed,called_off,input_tokens,"), "{table}");
+        assert!(table.lines().any(|line| line == format!("scrape,1,0,0,0,0,0,0,0,0.{paid:06}")), "{table}");
         let (pictures, tables) = files("/usage").await;
         assert_eq!((pictures, tables.len()), (2, 0), "messages and reels, and the wait in line");
         bot.end().await;
@@ -180,7 +180,7 @@ async fn use_it(db: &TestDb, n: usize, guild: Option<&str>, name: &str, now: Tim
     db.receive(arrival).await.unwrap();
     let (instance, lease) = (reelcoach::ids::InstanceId::new(), std::time::Duration::from_secs(9));
     let turn = db.claim_turns(instance, &[platform], now, lease, 1).await.unwrap().remove(0);
-    let told = Told { source: Some(Source::Model), first_text: None };
+    let told = Told { source: Some(Source::Model), ..Told::default() };
     assert!(db.end_turn(&turn, Outcome::Answered, &told, now).await.unwrap());
     let entry = Entry {
         key: &format!("call-{n}"),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Admin, Asked};
-use crate::core::access::{code_hash, new_code};
-use crate::core::command::{Invitation, Who};
+use crate::core::access::{code_hash, invite_name, is_invite_name, new_code};
+use crate::core::command::{Invitation, InvitesWish, Who};
 use crate::core::wording;
 use crate::ids::{PersonId, Platform};
 use crate::store::StoreError;
@@ -66,11 +66,30 @@ impl Admin {
     /// Makes an invitation; its code is said once and kept nowhere.
     pub(super) async fn invite(&self, wish: Invitation, asked: &Asked<'_>) -> Result<String, StoreError> {
         let code = new_code();
+        let hash = code_hash(&code);
         let until = asked.now + Duration::from_secs(86_400) * wish.days;
-        self.store.invite(&code_hash(&code), wish.uses, until, &asked.by(), asked.now).await?;
-        let change = format!("made an invitation: uses {}, days {}", wish.uses, wish.days);
+        self.store.invite(&hash, wish.uses, until, &asked.by(), asked.now).await?;
+        let name = invite_name(&hash);
+        let change = format!("made an invitation: uses {}, days {}, name {name}", wish.uses, wish.days);
         self.changed(asked, "invite", &change).await?;
-        Ok(wording::invitation(&code, self.telegram.get().map(String::as_str), wish.uses, until))
+        Ok(wording::invitation(&code, name, self.telegram.get().map(String::as_str), wish.uses, until))
+    }
+
+    /// Shows the open invitations or takes one back; what is said of it.
+    pub(super) async fn invites(&self, wish: InvitesWish, asked: &Asked<'_>) -> Result<String, StoreError> {
+        let code = match wish {
+            InvitesWish::Show => return Ok(wording::invites(&self.store.invites(asked.now, LISTED).await?, LISTED)),
+            InvitesWish::Unclear => return Ok(wording::unclear_invites()),
+            InvitesWish::Revoke(code) => code.to_ascii_lowercase(),
+        };
+        // A code is longer than a name, so that neither is taken for the other.
+        let hash = if is_invite_name(&code) { code } else { code_hash(&code) };
+        let revoked = self.store.revoke_invite(&hash, asked.now).await?;
+        if let Some(invite) = &revoked {
+            let (name, uses) = (invite_name(&invite.code_hash), invite.uses_left);
+            self.changed(asked, "invites", &format!("revoked the invitation {name}: uses left {uses}")).await?;
+        }
+        Ok(wording::invite_revoked(revoked.as_ref()))
     }
 
     /// The person that is meant. One who has never written can be named by number.

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
 use crate::core::wording;
+use crate::upstream::Usage;
 
 /// Parts what was said in two calls of one turn.
 const BETWEEN: &str = "\n\n";
@@ -41,10 +42,20 @@ struct State {
 pub(super) struct InFlight {
     pub(super) key: String,
     pub(super) model: String,
-    pub(super) input_chars: usize,
     pub(super) began: Timestamp,
-    /// The request has left: it may have cost something.
-    pub(super) left: bool,
+    /// What it has cost at least when its request has left, before anything came back.
+    pub(super) left: Option<Usage>,
+    /// Characters that came back since, seen or not.
+    pub(super) written: usize,
+}
+
+impl InFlight {
+    /// The best known usage; `None`: it still waits for its turn and has cost nothing.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let left = self.left?;
+        let written = u64::try_from(self.written.div_ceil(4)).unwrap_or(u64::MAX);
+        Some(Usage { output_tokens: left.output_tokens.saturating_add(written), estimated: true, ..left })
+    }
 }
 
 /// What there is to show.
@@ -114,10 +125,17 @@ impl Live {
         self.changed.notify_waiters();
     }
 
-    /// The request leaves.
-    pub(super) fn leaves(&self) {
+    /// The request leaves, perhaps not for the first time.
+    pub(super) fn leaves(&self, usage: Usage) {
         if let Some(in_flight) = &mut self.lock().in_flight {
-            in_flight.left = true;
+            (in_flight.left, in_flight.written) = (Some(usage), 0);
+        }
+    }
+
+    /// So much came back that is not shown.
+    pub(super) fn hidden(&self, chars: usize) {
+        if let Some(in_flight) = &mut self.lock().in_flight {
+            in_flight.written += chars;
         }
     }
 
@@ -126,6 +144,9 @@ impl Live {
         // What was said of the wait stands until there is something better.
         state.wait = None;
         state.current.push_str(delta);
+        if let Some(in_flight) = &mut state.in_flight {
+            in_flight.written += delta.chars().count();
+        }
         state.version += 1;
         drop(state);
         self.changed.notify_waiters();
@@ -140,10 +161,9 @@ impl Live {
         current
     }
 
-    /// The call that runs, and the length of what it has said.
-    pub(super) fn in_flight(&self) -> Option<(InFlight, usize)> {
-        let state = self.lock();
-        state.in_flight.clone().map(|call| (call, state.current.len()))
+    /// The call that runs.
+    pub(super) fn in_flight(&self) -> Option<InFlight> {
+        self.lock().in_flight.clone()
     }
 }
 
@@ -165,6 +185,26 @@ mod tests {
         live.push(" it.");
         let shown = live.shown();
         assert_eq!((shown.text.as_str(), shown.is_wait, shown.version), ("Let me look.\n\nFound it.", false, 3));
+    }
+
+    #[test]
+    fn an_abandoned_call_costs_what_was_sent_and_what_came_back() {
+        let live = Live::default();
+        let (key, model, began) = ("k".to_owned(), "gpt-6-luna".to_owned(), Timestamp(0));
+        live.begin(InFlight { key, model, began, left: None, written: 0 });
+        let known = || live.in_flight().unwrap().usage();
+        assert_eq!(known(), None, "it waits");
+        let first = Usage { input_tokens: 2_000, cache_write_tokens: 2_000, ..Usage::default() };
+        live.leaves(first);
+        live.hidden(128);
+        assert_eq!(known(), Some(Usage { output_tokens: 32, estimated: true, ..first }));
+        // That attempt failed: the next one leaves with what it had cost.
+        let second = Usage { input_tokens: 4_000, cache_write_tokens: 4_000, output_tokens: 32, ..Usage::default() };
+        live.leaves(second);
+        live.push("Grüße,");
+        assert_eq!(known(), Some(Usage { output_tokens: 32 + 2, estimated: true, ..second }));
+        live.end();
+        assert!(live.in_flight().is_none());
     }
 
     #[test]

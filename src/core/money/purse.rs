@@ -182,7 +182,8 @@ impl Purse {
         let now = self.clock.now();
         let lost = self.store.lost_reservations(now, GIVEN_UP).await?;
         for call in &lost {
-            let sent = Usage { input_tokens: u64::try_from(call.input_tokens).unwrap_or(0), ..Usage::default() };
+            let input_tokens = u64::try_from(call.input_tokens).unwrap_or(0);
+            let sent = Usage { input_tokens, cache_write_tokens: input_tokens, ..Usage::default() };
             // A call that is not paid by tokens costs what was reserved.
             let micro_usd = self.prices.cost(&call.model, &sent, now).unwrap_or(call.micro_usd).min(call.micro_usd);
             self.store.give_up_reservation(&call.key, micro_usd).await?;

@@ -55,6 +55,22 @@ fn lines_are_the_dearest_and_the_rest_is_summed() {
 }
 
 #[test]
+fn what_was_called_off_neither_worked_nor_failed() {
+    let worked = |calls, failed, called_off| {
+        let figures = Figures::read(Lead::Usage, "1d").unwrap();
+        let days = figures.period.days(NOON);
+        let sums = Sums { calls, failed, called_off, ..Sums::default() };
+        let facts = Facts { models: vec![ModelRow { sums, ..row(0, "m", 0) }], ..Facts::default() };
+        Report::new(figures, days, facts, None, 9, NOON).success_share()
+    };
+    assert_eq!(worked(8, 0, 0), Some(1.0));
+    assert_eq!(worked(8, 2, 0), Some(0.75));
+    assert_eq!(worked(8, 2, 4), Some(0.5));
+    assert_eq!(worked(8, 0, 4), Some(1.0));
+    assert_eq!(worked(4, 0, 4), None, "nothing ended by itself");
+}
+
+#[test]
 fn what_happened_is_told_apart() {
     let count = |what: &str, outcome: &str, count| CountRow {
         day: 0,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::filled_again;
 use crate::clock::Timestamp;
-use crate::core::access::Refusal;
+use crate::core::access::{Refusal, invite_name};
 use crate::ids::Platform;
-use crate::store::access::{Activity, Block, Change, LimitName, Pause};
+use crate::store::access::{Activity, Block, Change, Invite, LimitName, Pause};
 use crate::store::budgets::Standing;
 use crate::store::reels::QueueLimits;
 
@@ -32,7 +32,7 @@ pub fn refused(refusal: &Refusal, platform: Platform) -> String {
             "I work by invitation. Open your invitation link again, or send me `/start` and your code. Codes come from whoever runs me.".into()
         }
         Refusal::BadCode => {
-            "This invitation does not work: it was used up, has expired, or has a typing mistake in it. Ask whoever gave it to you for a new one.".into()
+            "This invitation does not work: it was used up or taken back, has expired, or has a typing mistake in it. Ask whoever gave it to you for a new one.".into()
         }
     }
 }
@@ -139,16 +139,54 @@ pub fn blocked(blocks: &[Block], whole: bool) -> String {
 }
 
 /// A new invitation.
-pub fn invitation(code: &str, bot: Option<&str>, uses: u32, until: Timestamp) -> String {
+pub fn invitation(code: &str, name: &str, bot: Option<&str>, uses: u32, until: Timestamp) -> String {
     let times = if uses == 1 { "one person".to_owned() } else { format!("{uses} people") };
     let link = match bot {
         Some(bot) => format!("https://t.me/{bot}?start={code}\nOr on Telegram: `/start {code}`"),
         None => format!("On Telegram: `/start {code}`"),
     };
     format!(
-        "An invitation for {times}, until {}. I do not keep the code, so this is the only time you see it.\n{link}",
+        "An invitation for {times}, until {}. I do not keep the code, so this is the only time you see it. \
+         `/invites revoke {name}` takes it back.\n{link}",
         minute(until)
     )
+}
+
+/// The open invitations, at most `most` of them.
+pub fn invites(invites: &[Invite], most: u32) -> String {
+    if invites.is_empty() {
+        return "No invitation is open. `/invite 5 14` makes one for 5 people and 14 days.".into();
+    }
+    let mut text = String::new();
+    for Invite { code_hash, uses_left, until, admin, at } in invites {
+        let (name, people) = (invite_name(code_hash), if *uses_left == 1 { "person" } else { "people" });
+        let _ = writeln!(
+            text,
+            "- `{name}`: {uses_left} more {people}, until {}; made {} by `{admin}`",
+            minute(*until),
+            day(*at)
+        );
+    }
+    if invites.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        let _ = writeln!(text, "There may be more; these {most} end first.");
+    }
+    text.push_str("`/invites revoke` and the name or the code takes one back. Who came in with it stays.");
+    text
+}
+
+/// An invitation was taken back, if it was open.
+pub fn invite_revoked(invite: Option<&Invite>) -> String {
+    match invite {
+        Some(invite) => format!(
+            "The invitation `{}` lets nobody in any more. Who came in with it stays; `/block` keeps somebody out.",
+            invite_name(&invite.code_hash)
+        ),
+        None => "No open invitation has this name or code. `/invites` lists them.".into(),
+    }
+}
+
+pub fn unclear_invites() -> String {
+    "`/invites` lists the open invitations, `/invites revoke` and the name or the code takes one back.".into()
 }
 
 pub fn unclear_invitation() -> String {
@@ -269,6 +307,13 @@ mod tests {
             at,
             accounts: vec!["discord:7".into()],
         };
+        let invite = |uses_left| Invite {
+            code_hash: "0a1b2c3d4e5f".into(),
+            uses_left,
+            until: Timestamp(1_795_600_000_000),
+            admin: "telegram:42".into(),
+            at,
+        };
         let numbers =
             QueueLimits { interval: Duration::from_secs(30), waiting_per_person: 5, waiting: 500, pipeline: 1 };
         let guild = GuildId::new(Platform::Discord, "9");
@@ -302,9 +347,15 @@ mod tests {
             blocked(&[], true),
             blocked(&[], false),
             blocked(&[block(None, "spam"), block(Some(guild), "")], true),
-            invitation("abcdefghijkmnpqr", Some("coach_bot"), 5, at),
-            invitation("abcdefghijkmnpqr", None, 1, at),
+            invitation("abcdefghijkmnpqr", "0a1b2c3d", Some("coach_bot"), 5, at),
+            invitation("abcdefghijkmnpqr", "0a1b2c3d", None, 1, at),
             unclear_invitation(),
+            invites(&[], 30),
+            invites(&[invite(1), invite(4)], 2),
+            invites(&[invite(1)], 2),
+            invite_revoked(Some(&invite(1))),
+            invite_revoked(None),
+            unclear_invites(),
             limits(&numbers, &[LimitName::Spacing], 2),
             limit_set(LimitName::Spacing, Some(60)),
             limit_set(LimitName::Line, None),

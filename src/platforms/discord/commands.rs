@@ -101,6 +101,7 @@ fn all() -> Vec<poise::Command<Desk, serenity::Error>> {
         unblock(),
         blocked(),
         invite(),
+        invites(),
         pause(),
         resume(),
         audit(),
@@ -327,6 +328,22 @@ async fn invite(
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
+async fn invites(
+    ctx: Context<'_>,
+    #[description = "The name or code of one to take back. Empty: show them"]
+    #[max_length = 60]
+    revoke: Option<String>,
+) -> Result<(), serenity::Error> {
+    let text = given("/invites", [revoke.filter(|name| !name.trim().is_empty()).map(|name| format!("revoke {name}"))]);
+    take(ctx, text, Vec::new(), Seen::ByAsker).await
+}
+
+#[poise::command(
+    slash_command,
+    custom_data = "Shown::ToAdministrators",
+    install_context = "Guild|User",
+    interaction_context = "Guild|BotDm|PrivateChannel"
+)]
 async fn pause(
     ctx: Context<'_>,
     #[description = "Everybody is told"]
@@ -513,7 +530,7 @@ mod tests {
             assert_eq!(command["contexts"], serde_json::json!([0, 1, 2]), "{name}");
             assert_eq!(command["integration_types"], serde_json::json!([0, 1]), "{name}");
             let is_for_admins = COMMANDS.iter().any(|entry| entry.name == name && entry.admin);
-            let of_the_bot = ["capacity", "invite", "pause", "resume"].contains(&name);
+            let of_the_bot = ["capacity", "invite", "invites", "pause", "resume"].contains(&name);
             let shown = is_for_admins.then_some(if of_the_bot { "0" } else { "32" });
             assert_eq!(command["default_member_permissions"].as_str(), shown, "{name}");
             if is_for_admins {

@@ -95,7 +95,8 @@ impl Stood {
         }
         Sums {
             calls: 1,
-            failed: i64::from(is_failure(&self.outcome)),
+            failed: i64::from(!matches!(self.outcome.as_str(), "ok" | CALLED_OFF)),
+            called_off: i64::from(self.outcome == CALLED_OFF),
             input_tokens: tokens(self.input_tokens),
             cached_tokens: tokens(self.cached_tokens),
             cache_write_tokens: tokens(self.cache_write_tokens),
@@ -169,9 +170,8 @@ pub fn settled(stood: Option<&Stood>, new: &Stood) -> Vec<Change> {
     changes
 }
 
-fn is_failure(outcome: &str) -> bool {
-    !matches!(outcome, "ok" | "cancelled")
-}
+/// The outcome of a call that nobody wanted to its end (`Cause::Cancelled`).
+const CALLED_OFF: &str = "cancelled";
 
 /// No provider counts so many in one call, and sums of them stay numbers.
 fn tokens(count: i64) -> i64 {
@@ -197,7 +197,8 @@ macro_rules! roll_up {
                 .bind(sums.cache_write_tokens)
                 .bind(sums.output_tokens)
                 .bind(sums.reasoning_tokens)
-                .bind(sums.micro_usd);
+                .bind(sums.micro_usd)
+                .bind(sums.called_off);
             if let Some(guild) = &change.guild {
                 query = query.bind(guild);
             }
@@ -216,6 +217,7 @@ macro_rules! roll_up {
                 .bind(sums.output_tokens)
                 .bind(sums.reasoning_tokens)
                 .bind(sums.micro_usd)
+                .bind(sums.called_off)
                 .execute(&mut *$tx)
                 .await?;
         }
@@ -286,7 +288,7 @@ pub fn block(day: i64) -> i64 {
     day.div_euclid(BLOCK) * BLOCK
 }
 
-/// The statement for the sums over everything, and for those of a community (`$14`) too.
+/// The statement for the sums over everything, and for those of a community (`$15`) too.
 pub fn add_to_models(has_guild: bool) -> &'static str {
     if has_guild { ADD_TO_BOTH_MODELS } else { ADD_TO_MODELS }
 }
@@ -295,7 +297,7 @@ macro_rules! add_to_models {
     ($rows:literal) => {
         concat!(
             "INSERT INTO usage_models (guild, day, platform, provider, model, tool, calls, failed, input_tokens, \
-             cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd) VALUES ",
+             cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off) VALUES ",
             $rows,
             " ON CONFLICT (guild, day, platform, provider, model, tool) DO UPDATE SET \
              calls = usage_models.calls + excluded.calls, failed = usage_models.failed + excluded.failed, \
@@ -304,21 +306,23 @@ macro_rules! add_to_models {
              cache_write_tokens = usage_models.cache_write_tokens + excluded.cache_write_tokens, \
              output_tokens = usage_models.output_tokens + excluded.output_tokens, \
              reasoning_tokens = usage_models.reasoning_tokens + excluded.reasoning_tokens, \
-             micro_usd = usage_models.micro_usd + excluded.micro_usd"
+             micro_usd = usage_models.micro_usd + excluded.micro_usd, \
+             called_off = usage_models.called_off + excluded.called_off"
         )
     };
 }
 
-const ADD_TO_MODELS: &str = add_to_models!("('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
+const ADD_TO_MODELS: &str = add_to_models!("('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)");
 const ADD_TO_BOTH_MODELS: &str = add_to_models!(
-    "('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13), \
-     ($14, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+    "('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14), \
+     ($15, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 );
 
 /// `$1` the day, `$2` its block.
 pub const ADD_TO_PLACES: &str = "INSERT INTO usage_places (days, first_day, person_id, chat, guild, calls, failed, \
-    input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd) VALUES \
-    (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13), (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+    input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, \
+    called_off) VALUES (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14), \
+    (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
     ON CONFLICT (days, first_day, person_id, chat, guild) DO UPDATE SET \
     calls = usage_places.calls + excluded.calls, failed = usage_places.failed + excluded.failed, \
     input_tokens = usage_places.input_tokens + excluded.input_tokens, \
@@ -326,11 +330,13 @@ pub const ADD_TO_PLACES: &str = "INSERT INTO usage_places (days, first_day, pers
     cache_write_tokens = usage_places.cache_write_tokens + excluded.cache_write_tokens, \
     output_tokens = usage_places.output_tokens + excluded.output_tokens, \
     reasoning_tokens = usage_places.reasoning_tokens + excluded.reasoning_tokens, \
-    micro_usd = usage_places.micro_usd + excluded.micro_usd";
+    micro_usd = usage_places.micro_usd + excluded.micro_usd, \
+    called_off = usage_places.called_off + excluded.called_off";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Cause;
 
     fn row(model: &str, outcome: &str, micro_usd: i64) -> Stood {
         Stood {
@@ -363,6 +369,8 @@ mod tests {
         assert_eq!((ended[0].day, block(ended[0].day)), (30, 28));
         let late = settled(Some(&row("large", "lost", 40)), &row("large", "ok", 70));
         assert_eq!(late[0].sums, Sums { failed: -1, micro_usd: 30, ..Sums::default() });
+        let off = settled(Some(&reserved), &row("large", Cause::Cancelled.name(), 70));
+        assert_eq!((off[0].sums.calls, off[0].sums.failed, off[0].sums.called_off), (1, 0, 1));
         let other = settled(Some(&row("large", "ok", 40)), &row("small", "ok", 40));
         let moved: Vec<_> = other.iter().map(|change| (change.model.as_str(), change.sums.calls)).collect();
         assert_eq!(moved, [("large", -1), ("small", 1)]);

@@ -90,11 +90,11 @@ async fn whoever_waits_hears_how_long_and_goes_in_order() {
             let (mut waits, mut left) = (Vec::new(), false);
             let mut hear = |heard: Heard<'_>| match heard {
                 Heard::Waits(wait) => waits.push(wait),
-                Heard::Leaves => {
+                Heard::Leaves(_) => {
                     left = true;
                     order.lock().expect("nobody panics").push(n);
                 }
-                Heard::Text(_) => assert!(left, "it left before it came back"),
+                Heard::Text(_) | Heard::Hidden(_) => assert!(left, "it left before it came back"),
             };
             openai.respond(ask, &mut hear).await.expect("a reply");
             waits

@@ -10,6 +10,9 @@ use super::request::{estimated_tokens, input_chars};
 use super::{Ask, Ending, Reply, ToolCall, fail};
 use crate::upstream::{Cause, Failure, Usage};
 
+/// About as many characters as a call takes beside its name and arguments.
+const AROUND_A_CALL: usize = 8;
+
 /// Counts an event whose type we do not know. OpenAI adds types without notice; none of them may end a call.
 pub(super) fn count_unknown() {
     metrics::counter!(crate::telemetry::OPENAI_UNKNOWN_EVENTS).increment(1);
@@ -45,7 +48,7 @@ pub(super) struct Gathered {
     /// Complete output items by their place.
     items: BTreeMap<u64, Value>,
     /// Characters that the model wrote, visible or not.
-    output_chars: usize,
+    pub(super) output_chars: usize,
     reasoning_chars: usize,
 }
 
@@ -78,6 +81,11 @@ impl Gathered {
             }
             "response.function_call_arguments.delta" => {
                 self.output_chars += text("delta").chars().count();
+                Step::Nothing
+            }
+            "response.output_item.added" if event["item"]["type"] == "function_call" => {
+                let name = event["item"]["name"].as_str().unwrap_or_default();
+                self.output_chars += name.chars().count() + AROUND_A_CALL;
                 Step::Nothing
             }
             "response.output_item.done" => {
@@ -172,10 +180,14 @@ impl Gathered {
     }
 
     /// What an attempt that broke off used, at a guess: the whole input, and the output that was seen.
-    /// Reasoning is seen only in its encrypted form, which is longer than what it hides.
+    /// Reasoning is seen only in its encrypted form, which is longer than what it hides. Only a whole answer says which
+    /// part of the input came from the cache and which was written to it, so all of it counts as written: no part is
+    /// dearer.
     pub(super) fn estimate(&self, body: &Value) -> Usage {
+        let input_tokens = estimated_tokens(input_chars(body));
         Usage {
-            input_tokens: estimated_tokens(input_chars(body)),
+            input_tokens,
+            cache_write_tokens: input_tokens,
             output_tokens: estimated_tokens(self.output_chars),
             reasoning_tokens: estimated_tokens(self.reasoning_chars),
             estimated: true,

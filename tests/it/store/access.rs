@@ -2,7 +2,7 @@
 
 use reelcoach::core::access::code_hash;
 use reelcoach::ids::GuildId;
-use reelcoach::store::access::{Activity, Known, LimitName, Redeemed};
+use reelcoach::store::access::{Activity, Invite, Known, LimitName, Redeemed};
 
 use super::*;
 
@@ -60,6 +60,34 @@ on_both! {
         db.sweep(at(11)).await.unwrap();
         assert_eq!(db.number("SELECT COUNT(*) FROM invites", &[]).await, 0, "expired ones are deleted");
         assert!(db.known(Platform::Telegram, "ana", None).await.unwrap().admitted, "who came in stays");
+    }
+
+    async fn open_invitations_are_listed_and_taken_back_once(db: TestDb) {
+        let (ana, ben) = (person(&db, "ana").await, person(&db, "ben").await);
+        for (code, uses, until) in [("late", 2, 90), ("soon", 1, 20), ("over", 1, 5), ("used", 1, 50)] {
+            db.invite(&code_hash(code), uses, at(until), "telegram:1", START).await.unwrap();
+        }
+        assert_eq!(db.redeem(&code_hash("used"), ana, at(1)).await.unwrap(), Redeemed::Yes);
+        let open = db.invites(at(5), 9).await.unwrap();
+        let soon = Invite { code_hash: code_hash("soon"), uses_left: 1, until: at(20), admin: "telegram:1".into(), at: START };
+        assert_eq!(open, [soon.clone(), Invite { code_hash: code_hash("late"), uses_left: 2, until: at(90), ..soon.clone() }]);
+        assert_eq!(db.invites(at(5), 1).await.unwrap(), std::slice::from_ref(&soon));
+        for hash in [&code_hash("over"), &code_hash("used"), &code_hash("none"), "", "%", &code_hash("soon")[..7]] {
+            assert_eq!(db.revoke_invite(hash, at(5)).await.unwrap(), None, "{hash}");
+        }
+        let instances = three_instances(&db).await;
+        let tasks = (0..9).map(|n| {
+            let store = instances[n % 3].clone();
+            tokio::spawn(async move { store.revoke_invite(&code_hash("soon")[..8], at(5)).await.unwrap() })
+        });
+        let revoked: Vec<_> = all(tasks).await.into_iter().flatten().collect();
+        assert_eq!(revoked, [soon]);
+        assert_eq!(db.redeem(&code_hash("soon"), ben, at(6)).await.unwrap(), Redeemed::No);
+        assert_eq!(db.redeem(&code_hash("late"), ben, at(6)).await.unwrap(), Redeemed::Yes);
+        // Two that are called alike: neither is meant.
+        db.invite("0a1b2c3d0", 1, at(90), "telegram:1", START).await.unwrap();
+        db.invite("0a1b2c3d1", 1, at(90), "telegram:1", START).await.unwrap();
+        assert_eq!(db.revoke_invite("0a1b2c3d", at(6)).await.unwrap(), None);
     }
 
     async fn blocks_are_of_everywhere_or_of_one_community(db: TestDb) {

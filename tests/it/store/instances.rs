@@ -1,4 +1,6 @@
-//! Roles that one instance at a time holds.
+//! Which instances are alive, and roles that one at a time holds.
+
+use reelcoach::store::instances::ALIVE;
 
 use super::*;
 
@@ -36,8 +38,13 @@ on_both! {
         let (a, b) = (InstanceId::new(), InstanceId::new());
         db.note_instance(a, "a", START, START, "{}").await.unwrap();
         db.note_instance(b, "b", START, at(5), "{}").await.unwrap();
-        assert_eq!(db.live_instances(START).await.unwrap(), 2);
-        assert_eq!(db.live_instances(at(1)).await.unwrap(), 1, "the other one gives no sign");
+        let alive = ALIVE.as_secs();
+        for (now, live) in [(at(5), 2), (at(alive - 1), 2), (at(alive), 1), (at(alive + 4), 1), (at(alive + 5), 0)] {
+            assert_eq!(db.live_instances(now).await.unwrap(), live, "{now:?}");
+            let heartbeats = db.heartbeats().await.unwrap();
+            assert_eq!(heartbeats.iter().filter(|heartbeat| heartbeat.is_alive(now)).count(), live as usize);
+            assert_eq!(db.instances_seen(now).await.unwrap().len(), live as usize, "everybody means the same by it");
+        }
         db.forget_instance(&b.to_string()).await.unwrap();
         assert_eq!(db.live_instances(START).await.unwrap(), 1);
     }

@@ -11,10 +11,10 @@ use reelcoach::upstream::{Provider, STARTED, Usage};
 
 use super::*;
 
-const SUMS: &str = "COUNT(*), SUM(CASE WHEN outcome IN ('ok', 'cancelled') THEN 0 ELSE 1 END), SUM(input_tokens), \
+const SUMS: &str = "COUNT(*), SUM(CASE WHEN outcome IN ('ok', 'cancelled') THEN 0 ELSE 1 END), \
+    SUM(CASE WHEN outcome = 'cancelled' THEN 1 ELSE 0 END), SUM(input_tokens), \
     SUM(cached_tokens), SUM(cache_write_tokens), SUM(output_tokens), SUM(reasoning_tokens), SUM(micro_usd)";
-const COLUMNS: &str =
-    "calls, failed, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd";
+const COLUMNS: &str = "calls, failed, called_off, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd";
 
 /// Rows by which the roll-ups differ from what the ledger says.
 async fn differences(db: &TestDb) -> i64 {
@@ -169,11 +169,18 @@ on_both! {
         // Before budgets were kept there were no sums; some of a month may be there.
         db.execute("DELETE FROM spending WHERE scope LIKE 'person:%'").await;
         db.execute("UPDATE spending SET micro_usd = 1 WHERE micro_usd > 0").await;
-        let migration = include_str!("../../../migrations/0009_usage.sql");
-        let lines: Vec<&str> = migration.lines().filter(|line| !line.starts_with("--")).collect();
-        for statement in lines.join("\n").split(';').filter(|statement| statement.trim().starts_with("INSERT")) {
-            db.execute(statement).await;
+        for table in ["usage_models", "usage_places"] {
+            db.execute(&format!("ALTER TABLE {table} DROP COLUMN called_off")).await;
         }
+        let first = include_str!("../../../migrations/0009_usage.sql").split("\nINSERT").skip(1).collect::<Vec<_>>();
+        let migrations = [format!("INSERT{}", first.join("\nINSERT")), include_str!("../../../migrations/0013_called_off.sql").into()];
+        for migration in migrations {
+            let lines: Vec<&str> = migration.lines().filter(|line| !line.starts_with("--")).collect();
+            for statement in lines.join("\n").split(';').filter(|statement| !statement.trim().is_empty()) {
+                db.execute(statement).await;
+            }
+        }
+        assert!(db.number("SELECT CAST(SUM(called_off) AS BIGINT) FROM usage_models", &[]).await > 0);
         assert_eq!(differences(&db).await, 0);
         assert_eq!(db.number(sums, &[]).await, spent);
         assert_eq!((turns.len(), db.number(counted, &[]).await), (3, counts));
@@ -253,12 +260,12 @@ on_both! {
         let mia = person(&db, "mia").await;
         let chat = guild_chat(&db, mia, "10", "7").await;
         let turn = claim_one(&db, at(1)).await;
-        let told = Told { source: Some(Source::Model), first_text: Some(at_ms(1_500)) };
+        let told = Told { source: Some(Source::Model), first_text: Some(at_ms(1_500)), ..Told::default() };
         assert!(db.end_turn(&turn, Outcome::Answered, &told, at(9)).await.unwrap());
         assert!(!db.end_turn(&turn, Outcome::Answered, &told, at(9)).await.unwrap());
         says(&db, mia, &super::chat("1"), "2", at(20)).await;
         let turn = claim_one(&db, at(21)).await;
-        let told = Told { source: Some(Source::Own), first_text: None };
+        let told = Told { source: Some(Source::Own), ..Told::default() };
         assert!(db.end_turn(&turn, Outcome::Answered, &told, at(21)).await.unwrap());
         let today = Days { from: Days::of(START), to: Days::of(START) + 1 };
         let counts = async |guild: Option<&GuildId>| -> Vec<String> {
