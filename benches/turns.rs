@@ -20,6 +20,8 @@
 
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/process.rs"]
+mod process;
 #[path = "turns/stage.rs"]
 mod stage;
 
@@ -39,7 +41,7 @@ use sqlx::Connection;
 use tokio::task::JoinSet;
 
 use options::Options;
-use stage::{Bot, Entrance, Meter, PEOPLE, SETTINGS, Stage, Took};
+use stage::{Entrance, Meter, PEOPLE, SETTINGS, Stage, Took};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T> = Result<T, Failed>;
@@ -260,7 +262,7 @@ async fn start(times: usize) -> Outcome<Value> {
     let size = fill(&file).await?;
     let mut spans = Vec::new();
     for _ in 0..times {
-        let bot = Bot::start(&sandbox, folder.path(), Entrance::Webhook, None).await?;
+        let bot = stage::start(&sandbox, folder.path(), Entrance::Webhook, None).await?;
         spans.push(bot.ready_after);
     }
     let spans = Percentiles::of(spans.into_iter());

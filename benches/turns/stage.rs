@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use reelcoach::sandbox::{Sandbox, Settings};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::process::Bot;
 use super::{Failed, Outcome};
 
 const SECRET: &str = "bench-secret";
@@ -67,7 +67,7 @@ impl Stage {
         for chat in 1..=PEOPLE {
             sandbox.telegram.open(chat);
         }
-        let bot = Bot::start(&sandbox, folder.path(), entrance, openai).await?;
+        let bot = start(&sandbox, folder.path(), entrance, openai).await?;
         let waiting: Arc<Mutex<HashMap<i64, Waiting>>> = Arc::default();
         let mut calls = sandbox.telegram.control.follow();
         // Nobody reads of these; they are not to be kept.
@@ -183,60 +183,25 @@ fn heard(waiting: &mut HashMap<i64, Waiting>, chat: i64, at: Instant, text: &str
     }
 }
 
-/// The program under measure; killed when dropped.
-pub struct Bot {
-    process: Child,
-    url: String,
-    pub ready_after: Duration,
-}
-
-impl Bot {
-    pub async fn start(sandbox: &Sandbox, folder: &Path, entrance: Entrance, openai: Option<String>) -> Outcome<Bot> {
-        let addr = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_reelcoach"));
-        command.arg("serve").current_dir(folder).env_clear();
-        command.envs(sandbox.environment()).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(fs::File::create(folder.join("log"))?);
-        command.env("DATABASE_URL", format!("sqlite://{}", folder.join("bot.db").display()));
-        command.env("HTTP_ADDR", addr.to_string()).env("LOG", "warn");
-        // Everybody asks the same; and the question is what the bot can do, not what a tier of OpenAI allows.
-        command.env("ANSWER_CACHE_HOURS", "0").env("OPENAI_RPM", "10000000").env("OPENAI_TPM", "4000000000");
-        command.env("MERGE_WINDOW_MS", "0").env("TELEGRAM_PER_SECOND", "10000");
-        command.envs(openai.map(|url| ("OPENAI_BASE_URL", url)));
-        if entrance == Entrance::Webhook {
-            command.env("TELEGRAM_WEBHOOK_URL", "https://127.0.0.1/telegram");
-            command.env("TELEGRAM_WEBHOOK_SECRET", SECRET);
-        }
-        let began = Instant::now();
-        let process = command.spawn()?;
-        let mut bot = Bot { process, url: format!("http://{addr}"), ready_after: Duration::ZERO };
-        let http = reqwest012::Client::builder().no_proxy().build()?;
-        loop {
-            let ready = http.get(format!("{}/readyz", bot.url)).send().await;
-            if ready.is_ok_and(|response| response.status().is_success()) {
-                bot.ready_after = began.elapsed();
-                return Ok(bot);
-            }
-            if let Some(status) = bot.process.try_wait()? {
-                return Err(format!("the bot ended: {status}").into());
-            }
-            if began.elapsed() > PATIENCE {
-                return Err("the bot did not become ready".into());
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+/// The program with the variables of this load test.
+pub async fn start(sandbox: &Sandbox, folder: &Path, entrance: Entrance, openai: Option<String>) -> Outcome<Bot> {
+    let mut variables = sandbox.environment();
+    let mut set = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
+    set("DATABASE_URL", &format!("sqlite://{}", folder.join("bot.db").display()));
+    // Everybody asks the same; and the question is what the bot can do, not what a tier of OpenAI allows.
+    set("ANSWER_CACHE_HOURS", "0");
+    set("OPENAI_RPM", "10000000");
+    set("OPENAI_TPM", "4000000000");
+    set("MERGE_WINDOW_MS", "0");
+    set("TELEGRAM_PER_SECOND", "10000");
+    if let Some(url) = openai {
+        set("OPENAI_BASE_URL", &url);
     }
-
-    pub fn id(&self) -> u32 {
-        self.process.id()
+    if entrance == Entrance::Webhook {
+        set("TELEGRAM_WEBHOOK_URL", "https://127.0.0.1/telegram");
+        set("TELEGRAM_WEBHOOK_SECRET", SECRET);
     }
-}
-
-impl Drop for Bot {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    Bot::start(folder, variables).await
 }
 
 /// Processor time over a span, from /proc.
