@@ -23,6 +23,8 @@
 mod database;
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/process.rs"]
+mod process;
 #[path = "turns/stage.rs"]
 mod stage;
 

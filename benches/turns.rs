@@ -22,6 +22,8 @@
 mod database;
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/process.rs"]
+mod process;
 #[path = "turns/stage.rs"]
 mod stage;
 
@@ -42,7 +44,7 @@ use tokio::task::JoinSet;
 
 use database::{Failed, Outcome};
 use options::Options;
-use stage::{Bot, Entrance, PEOPLE, Percentiles, SETTINGS, Setting, Stage, Took};
+use stage::{Entrance, PEOPLE, Percentiles, SETTINGS, Setting, Stage, Took};
 
 fn main() -> ExitCode {
     let options = Options::read();
@@ -261,8 +263,8 @@ async fn start(times: usize) -> Outcome<Value> {
     let mut spans = Vec::new();
     for _ in 0..times {
         let database = format!("sqlite://{}", file.display());
-        let bot = Bot::start(&sandbox, &database, &folder.path().join("log"), &Setting::new(Entrance::Webhook)).await?;
-        spans.push(bot.ready_after());
+        let bot = stage::start(&sandbox, &database, folder.path(), &Setting::new(Entrance::Webhook)).await?;
+        spans.push(bot.ready_after);
     }
     let spans = Percentiles::of(spans.into_iter());
     println!("start to ready with 100,000 stored messages ({size:.0} MB): {spans}\n");

@@ -5,8 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::database::{Database, Failed, Outcome};
+use crate::process::{Bot, Share};
 
 const SECRET: &str = "bench-secret";
 /// The mark at the end of a text that is still growing: what lacks it is a final answer.
@@ -57,6 +57,8 @@ impl Setting {
 /// The bot, the sandbox it talks to, and the people.
 pub struct Stage {
     bots: Vec<Bot>,
+    /// Ended after the bots.
+    _shares: Vec<Share>,
     pub sandbox: Sandbox,
     entrance: Entrance,
     people: i64,
@@ -93,11 +95,13 @@ impl Stage {
         }
         let name = format!("load{}", sandbox.apify.served.addr.port());
         let database = Database::make(folder.path(), setting.server.as_deref(), &name).await?;
-        let mut bots = Vec::new();
+        let (mut bots, mut shares) = (Vec::new(), Vec::new());
         for number in 0..setting.instances {
-            bots.push(
-                Bot::start(&sandbox, &database.url, &folder.path().join(format!("log{number}")), &setting).await?,
-            );
+            let own = folder.path().join(number.to_string());
+            fs::create_dir(&own)?;
+            let bot = start(&sandbox, &database.url, &own, &setting).await?;
+            shares.extend(setting.cores.map(|cores| Share::of_one(bot.id(), cores)).transpose()?);
+            bots.push(bot);
         }
         let waiting: Arc<Mutex<HashMap<i64, Waiting>>> = Arc::default();
         let mut calls = sandbox.telegram.control.follow();
@@ -116,6 +120,7 @@ impl Stage {
         let (connections, updates, asked) = (Semaphore::new(40), AtomicI64::new(1), AtomicU64::new(0));
         Ok(Stage {
             bots,
+            _shares: shares,
             sandbox,
             entrance,
             people: crowd,
@@ -206,7 +211,7 @@ impl Stage {
 
     /// Warnings and errors in the bots' logs.
     pub fn complaints(&self) -> usize {
-        let logs = (0..self.bots.len()).map(|number| self.folder.path().join(format!("log{number}")));
+        let logs = (0..self.bots.len()).map(|number| self.folder.path().join(number.to_string()).join("log"));
         let log: String = logs.map(|file| fs::read_to_string(file).unwrap_or_default()).collect();
         if let (Some(first), true) = (log.lines().next(), std::env::args().any(|argument| argument == "--verbose")) {
             eprintln!("{first}");
@@ -215,12 +220,12 @@ impl Stage {
     }
 
     pub fn meter(&self) -> Meter {
-        Meter::start(self.bots.iter().map(|bot| bot.process.id()).collect())
+        Meter::start(self.bots.iter().map(|bot| bot.id()).collect())
     }
 
     /// Resident memory of the (first) bot in MB: now, and the most so far.
     pub fn memory(&self) -> Outcome<(f64, f64)> {
-        let id = self.bots.first().map(|bot| bot.process.id()).unwrap_or_default();
+        let id = self.bots.first().map(|bot| bot.id()).unwrap_or_default();
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -250,96 +255,25 @@ fn heard(waiting: &mut HashMap<i64, Waiting>, chat: i64, at: Instant, text: &str
     }
 }
 
-/// The program under measure; killed when dropped.
-pub struct Bot {
-    process: Child,
-    url: String,
-    ready_after: Duration,
-    /// Dropped after the process has ended.
-    share: Option<Share>,
-}
-
-impl Bot {
-    /// On a database; its warnings go to `log`.
-    pub async fn start(sandbox: &Sandbox, database: &str, log: &Path, setting: &Setting) -> Outcome<Bot> {
-        let addr = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_reelcoach"));
-        command.arg("serve").env_clear();
-        command.current_dir(log.parent().ok_or("a log in no folder")?);
-        command.envs(sandbox.environment()).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(fs::File::create(log)?).env("DATABASE_URL", database);
-        command.env("HTTP_ADDR", addr.to_string()).env("LOG", "warn");
-        // Everybody asks the same; and the question is what the bot can do, not what a tier of OpenAI allows.
-        command.env("ANSWER_CACHE_HOURS", "0").env("OPENAI_RPM", "10000000").env("OPENAI_TPM", "4000000000");
-        command.env("MERGE_WINDOW_MS", "0").env("TELEGRAM_PER_SECOND", "10000");
-        command.envs(setting.openai.as_ref().map(|url| ("OPENAI_BASE_URL", url)));
-        if setting.entrance == Entrance::Webhook {
-            command.env("TELEGRAM_WEBHOOK_URL", "https://127.0.0.1/telegram");
-            command.env("TELEGRAM_WEBHOOK_SECRET", SECRET);
-        }
-        let began = Instant::now();
-        let process = command.spawn()?;
-        let mut bot = Bot { process, url: format!("http://{addr}"), ready_after: Duration::ZERO, share: None };
-        bot.share = setting.cores.map(|cores| Share::of_one(bot.process.id(), cores)).transpose()?;
-        let http = reqwest012::Client::builder().no_proxy().build()?;
-        loop {
-            let ready = http.get(format!("{}/readyz", bot.url)).send().await;
-            if ready.is_ok_and(|response| response.status().is_success()) {
-                bot.ready_after = began.elapsed();
-                return Ok(bot);
-            }
-            if let Some(status) = bot.process.try_wait()? {
-                return Err(format!("the bot ended: {status}").into());
-            }
-            if began.elapsed() > PATIENCE {
-                return Err("the bot did not become ready".into());
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+/// The program with the variables of this load test.
+pub async fn start(sandbox: &Sandbox, database: &str, folder: &Path, setting: &Setting) -> Outcome<Bot> {
+    let mut variables = sandbox.environment();
+    let mut set = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
+    set("DATABASE_URL", database);
+    // Everybody asks the same; and the question is what the bot can do, not what a tier of OpenAI allows.
+    set("ANSWER_CACHE_HOURS", "0");
+    set("OPENAI_RPM", "10000000");
+    set("OPENAI_TPM", "4000000000");
+    set("MERGE_WINDOW_MS", "0");
+    set("TELEGRAM_PER_SECOND", "10000");
+    if let Some(url) = &setting.openai {
+        set("OPENAI_BASE_URL", url);
     }
-
-    /// From the start of the process to its first word that it is ready.
-    pub fn ready_after(&self) -> Duration {
-        self.ready_after
+    if setting.entrance == Entrance::Webhook {
+        set("TELEGRAM_WEBHOOK_URL", "https://127.0.0.1/telegram");
+        set("TELEGRAM_WEBHOOK_SECRET", SECRET);
     }
-}
-
-impl Drop for Bot {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A part of one core, as a smaller machine would have: a control group of Linux (its cpu controller, version 1 or 2).
-struct Share {
-    group: PathBuf,
-}
-
-impl Share {
-    fn of_one(process: u32, cores: f64) -> Outcome<Share> {
-        let period = 20_000;
-        let quota = (cores * f64::from(period)).round();
-        let (root, limits) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-            ("/sys/fs/cgroup", vec![("cpu.max", format!("{quota} {period}"))])
-        } else {
-            let limits = vec![("cpu.cfs_period_us", period.to_string()), ("cpu.cfs_quota_us", quota.to_string())];
-            ("/sys/fs/cgroup/cpu", limits)
-        };
-        let share = Share { group: Path::new(root).join(format!("reelcoach-bench-{process}")) };
-        let told = |error| format!("a part of a core needs the right to make a control group in {root}: {error}");
-        fs::create_dir(&share.group).map_err(told)?;
-        for (file, value) in limits.into_iter().chain([("cgroup.procs", process.to_string())]) {
-            fs::write(share.group.join(file), value).map_err(told)?;
-        }
-        Ok(share)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.group);
-    }
+    Bot::start(folder, variables).await
 }
 
 /// Processor time over a span, from /proc.

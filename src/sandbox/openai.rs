@@ -3,6 +3,7 @@
 //! from a built-in coach. Owns the HTTP side; never uses a module of the product.
 
 mod answer;
+mod cache;
 mod check;
 mod coach;
 mod meter;
@@ -10,6 +11,7 @@ mod rates;
 mod catalogue;
 mod reel;
 mod refusal;
+mod rendered;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -286,7 +288,7 @@ async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Byte
         let now = Instant::now();
         let mut books = house.books();
         // A request that is refused counts against the limit too.
-        let asked = request.as_ref().map_or(0, |r| meter::count(&r.prompt).max(r.max_output_tokens.unwrap_or(0)));
+        let asked = request.as_ref().map_or(0, |r| meter::count(&r.prompt.text).max(r.max_output_tokens.unwrap_or(0)));
         books.meter.rates().admit(now, &model, asked)?;
         let request = request?;
         let input = books.meter.input(now, &request);

@@ -34,14 +34,16 @@ impl Coach {
         }
     }
 
-    /// The prompt: what never changes first, what changes with each turn last, so that the provider's cache of the
-    /// prefix is used (OpenAI, guide "Prompt caching"). Whatever people or models wrote comes as the user's words: only
-    /// ours have a developer's authority.
+    /// The prompt: what never changes first, then what was said and the question, and behind it what changes with each
+    /// turn. The provider keeps a prefix only up to the end of the latest question, and finds it again only where a
+    /// question ends (OpenAI, guide "Prompt caching"): whatever stands before a question has to stand there in the next
+    /// turn too, word for word. Whatever people or models wrote comes as the user's words: only ours have a developer's
+    /// authority.
     pub(super) fn input(&self, turn: &Turn, question: &Question, memory: &Memory, is_sparing: bool) -> Vec<Item> {
         if self.is_common(question, memory) {
             return vec![Item::System(COMMON.into()), Item::User(question.text.clone())];
         }
-        let mut input = Vec::with_capacity(memory.lines.len() + 5);
+        let mut input = Vec::with_capacity(memory.lines.len() + 6);
         let name: String = question.name.chars().filter(|c| !c.is_control()).take(60).collect();
         input.push(Item::User(format!("(My display name here is “{name}”.)")));
         if !memory.summary.is_empty() {
@@ -54,15 +56,16 @@ impl Coach {
                 Role::Person | Role::Reel => Item::User(line.content.clone()),
             });
         }
+        // As Question::lines has them remembered.
+        input.extend(question.reel.as_ref().map(|reel| Item::User(block::reel_block(reel))));
+        if !question.text.is_empty() {
+            input.push(Item::User(question.text.clone()));
+        }
         let today =
             self.clock.now().utc().map(|now| now.format("%A, %-d %B %Y, %H:%M UTC").to_string()).unwrap_or_default();
         input.push(Item::System(format!("It is {today}. You talk on {}.", turn.chat.platform)));
         if let Some(note) = &question.note {
             input.push(Item::System(format!("Pass this on in your answer, in the person's language: {note}")));
-        }
-        input.extend(question.reel.as_ref().map(|reel| Item::User(block::reel_block(reel))));
-        if !question.text.is_empty() {
-            input.push(Item::User(question.text.clone()));
         }
         input
     }
@@ -71,14 +74,20 @@ impl Coach {
 /// If summaries keep failing, no more than so many times the usual length is sent.
 const LONGEST_HISTORY: usize = 3;
 
-/// The newest lines that are together no longer than `limit` bytes, and at least one.
+/// The newest lines that are together no longer than `limit` bytes, and at least one. Too long a history loses half of
+/// `limit` or more at once: if it lost a line with each turn, no prefix of it would ever be found in the provider's cache.
 fn recent(lines: &[Line], limit: usize) -> &[Line] {
-    let mut length = 0;
-    let kept = lines.iter().rev().take_while(|line| {
-        length += line.content.len();
-        length <= limit
+    let total: usize = lines.iter().map(|line| line.content.len()).sum();
+    let step = (limit / 2).max(1);
+    let surplus = total.saturating_sub(limit).div_ceil(step) * step;
+    let mut gone = 0;
+    let first = lines.iter().position(|line| {
+        let is_enough = gone >= surplus;
+        gone += line.content.len();
+        is_enough
     });
-    &lines[lines.len() - kept.count().max(1).min(lines.len())..]
+    let latest = lines.len().saturating_sub(1);
+    lines.get(first.unwrap_or(latest).min(latest)..).unwrap_or_default()
 }
 
 /// How many lines from the start make about the older half, if all are longer than `limit` characters; never splits
@@ -140,6 +149,31 @@ mod tests {
         assert_eq!(older_half(&[line(10), line(10), line(10), line(500)], 100), Some(2), "the last two lines stay");
         assert_eq!(older_half(&[line(500), line(10), line(10), line(10)], 100), Some(2));
         assert_eq!(older_half(&[line(500), line(500)], 100), None);
+    }
+
+    #[test]
+    fn a_long_history_is_cut_seldom_and_in_large_steps() {
+        let limit = 1_000;
+        let mut lines = Vec::new();
+        let (mut starts, mut turns) = (Vec::new(), 0);
+        for length in [30, 250, 80, 400, 10, 120, 60, 333].into_iter().cycle().take(200) {
+            lines.push(line(length));
+            let kept = recent(&lines, limit);
+            let size: usize = kept.iter().map(|line| line.content.len()).sum();
+            assert!(size <= limit && !kept.is_empty(), "{size}");
+            if kept.len() < lines.len() {
+                assert!(size > limit / 2 - 400, "no more is left out than has to be: {size}");
+            }
+            turns += 1;
+            let start = lines.len() - kept.len();
+            if starts.last() != Some(&start) {
+                starts.push(start);
+            }
+        }
+        assert!(starts.is_sorted() && starts.len() * 3 < turns, "{} of {turns}", starts.len());
+        assert_eq!(recent(&[line(5_000)], limit).len(), 1, "one stays, however long it is");
+        assert_eq!(recent(&[line(5_000), line(5_000)], limit).len(), 1);
+        assert_eq!(recent(&[], limit).len(), 0);
     }
 
     #[test]

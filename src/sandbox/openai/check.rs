@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::catalogue::{self, Traits};
 use super::meter;
 use super::refusal::{Refusal, invalid, missing, wrong_type};
+use super::rendered::Rendered;
 
 /// A request that was accepted.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +27,8 @@ pub(super) struct Prompted {
     pub(super) obfuscate: bool,
     /// Reasoning items carry their encrypted content.
     pub(super) encrypted: bool,
-    /// All that the model reads, in the order in which the prompt cache compares it.
-    pub(super) prompt: String,
+    /// All that the model reads.
+    pub(super) prompt: Rendered,
     /// The body as it came, for what a response repeats of it.
     pub(super) body: Value,
 }
@@ -103,8 +104,9 @@ pub(super) fn check(body: &Value, models: &[String]) -> Result<Prompted, Refusal
     let input = input(body, stored)?;
     let tools = tools(body)?;
     let instructions = text(body, "instructions", None)?.unwrap_or_default().to_owned();
-    let prompt = prompt(&effort, &tools, &instructions, &input);
-    if meter::count(&prompt) > traits.context {
+    let prompt = Rendered::new(body, &effort, &tools, &instructions, &input);
+    caching(body, &prompt, traits)?;
+    if meter::count(&prompt.text) > traits.context {
         let message = "Your input exceeds the context window of this model. Please adjust your input and try again.";
         return Err(invalid("context_length_exceeded", "input", message));
     }
@@ -162,6 +164,22 @@ fn include(body: &Value, traits: Traits) -> Result<bool, Refusal> {
         return Err(invalid("", "include", "Encrypted content is not supported with this model."));
     }
     Ok(encrypted)
+}
+
+/// What the caller wants of the prompt cache: only from GPT-5.6 on there is a choice.
+fn caching(body: &Value, prompt: &Rendered, traits: Traits) -> Result<(), Refusal> {
+    let options = &body["prompt_cache_options"];
+    if !traits.writes_cache && (!options.is_null() || !prompt.marks.is_empty()) {
+        let message = "Unsupported parameter: 'prompt_cache_options' is not supported with this model.";
+        return Err(invalid("unsupported_parameter", "prompt_cache_options", message));
+    }
+    for (field, values) in [("mode", ["implicit", "explicit"]), ("ttl", ["30m", "30m"])] {
+        if let Some(value) = text(options, field, None)?.filter(|value| !values.contains(value)) {
+            let param = format!("prompt_cache_options.{field}");
+            return Err(invalid("invalid_value", &param, format!("Invalid value: '{value}'.")));
+        }
+    }
+    Ok(())
 }
 
 fn max_output_tokens(body: &Value) -> Result<Option<u64>, Refusal> {
@@ -349,24 +367,6 @@ fn strict(schema: &Value, context: &str) -> Result<(), String> {
         strict(option, &format!("('anyOf', '{i}')"))?;
     }
     Ok(())
-}
-
-fn prompt(effort: &str, tools: &[Value], instructions: &str, input: &[Value]) -> String {
-    let mut prompt = format!("{effort}\n");
-    for tool in tools {
-        prompt.push_str(&format!("{} {} {}\n", tool["name"], tool["description"], tool["parameters"]));
-    }
-    prompt.push_str(instructions);
-    for item in input {
-        prompt.push('\n');
-        match item["type"].as_str().unwrap_or("message") {
-            "message" => prompt.push_str(&format!("{}: {}", item["role"], message_text(item))),
-            "reasoning" => prompt.push_str("(thought)"),
-            "function_call" => prompt.push_str(&format!("{}({})", item["name"], item["arguments"])),
-            _ => prompt.push_str(&item["output"].to_string()),
-        }
-    }
-    prompt
 }
 
 fn text<'a>(body: &'a Value, name: &str, longest: Option<usize>) -> Result<Option<&'a str>, Refusal> {
