@@ -447,7 +447,7 @@ fn coach_settings(config: &Config) -> anyhow::Result<CoachSettings> {
         economy_model: coach.economy_model.clone(),
         economy_effort: coach.economy_effort.as_deref().and_then(|effort| effort.parse().ok()),
         max_output_tokens: coach.max_output_tokens,
-        instructions,
+        instructions: instructions.into(),
         history_chars: coach.history_chars,
         answer_cache: coach.answer_cache,
     })

@@ -27,7 +27,7 @@ use crate::store::chats::{Memory, Role};
 use crate::store::turns::{NewMessage, Turn};
 use crate::store::{Store, StoreError};
 use crate::telemetry::UPSTREAM_CALLS;
-use crate::upstream::openai::{Ask, Effort, Heard, Item, OpenAi, Reply};
+use crate::upstream::openai::{Ask, Effort, Heard, Item, OpenAi, Reply, ToolSpec};
 use crate::upstream::{Cause, Failure, Provider, Usage};
 
 pub use self::live::{Live, Shown};
@@ -49,7 +49,7 @@ pub struct CoachSettings {
     pub economy_model: String,
     pub economy_effort: Option<Effort>,
     pub max_output_tokens: u32,
-    pub instructions: String,
+    pub instructions: Arc<str>,
     /// Length of the remembered lines in characters beyond which the older half is summarised.
     pub history_chars: usize,
     /// How long the answer to a common question is given again; zero: never.
@@ -129,6 +129,7 @@ pub struct Coach {
     purse: Arc<Purse>,
     clock: Clock,
     settings: CoachSettings,
+    tools: Arc<[ToolSpec]>,
 }
 
 impl Coach {
@@ -141,7 +142,7 @@ impl Coach {
         clock: Clock,
         settings: CoachSettings,
     ) -> Self {
-        Self { openai, store, reels, boards, purse, clock, settings }
+        Self { openai, store, reels, boards, purse, clock, settings, tools: tools::specs().into() }
     }
 
     /// Answers a question, showing the text in `live` as it comes. `run` tells the tries of one turn apart in the
@@ -249,9 +250,9 @@ impl Coach {
         }
         let ask = Ask {
             model: self.settings.economy_model.clone(),
-            instructions: SUMMARY_PROMPT.to_owned(),
-            input: vec![Item::User(text)],
-            tools: Vec::new(),
+            instructions: SUMMARY_PROMPT.into(),
+            input: Arc::new(vec![Item::User(text)]),
+            tools: [].into(),
             effort: self.settings.economy_effort,
             max_output_tokens: SUMMARY_TOKENS,
             cache_key: opaque(&["summary"]),

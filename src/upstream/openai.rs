@@ -35,6 +35,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::pacer::{Admitted, Pacer};
+use self::request::Request;
 use self::stream::{Gathered, Step};
 use crate::clock::Clock;
 use crate::upstream::{Cause, Failure, Provider, RetryPolicy, Usage, retry};
@@ -76,9 +77,9 @@ pub enum Heard<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
     pub model: String,
-    pub instructions: String,
-    pub input: Vec<Item>,
-    pub tools: Vec<ToolSpec>,
+    pub instructions: Arc<str>,
+    pub input: Arc<Vec<Item>>,
+    pub tools: Arc<[ToolSpec]>,
     /// `None`: the model's own default.
     pub effort: Option<Effort>,
     /// At least 16; the reasoning counts too.
@@ -189,11 +190,12 @@ impl OpenAi {
     /// used, as far as OpenAI told it or it can be estimated. If text was shown before the failure, it stays shown: the
     /// caller says that the rest is missing.
     pub async fn respond(&self, ask: &Ask, hear: &mut (dyn FnMut(Heard<'_>) + Send)) -> Result<Reply, Failure> {
-        let body = request::body(ask);
+        let request =
+            Request::of(ask).map_err(|_| fail(Cause::BadRequest, "the request could not be written as JSON"))?;
         let ticket = self.pacer.ticket();
         let call = Mutex::new(Call { hear, ticket, shown: false, spent: None, open: None });
         let again = |failure: &Failure| repeatable(failure) && call.try_lock().is_ok_and(|call| !call.shown);
-        let attempts = retry(self.settings.retry, again, |_| self.attempt(ask, &body, &call));
+        let attempts = retry(self.settings.retry, again, |_| self.attempt(ask, &request, &call));
         let ended = timeout(self.settings.total_timeout, attempts).await;
         let mut call = call.into_inner();
         match ended {
@@ -208,7 +210,7 @@ impl OpenAi {
             Err(_) => {
                 let mut failure = late("total_timeout");
                 if let Some(open) = call.open.take() {
-                    call.spend(Some(open.gathered.estimate(&body)));
+                    call.spend(Some(open.gathered.estimate(request.input_chars)));
                     failure.request_id = open.request_id.get().cloned();
                 }
                 failure.usage = call.spent.map(Box::new);
@@ -245,17 +247,18 @@ impl OpenAi {
     }
 
     /// One request and its stream. What a failed attempt used is in `call.spent` afterwards.
-    async fn attempt(&self, ask: &Ask, body: &Value, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
+    async fn attempt(&self, ask: &Ask, request: &Request, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
         let call = &mut *call.lock().await;
-        let tokens = request::charged_tokens(ask, body);
+        let tokens = request.charged_tokens(ask);
         let admitted =
             self.pacer.admit(&ask.model, call.ticket, tokens, |left| (call.hear)(Heard::Waits(left))).await?;
-        (call.hear)(Heard::Leaves(add(Gathered::default().estimate(body), call.spent)));
+        (call.hear)(Heard::Leaves(add(Gathered::default().estimate(request.input_chars), call.spent)));
         call.open = Some(Open::default());
-        let ended = self.stream(ask, body, admitted, call).await;
+        let ended = self.stream(ask, request, admitted, call).await;
         let open = call.open.take().unwrap_or_default();
         let request_id = open.request_id.get().cloned();
-        let replied = ended.and_then(|terminal| open.gathered.reply(&terminal, ask, body, request_id.clone()));
+        let replied =
+            ended.and_then(|terminal| open.gathered.reply(&terminal, ask, request.input_chars, request_id.clone()));
         replied.map_err(|mut failure| {
             call.spend(failure.usage.take().map(|usage| *usage));
             failure.request_id = failure.request_id.or(request_id);
@@ -267,27 +270,28 @@ impl OpenAi {
     async fn stream(
         &self,
         ask: &Ask,
-        body: &Value,
+        request: &Request,
         admitted: Admitted,
         call: &mut Call<'_>,
     ) -> Result<stream::Terminal, Failure> {
+        let input_chars = request.input_chars;
         let Call { hear, shown, open, .. } = call;
         let Open { request_id, gathered } = open.get_or_insert_default();
         let client = self.client(ask.model.clone(), admitted, Arc::clone(request_id));
         let responses = client.responses();
         let first_event = Instant::now() + self.settings.first_event_timeout;
 
-        let opening = responses.create_stream_byot::<_, Value>(body);
+        let opening = responses.create_stream_byot::<_, Value>(&request.json);
         let mut events = match timeout_at(first_event, opening).await {
             Ok(Ok(events)) => events,
-            Ok(Err(error)) => return Err(unopened(error, gathered, body)),
-            Err(_) => return Err(used(late("first_event_timeout"), gathered.estimate(body))),
+            Ok(Err(error)) => return Err(unopened(error, gathered, input_chars)),
+            Err(_) => return Err(used(late("first_event_timeout"), gathered.estimate(input_chars))),
         };
         let mut limit = first_event;
         let mut awaited = "first_event_timeout";
         loop {
             let event = match timeout_at(limit, events.next()).await {
-                Err(_) => return Err(used(late(awaited), gathered.estimate(body))),
+                Err(_) => return Err(used(late(awaited), gathered.estimate(input_chars))),
                 Ok(Some(Ok(event))) => event,
                 // Not JSON: whatever it was, a stream that it mattered to has no terminal event.
                 Ok(Some(Err(OpenAIError::JSONDeserialize(..)))) => {
@@ -296,7 +300,7 @@ impl OpenAi {
                 }
                 Ok(Some(Err(_)) | None) => {
                     let detail = format!("the stream ended without a terminal event, after {} events", gathered.events);
-                    return Err(used(fail(Cause::Cut, detail), gathered.estimate(body)));
+                    return Err(used(fail(Cause::Cut, detail), gathered.estimate(input_chars)));
                 }
             };
             let written = gathered.output_chars;
@@ -318,7 +322,7 @@ impl OpenAi {
                 }
                 Step::Failed(failure) => {
                     self.hold_back(&ask.model, &failure);
-                    return Err(used(failure, gathered.usage_of_failure(&event, body)));
+                    return Err(used(failure, gathered.usage_of_failure(&event, input_chars)));
                 }
             }
             limit = Instant::now() + self.settings.idle_timeout;
@@ -439,14 +443,14 @@ fn repeatable(failure: &Failure) -> bool {
 
 /// A request that did not become a stream. Only where the request may have reached the model does it
 /// count as used: an answer with an error status is free, and so is a connection that was never made.
-fn unopened(error: OpenAIError, gathered: &Gathered, body: &Value) -> Failure {
+fn unopened(error: OpenAIError, gathered: &Gathered, input_chars: usize) -> Failure {
     match error {
         OpenAIError::Boxed(error) => match error.downcast::<Failure>() {
             Ok(failure) => *failure,
             Err(_) => fail(Cause::Unavailable { retry_after: None }, "the request could not be sent"),
         },
         OpenAIError::Reqwest(error) if error.is_connect() || error.is_builder() => transport(&error),
-        OpenAIError::Reqwest(error) => used(transport(&error), gathered.estimate(body)),
+        OpenAIError::Reqwest(error) => used(transport(&error), gathered.estimate(input_chars)),
         OpenAIError::JSONDeserialize(..) | OpenAIError::ApiError(_) => fail(Cause::Malformed, "not an event stream"),
         _ => fail(Cause::BadRequest, "the request could not be built"),
     }

@@ -2,11 +2,12 @@
 //! order and the measures; calls nothing.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::turn::Frame;
-use super::{Coach, Question, block, tools};
+use super::{Coach, Question, block};
 use crate::store::chats::{Line, Memory, Role};
 use crate::store::turns::Turn;
 use crate::upstream::openai::{Item, ToolSpec};
@@ -27,7 +28,7 @@ impl Coach {
             effort,
             max_output_tokens: self.settings.max_output_tokens,
             instructions: self.settings.instructions.clone(),
-            tools: tools::specs(),
+            tools: Arc::clone(&self.tools),
             // One conversation is one growing prefix.
             cache_key: opaque(&["conversation", &memory.conversation.to_string()]),
             safety_id: opaque(&["person", &turn.person.to_string()]),

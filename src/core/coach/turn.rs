@@ -1,5 +1,7 @@
 //! One coaching turn as a state machine: what to do next, given what happened. Pure: no IO, no clock.
 
+use std::sync::Arc;
+
 use crate::upstream::openai::{Ask, Effort, Ending, Item, Reply, ToolCall, ToolSpec};
 use crate::upstream::{Cause, Failure, Provider};
 
@@ -12,8 +14,8 @@ pub struct Frame {
     pub model: String,
     pub effort: Option<Effort>,
     pub max_output_tokens: u32,
-    pub instructions: String,
-    pub tools: Vec<ToolSpec>,
+    pub instructions: Arc<str>,
+    pub tools: Arc<[ToolSpec]>,
     pub cache_key: String,
     pub safety_id: String,
 }
@@ -57,7 +59,7 @@ pub enum AnswerEnding {
 #[derive(Debug)]
 pub struct Turn {
     frame: Frame,
-    input: Vec<Item>,
+    input: Arc<Vec<Item>>,
     rounds: u32,
     /// What was said in rounds that went on to call tools.
     said: String,
@@ -65,7 +67,7 @@ pub struct Turn {
 
 impl Turn {
     pub fn new(frame: Frame, input: Vec<Item>) -> Self {
-        Self { frame, input, rounds: 0, said: String::new() }
+        Self { frame, input: Arc::new(input), rounds: 0, said: String::new() }
     }
 
     /// The first step.
@@ -88,7 +90,8 @@ impl Turn {
                 Step::Answer(Answer { text, ending: AnswerEnding::BrokeOff(failure) })
             }
             Event::Ran(outputs) => {
-                self.input.extend(outputs.into_iter().map(|(call_id, output)| Item::ToolOutput { call_id, output }));
+                Arc::make_mut(&mut self.input)
+                    .extend(outputs.into_iter().map(|(call_id, output)| Item::ToolOutput { call_id, output }));
                 self.ask()
             }
         }
@@ -99,7 +102,7 @@ impl Turn {
         if !reply.calls.is_empty() && reply.ending == Ending::Completed && self.rounds < TOOL_ROUNDS {
             self.rounds += 1;
             self.said = self.with_said(&reply.text);
-            self.input.extend(reply.items.into_iter().map(Item::Raw));
+            Arc::make_mut(&mut self.input).extend(reply.items.into_iter().map(Item::Raw));
             return Step::Run(reply.calls);
         }
         let own = match reply.refusal {
@@ -130,7 +133,7 @@ impl Turn {
     }
 
     fn ask(&self) -> Step {
-        let tools = if self.rounds < TOOL_ROUNDS { self.frame.tools.clone() } else { Vec::new() };
+        let tools = if self.rounds < TOOL_ROUNDS { self.frame.tools.clone() } else { [].into() };
         Step::Ask(Box::new(Ask {
             model: self.frame.model.clone(),
             instructions: self.frame.instructions.clone(),
@@ -168,7 +171,7 @@ mod tests {
                 effort: None,
                 max_output_tokens: 100,
                 instructions: "i".into(),
-                tools: vec![tool],
+                tools: [tool].into(),
                 cache_key: "k".into(),
                 safety_id: "s".into(),
             },

@@ -1,12 +1,34 @@
 //! The body of `POST /v1/responses`. Pure; never sends anything.
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::effort::efforts;
 use super::{Ask, Item, ToolSpec};
 
+/// A request, written down once for all its attempts. Many wait for their answers at a time, and the text takes a
+/// fraction of the memory that its JSON takes as a tree.
+pub(super) struct Request {
+    pub(super) json: Box<RawValue>,
+    /// Of everything in it that the model reads.
+    pub(super) input_chars: usize,
+}
+
+impl Request {
+    pub(super) fn of(ask: &Ask) -> serde_json::Result<Request> {
+        let body = body(ask);
+        Ok(Request { json: serde_json::value::to_raw_value(&body)?, input_chars: input_chars(&body) })
+    }
+
+    /// What it is charged against the tokens per minute: the larger one of what it sends and what it may bring back
+    /// (OpenAI, guide "Rate limits").
+    pub(super) fn charged_tokens(&self, ask: &Ask) -> u64 {
+        estimated_tokens(self.input_chars).max(u64::from(ask.max_output_tokens))
+    }
+}
+
 /// The request as JSON. Nothing that a reasoning model refuses (`temperature`, `top_p`) is ever in it.
-pub(super) fn body(ask: &Ask) -> Value {
+fn body(ask: &Ask) -> Value {
     let mut body = json!({
         "model": ask.model,
         "instructions": ask.instructions,
@@ -37,14 +59,8 @@ pub(super) fn estimated_tokens(chars: usize) -> u64 {
     u64::try_from(chars.div_ceil(4)).unwrap_or(u64::MAX)
 }
 
-/// What a request is charged against the tokens per minute: the larger one of what it sends and what it may bring back
-/// (OpenAI, guide "Rate limits").
-pub(super) fn charged_tokens(ask: &Ask, body: &Value) -> u64 {
-    estimated_tokens(input_chars(body)).max(u64::from(ask.max_output_tokens))
-}
-
 /// The characters of everything in the request that the model reads.
-pub(super) fn input_chars(body: &Value) -> usize {
+fn input_chars(body: &Value) -> usize {
     ["instructions", "input", "tools"].iter().filter_map(|part| body.get(part)).map(chars).sum()
 }
 
@@ -84,6 +100,8 @@ fn chars(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::Effort;
     use super::*;
 
@@ -91,15 +109,16 @@ mod tests {
         Ask {
             model: model.into(),
             instructions: "Coach.".into(),
-            input: vec![
+            input: Arc::new(vec![
                 Item::System("Speak German.".into()),
                 Item::User("hi".into()),
                 Item::Assistant("hello".into()),
                 Item::Raw(json!({ "type": "reasoning", "id": "rs_1", "summary": [] })),
                 Item::Raw(json!({ "type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "x" })),
                 Item::ToolOutput { call_id: "call_1".into(), output: "3".into() },
-            ],
-            tools: vec![ToolSpec { name: "queue_status", description: "d", parameters: json!({ "type": "object" }) }],
+            ]),
+            tools: [ToolSpec { name: "queue_status", description: "d", parameters: json!({ "type": "object" }) }]
+                .into(),
             effort: Some(Effort::Low),
             max_output_tokens: 100,
             cache_key: "c".into(),
@@ -137,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_model_that_does_not_reason_is_not_asked_for_reasoning() {
-        let body = body(&Ask { effort: None, tools: Vec::new(), ..ask("gpt-4.1") });
+        let body = body(&Ask { effort: None, tools: [].into(), ..ask("gpt-4.1") });
         for absent in ["reasoning", "include", "tools", "temperature", "top_p"] {
             assert_eq!(body.get(absent), None, "{absent}");
         }

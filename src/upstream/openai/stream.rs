@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::refused;
-use super::request::{estimated_tokens, input_chars};
+use super::request::estimated_tokens;
 use super::{Ask, Ending, Reply, ToolCall, fail};
 use crate::upstream::{Cause, Failure, Usage};
 
@@ -149,11 +149,11 @@ impl Gathered {
         self,
         terminal: &Terminal,
         ask: &Ask,
-        body: &Value,
+        input_chars: usize,
         request_id: Option<String>,
     ) -> Result<Reply, Failure> {
         let response = &terminal.response;
-        let usage = usage(&response["usage"]).unwrap_or_else(|| self.estimate(body));
+        let usage = usage(&response["usage"]).unwrap_or_else(|| self.estimate(input_chars));
         let items = match response["output"].as_array() {
             Some(output) if !output.is_empty() => output.clone(),
             _ => self.items.into_values().collect(),
@@ -183,8 +183,8 @@ impl Gathered {
     /// Reasoning is seen only in its encrypted form, which is longer than what it hides. Only a whole answer says which
     /// part of the input came from the cache and which was written to it, so all of it counts as written: no part is
     /// dearer.
-    pub(super) fn estimate(&self, body: &Value) -> Usage {
-        let input_tokens = estimated_tokens(input_chars(body));
+    pub(super) fn estimate(&self, input_chars: usize) -> Usage {
+        let input_tokens = estimated_tokens(input_chars);
         Usage {
             input_tokens,
             cache_write_tokens: input_tokens,
@@ -197,8 +197,8 @@ impl Gathered {
 
     /// What an attempt used that OpenAI itself called failed: what it says, else nothing unless the model
     /// had begun to write.
-    pub(super) fn usage_of_failure(&self, event: &Value, body: &Value) -> Option<Usage> {
-        usage(&event["response"]["usage"]).or_else(|| (self.output_chars > 0).then(|| self.estimate(body)))
+    pub(super) fn usage_of_failure(&self, event: &Value, input_chars: usize) -> Option<Usage> {
+        usage(&event["response"]["usage"]).or_else(|| (self.output_chars > 0).then(|| self.estimate(input_chars)))
     }
 
     /// Notes text of a message. A new message begins after an empty line.
@@ -260,6 +260,8 @@ fn is_known(kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -268,9 +270,9 @@ mod tests {
     fn ask() -> Ask {
         Ask {
             model: "gpt-6-luna".into(),
-            instructions: String::new(),
-            input: Vec::new(),
-            tools: Vec::new(),
+            instructions: "".into(),
+            input: Arc::default(),
+            tools: [].into(),
             effort: None,
             max_output_tokens: 100,
             cache_key: String::new(),
@@ -288,7 +290,7 @@ mod tests {
                 Step::Text(text) => shown.push_str(&text),
                 Step::Ended(terminal) => {
                     shown.extend(gathered.missing_text(&terminal));
-                    return (shown, Some(gathered.reply(&terminal, &ask(), &json!({}), None)));
+                    return (shown, Some(gathered.reply(&terminal, &ask(), 0, None)));
                 }
                 Step::Failed(failure) => return (shown, Some(Err(failure))),
             }
