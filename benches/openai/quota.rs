@@ -149,7 +149,9 @@ async fn flood(short: Short, mean: f64, server: Option<String>, (warm, span): (u
         Ok(sandbox.telegram.pending() == 0 && store.is_idle().await?)
     })
     .await
-    .map_err(|late| format!("{late}; {} updates are waiting, {} calls were made", sandbox.telegram.pending(), count(&sent)))?;
+    .map_err(|late| {
+        format!("{late}; {} updates are waiting, {} calls were made", sandbox.telegram.pending(), count(&sent))
+    })?;
     store.close().await;
     drop(bots);
 
