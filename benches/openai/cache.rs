@@ -201,7 +201,7 @@ fn message(kind: Kind, chat: usize, turn: usize) -> String {
     let question = QUESTIONS[(turn + chat) % QUESTIONS.len()];
     match kind {
         Kind::Scripts if turn % 3 == 1 => {
-            format!("Here is my script, please mark what to cut.\n\n{}", SCRIPT.repeat(2))
+            format!("Here is my script, please mark what to cut.\n\n{}", SCRIPT.repeat(4))
         }
         Kind::Tools if turn % 8 == 3 => "How long do I still wait in the queue?".to_owned(),
         Kind::Tools if turn % 8 == 7 => "Which of my reels do you have?".to_owned(),

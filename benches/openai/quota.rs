@@ -20,7 +20,7 @@ const REFUSED: f64 = 0.001;
 const USED: f64 = 0.9;
 
 /// Requests a minute of the tier; where tokens are what is short, about as many calls.
-const CALLS_PER_MINUTE: u32 = 600;
+const CALLS_PER_MINUTE: u32 = 240;
 
 /// `OPENAI_WAIT_SECONDS`.
 const LONGEST_WAIT: u64 = 30;
@@ -51,7 +51,7 @@ struct Ran {
 }
 
 pub async fn run(quick: bool) -> Outcome<Found> {
-    let (warm, span) = if quick { (30, 45) } else { (35, 190) };
+    let (warm, span) = if quick { (30, 45) } else { (32, 182) };
     println!(
         "Quota: {span} s of questions at twice the tier's rate, each by somebody else, after {warm} s in which what the tier\n\
          grants at once is used up. Requests: {CALLS_PER_MINUTE} a minute, tokens plenty. Tokens: as many as {CALLS_PER_MINUTE} questions take,\n\
@@ -145,9 +145,13 @@ async fn flood(short: Short, mean: f64, server: Option<String>, (warm, span): (u
     let store = Store::open(&database.url, 2).await?;
     let patience = Duration::from_secs(LONGEST_WAIT + 120);
     until("everybody has heard something", patience, async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
         Ok(sandbox.telegram.pending() == 0 && store.is_idle().await?)
     })
-    .await?;
+    .await
+    .map_err(|late| {
+        format!("{late}; {} updates are waiting, {} calls were made", sandbox.telegram.pending(), count(&sent))
+    })?;
     store.close().await;
     drop(bots);
 
@@ -188,6 +192,10 @@ async fn flood(short: Short, mean: f64, server: Option<String>, (warm, span): (u
     }
     database.remove().await?;
     Ok(ran)
+}
+
+fn count(sent: &Mutex<Vec<Instant>>) -> usize {
+    sent.lock().unwrap_or_else(PoisonError::into_inner).len()
 }
 
 /// The chats of those who ask come after this one.

@@ -26,6 +26,7 @@ mod monitoring;
 mod operator;
 mod outage;
 mod outbox;
+mod prompt;
 mod queue;
 mod quota;
 mod readme;
