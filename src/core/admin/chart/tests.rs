@@ -72,6 +72,26 @@ fn response_times() -> Chart {
     }
 }
 
+fn waits_in_line() -> Chart {
+    let mut dice = Dice(23);
+    // The line is empty on most days; a busy weekend is seen.
+    let busy = |at: usize| if matches!(at, 13 | 14 | 20 | 21) { 3.0 } else { 1.0 };
+    let mut line = |least: f64, spread: f64| -> Vec<Option<f64>> {
+        (0..24).map(|at| (at != 4).then(|| busy(at) * (least + spread * dice.next()))).collect()
+    };
+    Chart {
+        title: "Wait in line for a reel".into(),
+        subtitle: "November 2026, UTC".into(),
+        series: vec![Series::new("p50", line(4.0, 8.0)), Series::new("p95", line(28.0, 30.0))],
+        ..response_times()
+    }
+}
+
+fn cost_by_tool() -> Chart {
+    let tools = [("coach", 0.5), ("reels", 0.33), ("web_search", 0.1), ("image_look", 0.05), ("summary", 0.02)];
+    Chart { subtitle: "by tool, November 2026, UTC".into(), ..cost(24, &tools) }
+}
+
 fn messages() -> Chart {
     let chart = cost(24, &[("messages", 60.0), ("reels", 9.0)]);
     let counted = |series: &Series| {
@@ -144,6 +164,8 @@ fn cases() -> Vec<(&'static str, Chart)> {
         ("messages", messages()),
         ("response-time", response_times()),
         ("year", year()),
+        ("wait-in-line", waits_in_line()),
+        ("cost-by-tool", cost_by_tool()),
         ("one-day", cost(1, MODELS)),
         ("nothing", nothing),
         ("many", many()),
@@ -158,7 +180,7 @@ fn cases() -> Vec<(&'static str, Chart)> {
     ]
 }
 
-const GALLERY: usize = 4;
+const GALLERY: usize = 6;
 
 #[test]
 fn the_gallery_is_drawn() {
