@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate};
 
+use self::chart::Painter;
 use super::board::View;
 use super::capacity::scenarios::{Scenario, quick};
 use super::capacity::{self, Report, from_past, too_little};
@@ -83,6 +84,7 @@ pub struct Admin {
     ids: BTreeSet<String>,
     /// The plan of this configuration.
     plan: capacity::Plan,
+    painter: Painter,
     /// The bot's name on Telegram, once it is known there.
     telegram: OnceLock<String>,
 }
@@ -96,7 +98,7 @@ impl Admin {
         ids: BTreeSet<String>,
         plan: capacity::Plan,
     ) -> Self {
-        Self { store, purse, reels, ids, plan, telegram: OnceLock::new() }
+        Self { store, purse, reels, ids, plan, painter: Painter::default(), telegram: OnceLock::new() }
     }
 
     /// The bot's name on Telegram, for the links of invitations.
@@ -128,7 +130,9 @@ impl Admin {
         let is_whole = *asked.authority == Authority::Everything;
         let text = match command {
             Command::Usage(wish) => {
-                return Ok(Some(figures::answer(&self.store, wish, asked.authority.guild(), asked.now).await?));
+                return Ok(Some(
+                    figures::answer(&self.store, &self.painter, wish, asked.authority.guild(), asked.now).await?,
+                ));
             }
             Command::Budget(wish) => self.budget(wish, asked).await?,
             Command::Audit(Some(wish)) => self.audit(wish, asked).await?,

@@ -1,7 +1,7 @@
 //! Reports on usage and cost: which sums are asked for, so that nobody is given more than they may see, and what goes
 //! with the text: pictures and tables. Computes nothing and words nothing.
 
-use super::chart::{Chart, Kind, Look, Series, Unit, picture};
+use super::chart::{Chart, Kind, Look, Painter, Series, Unit};
 use crate::clock::Timestamp;
 use crate::core::chat::{Body, File};
 use crate::core::command::figures::{By, Figures, Lead};
@@ -21,6 +21,7 @@ pub const ALL_LINES: usize = 100_000;
 /// What is said to somebody who may see this, with its pictures, and with the whole table as a file if that is asked for.
 pub async fn answer(
     store: &Store,
+    painter: &Painter,
     wish: Option<Figures>,
     guild: Option<&GuildId>,
     now: Timestamp,
@@ -32,7 +33,7 @@ pub async fn answer(
     let report = report(store, figures, guild, most, now).await?;
     let mut body = Body { private: true, ..Body::text(wording::usage::report(&report)) };
     for (name, chart) in charts(&report) {
-        match picture(&format!("{name}.png"), chart, Look::Dark).await {
+        match painter.picture(&format!("{name}.png"), chart, Look::Dark).await {
             Ok(file) => body = body.with(file),
             // The words say it all; the picture is for the eyes.
             Err(error) => tracing::warn!(name, "a picture of a report is missing: {error}"),
