@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use resvg::usvg::{Group, Node, Tree};
+use resvg::usvg::{Group, Node};
 
 use super::fonts::boxes;
 
