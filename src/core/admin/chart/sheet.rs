@@ -94,6 +94,8 @@ pub(super) struct Sheet {
     out: String,
     ink: Ink,
     key: String,
+    /// How much wider letters may be than those of the embedded font.
+    wider: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -141,7 +143,9 @@ pub(super) enum Mark {
 
 impl Sheet {
     pub fn new(look: Look, key: &str) -> Self {
-        Sheet { out: String::with_capacity(16 << 10), ink: Ink::of(look), key: key.to_owned() }
+        // A page has the fonts of its reader, and DejaVu Sans is a seventh wider than Inter.
+        let wider = if look == Look::Page { 1.16 } else { 1.0 };
+        Sheet { out: String::with_capacity(16 << 10), ink: Ink::of(look), key: key.to_owned(), wider }
     }
 
     /// The whole of it.
@@ -263,8 +267,8 @@ impl Sheet {
         let right = f64::from(SIZE.0) - MARGIN;
         let (text, muted) = (self.ink.text, self.ink.muted);
         for Entry { mark, name, value } in entries {
-            let name_width = width(name, LEGEND_SIZE, false);
-            let value_width = if value.is_empty() { 0.0 } else { 7.0 + width(value, LEGEND_SIZE, true) };
+            let name_width = width(name, LEGEND_SIZE, false) * self.wider;
+            let value_width = if value.is_empty() { 0.0 } else { 7.0 + width(value, LEGEND_SIZE, true) * self.wider };
             let whole = 20.0 + name_width + value_width;
             if x > MARGIN && x + whole > right {
                 (x, y) = (MARGIN, y + LEGEND_ROW);
