@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use reelcoach::clock::Timestamp;
-use reelcoach::core::admin::chart::{self, Chart, Kind, Look, Series, Unit};
+use reelcoach::core::admin::chart::{self, Chart, Kind, Look, Painter, Series, Unit};
 use reelcoach::core::capacity::scenarios::Scenario;
 use reelcoach::core::capacity::tiers::Tier;
 use reelcoach::core::capacity::{self, Plan};
@@ -156,11 +156,11 @@ fn pure(table: &mut Table) {
     });
     table.row("expected ends", sizes.to_vec());
     println!("\nDays in a chart of eight series.");
-    for name in ["chart as SVG", "SVG as PNG"] {
+    let painter = Painter::default();
+    for name in ["chart as SVG", "chart as PNG"] {
         let sizes = [1, 30, 365].map(|days| {
-            let drawn = chart::svg(&cost(days), Look::Dark);
             let work = || match name {
-                "SVG as PNG" => drop(black_box(chart::png(&drawn))),
+                "chart as PNG" => drop(black_box(painter.png(cost(days), Look::Dark))),
                 _ => drop(black_box(chart::svg(&cost(days), Look::Dark))),
             };
             (days.to_string(), median_of_many(work))

@@ -5,6 +5,7 @@ mod json;
 mod table;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use clap::{Args, ValueEnum};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::core::admin::chart::{Look, Painter};
+use crate::core::admin::figures;
 use crate::core::capacity::chance::Times;
 use crate::core::capacity::scenarios::{EVENING, FLAT, Scenario, enough};
 use crate::core::capacity::tiers::Tier;
@@ -39,6 +42,9 @@ pub struct Options {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Draw each part's load against its limit: .png or .svg.
+    #[arg(long, value_name = "FILE", value_parser = picture)]
+    chart: Option<Picture>,
     /// Another seed is another month by the same rules.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -152,6 +158,13 @@ enum Named {
     Viral,
 }
 
+/// Where a picture is written, and what it is.
+#[derive(Clone, Debug)]
+struct Picture {
+    file: PathBuf,
+    is_svg: bool,
+}
+
 /// 24 weights.
 #[derive(Clone, Debug)]
 struct Curve([f64; 24]);
@@ -181,12 +194,26 @@ pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> 
         .iter()
         .map(|plan| report(plan, &prices).with_context(|| format!("the plan “{}”", plan.name)))
         .collect::<anyhow::Result<_>>()?;
+    if let Some(picture) = &options.chart {
+        draw(&reports, options.from_ledger, picture)?;
+    }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&json::of(&reports, &prices))?);
     } else {
         print!("{}", table::of(&reports, &prices, std::io::stdout().is_terminal()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The picture that `/capacity` gives in a chat, on a light ground.
+fn draw(reports: &[Report], from_ledger: bool, picture: &Picture) -> anyhow::Result<()> {
+    let basis =
+        if from_ledger { "when each is loaded most, planned from the ledger" } else { "when each is loaded most" };
+    let loads = figures::loads(reports, basis);
+    let painter = Painter::default();
+    let content =
+        if picture.is_svg { painter.svg(loads, Look::Light).into_bytes() } else { painter.png(loads, Look::Light)? };
+    std::fs::write(&picture.file, content).with_context(|| format!("{} cannot be written", picture.file.display()))
 }
 
 /// The plan of the last 30 days.
@@ -303,6 +330,16 @@ fn times(text: &str) -> Result<Times, String> {
             Ok(Times::Between(Duration::from_secs_f64(least), Duration::from_secs_f64(most)))
         }
         _ => Err("give seconds, such as 7 or 5-10".to_owned()),
+    }
+}
+
+fn picture(text: &str) -> Result<Picture, String> {
+    let file = PathBuf::from(text);
+    let ending = file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    match ending.as_deref() {
+        Some("png") => Ok(Picture { file, is_svg: false }),
+        Some("svg") => Ok(Picture { file, is_svg: true }),
+        _ => Err("give a file that ends in .png or .svg".to_owned()),
     }
 }
 

@@ -12,7 +12,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::MISCONFIGURED;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::core::admin::chart::{Look, picture};
+use crate::core::admin::chart::{Look, Painter};
 use crate::core::admin::figures::{ALL_LINES, charts, report};
 use crate::core::command::figures::{By, Figures, GRAMMAR, Lead};
 use crate::core::money::dollars;
@@ -75,7 +75,7 @@ async fn draw(report: &Report, file: &Path) -> anyhow::Result<()> {
     let Some((_, chart)) = charts(report).into_iter().find(|(name, _)| *name == wanted) else {
         bail!("nothing was paid in this period, so there is nothing to draw");
     };
-    let picture = picture("cost.png", chart, Look::Light).await?;
+    let picture = Painter::default().picture("cost.png", chart, Look::Light).await?;
     std::fs::write(file, &picture.content).with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(())
 }

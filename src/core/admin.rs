@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate};
 
+use self::chart::Painter;
 use super::board::View;
 use super::capacity::scenarios::{Scenario, quick};
 use super::capacity::{self, Report, from_past, too_little};
@@ -83,6 +84,7 @@ pub struct Admin {
     ids: BTreeSet<String>,
     /// The plan of this configuration.
     plan: capacity::Plan,
+    painter: Painter,
     /// The bot's name on Telegram, once it is known there.
     telegram: OnceLock<String>,
 }
@@ -96,7 +98,7 @@ impl Admin {
         ids: BTreeSet<String>,
         plan: capacity::Plan,
     ) -> Self {
-        Self { store, purse, reels, ids, plan, telegram: OnceLock::new() }
+        Self { store, purse, reels, ids, plan, painter: Painter::default(), telegram: OnceLock::new() }
     }
 
     /// The bot's name on Telegram, for the links of invitations.
@@ -128,7 +130,9 @@ impl Admin {
         let is_whole = *asked.authority == Authority::Everything;
         let text = match command {
             Command::Usage(wish) => {
-                return Ok(Some(figures::answer(&self.store, wish, asked.authority.guild(), asked.now).await?));
+                return Ok(Some(
+                    figures::answer(&self.store, &self.painter, wish, asked.authority.guild(), asked.now).await?,
+                ));
             }
             Command::Budget(wish) => self.budget(wish, asked).await?,
             Command::Audit(Some(wish)) => self.audit(wish, asked).await?,
@@ -148,7 +152,7 @@ impl Admin {
             {
                 wording::not_for_managers()
             }
-            Command::Capacity => self.capacity(asked.now).await?,
+            Command::Capacity => return Ok(Some(self.capacity(asked.now).await?)),
             Command::Limits(LimitsWish::Set(limit, value)) => {
                 self.store.set_limit(limit, value).await?;
                 let shown = value.map_or("as configured".into(), |value| value.to_string());
@@ -276,14 +280,22 @@ impl Admin {
         Ok(said)
     }
 
-    /// How loaded each part is, what it costs and what to change, in words.
-    pub async fn capacity(&self, now: Timestamp) -> Result<String, StoreError> {
+    /// How loaded each part is, what it costs and what to change, in words and with a picture.
+    pub async fn capacity(&self, now: Timestamp) -> Result<Body, StoreError> {
         let (reports, past) = self.planned(now).await?;
-        Ok(wording::capacity(&reports, past))
+        let body = Body { private: true, ..Body::text(wording::capacity(&reports, past)) };
+        let loads = figures::loads(&reports, &wording::basis(past));
+        Ok(match self.painter.picture("capacity.png", loads, chart::Look::Dark).await {
+            Ok(file) => body.with(file),
+            // The words say it all; the picture is for the eyes.
+            Err(error) => {
+                tracing::warn!("the picture of the capacity is missing: {error}");
+                body
+            }
+        })
     }
 
     /// The plan of the last 30 days and over how many of them it was measured; the scenarios if that is too little.
-    /// [`Report::load_figures`] are what a chart of it shows.
     pub async fn planned(&self, now: Timestamp) -> Result<(Vec<Report>, Option<f64>), StoreError> {
         let measured = self.store.measured(now - PLANNED_FROM, now).await?;
         let past = (!too_little(&measured)).then_some(measured.days);

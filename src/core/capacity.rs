@@ -31,7 +31,7 @@ use chance::{Spread, Times};
 use tiers::Tier;
 
 pub use self::advice::{Change, Tried};
-pub use self::bill::{Cost, Load, Part, Report, Status, report};
+pub use self::bill::{Cost, Load, Part, Report, Status, WATCH, report};
 pub use self::past::{from_past, too_little};
 pub use self::run::simulate;
 

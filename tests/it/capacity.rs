@@ -228,12 +228,49 @@ on_both! {
         bot.sandbox.telegram.say(42, 42, "Ana", "/capacity");
         bot.drain().await;
         assert_eq!(bot.telegram(77).pop().unwrap(), "Only the bot's admins can see that.");
-        let shown = bot.telegram(42).pop().unwrap();
+        let shown = bot.telegram(42).join("\n");
         for words in ["Capacity of the guide's scenarios", "small", "viral", "OpenAI tokens/min", "Cost a month", "cheapest: "] {
             assert!(shown.contains(words), "{words}: {shown}");
         }
+        let pictures: Vec<_> = bot.shown(42).into_iter().filter_map(|shown| shown.photo).collect();
+        assert_eq!(pictures.len(), 1, "one picture");
+        is_picture(&pictures[0]);
+        assert!(bot.shown(77).iter().all(|shown| shown.photo.is_none()));
         bot.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admins_see_it_on_discord_too() {
+    let bot = TestBot::start(TestDb::sqlite().await, &[("ADMIN_IDS", "discord:42")]).await;
+    bot.until_on_discord().await;
+    let channel = bot.sandbox.discord.guild_channel("coach");
+    for (who, name) in [("42", "Ana"), ("77", "Ben")] {
+        let before = bot.said_in(&channel).len();
+        bot.sandbox.discord.slash(&channel, who, name, "capacity", &[]).unwrap();
+        bot.until("it is answered", async || bot.said_in(&channel).len() > before).await;
+        bot.drain().await;
+        let said = bot.said_in(&channel)[before].clone();
+        assert!(said.ephemeral, "{}", said.content);
+        if who == "42" {
+            assert!(said.content.contains("Transcriber lanes") && said.files.len() == 1, "{}", said.content);
+            is_picture(&said.files[0]);
+        } else {
+            assert!(said.files.is_empty(), "{}", said.content);
+        }
+    }
+    bot.end().await;
+}
+
+/// A whole PNG of a chart's size, with more in it than a ground.
+fn is_picture((name, content): &(String, Vec<u8>)) {
+    assert_eq!(name, "capacity.png");
+    let mut reader = png::Decoder::new(std::io::Cursor::new(content)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let frame = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((frame.width, frame.height), (2000, 1120));
+    let colours: std::collections::BTreeSet<u8> = pixels.into_iter().collect();
+    assert!(colours.len() > 50, "letters, bars and lines: {} colours", colours.len());
 }
 
 /// What stands in the README's block of a command's output.
@@ -303,6 +340,17 @@ async fn flags_make_another_plan() {
     assert!(plan["reel_ms"]["p50"].as_u64().unwrap() >= 25_000, "{plan}");
     let total = plan["micro_usd_a_month"]["total"].as_i64().unwrap();
     assert_eq!(plan["break_even_people"].as_i64(), Some((total + 4_999_999) / 5_000_000));
+    let folder = tempfile::tempdir().unwrap();
+    for (name, begins) in [("loads.svg", &b"<svg"[..]), ("loads.PNG", b"\x89PNG\r\n\x1a\n")] {
+        let file = folder.path().join(name);
+        let ran = run(&[&args[..], &["--chart", file.to_str().unwrap()]].concat(), &[], "", "").await;
+        let drawn = std::fs::read(&file).unwrap();
+        assert!(ran.code == 0 && drawn.starts_with(begins), "{name}: {ran:?}");
+    }
+    let drawn = std::fs::read_to_string(folder.path().join("loads.svg")).unwrap();
+    let lanes = plan["loads"]["transcriber_lanes"]["load"].as_f64().unwrap() * 100.0;
+    let shown = drawn.split("<title>Transcriber lanes: ").nth(1).unwrap().split('%').next().unwrap();
+    assert!((shown.parse::<f64>().unwrap() - lanes).abs() < 0.51, "{shown} of {lanes}");
     let again = run(&args, &[], "", "").await;
     assert_eq!(again.out, ran.out, "the same seed prints the same");
 
@@ -317,6 +365,7 @@ async fn wrong_flags_are_refused_with_what_is_right() {
         (&["capacity", "--curve", "1,2"], "24 weights"),
         (&["capacity", "--messages=-1"], "--messages"),
         (&["capacity", "--tier", "9"], "1..=5"),
+        (&["capacity", "--chart", "loads.gif"], ".png or .svg"),
         (&["capacity", "--from-ledger", "--scenario", "small"], "cannot be used with"),
     ] {
         let ran = run(args, &[], "", "").await;

@@ -271,7 +271,9 @@ async fn a_month(db: &TestDb) {
     db.execute(&format!(
         "INSERT INTO usage_counts (guild, day, platform, what, outcome, count) {days} SELECT '', {today} - n, 'telegram', 'talk', \
          'answered', 30 + (n * 37) % 53 - CASE n % 7 WHEN 0 THEN 25 WHEN 1 THEN 20 ELSE 0 END FROM d \
-         UNION ALL SELECT '', {today} - n, 'telegram', 'job', 'done', 4 + (n * 13) % 17 FROM d"
+         UNION ALL SELECT '', {today} - n, 'telegram', 'job', 'done', 4 + (n * 13) % 17 FROM d \
+         UNION ALL SELECT '', {today}, 'telegram', 'talk', 'answered', 38 \
+         UNION ALL SELECT '', {today}, 'telegram', 'job', 'done', 9"
     ))
     .await;
     db.execute(&format!(
@@ -314,7 +316,7 @@ async fn a_month(db: &TestDb) {
              cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome) \
              WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {calls}) \
              SELECT '{at}/' || n, CAST(strftime('%s', 'now') AS INTEGER) * 1000 - n * 1900, 'p', 'telegram', 'telegram:1', \
-             '{provider}', '{model}', 'coach', 2100, 1400, 0, 380, 0, {price} * 3100, 'v', FALSE, 900, '{outcome}' FROM c"
+             '{provider}', '{model}', 'coach', 2100, 1400, 0, 380, 0, {price} * 179, 'v', FALSE, 900, '{outcome}' FROM c"
         ))
         .await;
     }
@@ -489,6 +491,7 @@ const GALLERY: [(&str, u32); 3] = [("light", 900), ("dark", 900), ("phone", 1560
 /// Keeps a picture where somebody wants to look: the gallery's with `WRITE_GALLERY=1`, whole ones of every step in the
 /// folder of `DASHBOARD_PICTURES`.
 async fn picture(browser: &mut Browser, name: &str) {
+    browser.value("document.activeElement?.blur()").await;
     let of_gallery = GALLERY.iter().find(|(of_gallery, _)| *of_gallery == name);
     if let Some((_, height)) = of_gallery.filter(|_| std::env::var_os("WRITE_GALLERY").is_some()) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/gallery");

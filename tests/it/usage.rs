@@ -1,6 +1,7 @@
 //! Reports on usage and cost, through the whole bot and at the command line: what they say, and to whom.
 
 use reelcoach::clock::{Clock, Timestamp};
+use reelcoach::core::admin::chart::Painter;
 use reelcoach::core::admin::figures::{ALL_LINES, answer, report};
 use reelcoach::core::command::figures::{Figures, Lead};
 use reelcoach::ids::{ChatId, GuildId, MessageRef, Platform};
@@ -106,7 +107,7 @@ on_both! {
         for by in ["model", "tool", "platform", "server", "chat", "person", "day"] {
             for lead in [Lead::Usage, Lead::Cost] {
                 let figures = Figures::read(lead, &format!("7d by {by} csv")).unwrap();
-                let body = answer(&db, Some(figures), Some(&own), now).await.unwrap();
+                let body = answer(&db, &Painter::default(), Some(figures), Some(&own), now).await.unwrap();
                 assert!(body.private);
                 let table = body.files.iter().find_map(|file| file.as_text()).unwrap();
                 let all = format!("{}\n{table}", body.text);

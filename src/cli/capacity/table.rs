@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::core::capacity::{Database, Demand, Load, Part, Report, Status, Tried};
 use crate::core::money::Prices;
-use crate::core::wording::{change, effect, grouped, part, percent, usd, wait};
+use crate::core::wording::{also_loaded, change, effect, grouped, part, percent, usd, wait};
 
 /// The first column; the others are as wide as what is left for three of them.
 const LABEL: usize = 28;
@@ -144,6 +144,9 @@ impl Table<'_> {
                 None => {
                     wrapped(text, name, &format!("{} at {at}. Nothing that was tried is enough.", part(worst.part)));
                 }
+            }
+            if let Some(others) = also_loaded(report) {
+                wrapped(text, "", &format!("{others}."));
             }
             let others: Vec<String> =
                 report.tried.iter().skip(usize::from(report.advice().is_some())).map(other).collect();

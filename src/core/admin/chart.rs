@@ -1,21 +1,24 @@
 //! Reports as pictures. Owns how a chart looks; pure, and never knows where its numbers come from.
 //!
-//! [`svg`] draws a [`Chart`] for a page ([`Look::Page`]: colours follow the page) or for a picture, [`png()`] turns the
-//! latter into a file, and [`picture()`] does both for a message. The same chart gives the same bytes everywhere.
+//! A [`Drawing`] is a [`Chart`] of some days or the [`Loads`] of some parts. [`Drawing::svg`] draws it for a page
+//! ([`Look::Page`]: colours follow the page); a [`Painter`] makes it a picture. The same drawing gives the same bytes
+//! everywhere, but for characters that only fonts of the machine show.
 //!
 //! A chart mends what it is given: missing values are gaps, more than [`MOST_SERIES`] series become the largest and
 //! "other", long names are cut, more than [`MOST_STEPS`] days become weeks, and without data it says so.
 
 mod axis;
 mod body;
+mod fonts;
 mod lettering;
+mod loads;
 mod picture;
 mod prepare;
 mod sheet;
 
 use chrono::NaiveDate;
 
-pub use self::picture::{CannotDraw, picture, png};
+pub use self::picture::{CannotDraw, Painter};
 
 /// The size of a chart in logical pixels. A picture has twice as many each way.
 pub const SIZE: (u32, u32) = (1000, 560);
@@ -25,6 +28,9 @@ pub const MOST_SERIES: usize = 8;
 
 /// More days than this are shown as weeks: sums of what adds up, else medians.
 pub const MOST_STEPS: usize = 92;
+
+/// More cases than this are not compared in one picture.
+pub const MOST_CASES: usize = 3;
 
 /// What a report shows of some days.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,10 +104,80 @@ pub enum Look {
     Page,
 }
 
-/// The chart as a whole `<svg>` element with a title for those who do not see it. Names are escaped; ids begin with
-/// a hash of the chart, so that several charts can stand in one page.
+/// How much of what each part can do is asked of it, as bars against its limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loads {
+    pub title: String,
+    pub subtitle: String,
+    /// The cases that are compared, up to [`MOST_CASES`] are drawn; one alone is not named.
+    pub cases: Vec<String>,
+    pub parts: Vec<PartLoad>,
+    /// From this load on a part is worth watching; 1 is its limit.
+    pub watch: f64,
+}
+
+/// One part, in each of the cases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartLoad {
+    pub name: String,
+    /// One for each case; `None` where nothing limits it.
+    pub loads: Vec<Option<f64>>,
+}
+
+/// What can be drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Drawing {
+    Days(Chart),
+    Loads(Loads),
+}
+
+impl From<Chart> for Drawing {
+    fn from(chart: Chart) -> Self {
+        Drawing::Days(chart)
+    }
+}
+
+impl From<Loads> for Drawing {
+    fn from(loads: Loads) -> Self {
+        Drawing::Loads(loads)
+    }
+}
+
+impl Drawing {
+    /// A whole `<svg>` element with a title for those who do not see it. Names are escaped; ids begin with a hash of the
+    /// chart, so that several charts can stand in one page.
+    pub fn svg(&self, look: Look) -> String {
+        match self {
+            Drawing::Days(chart) => svg(chart, look),
+            Drawing::Loads(loads) => loads::draw(loads, look),
+        }
+    }
+
+    /// With other texts; a name of which no letter is left is told by its place.
+    fn with_texts(mut self, text: &dyn Fn(&str) -> String) -> Self {
+        let name = |place: usize, name: &str| {
+            let shown = text(name);
+            let has = |text: &str| text.chars().any(char::is_alphanumeric);
+            if has(name) && !has(&shown) { format!("no. {} (no font for its name)", place + 1) } else { shown }
+        };
+        match &mut self {
+            Drawing::Days(Chart { title, subtitle, series, .. }) => {
+                (*title, *subtitle) = (text(title), text(subtitle));
+                series.iter_mut().enumerate().for_each(|(at, one)| one.name = name(at, &one.name));
+            }
+            Drawing::Loads(Loads { title, subtitle, cases, parts, .. }) => {
+                (*title, *subtitle) = (text(title), text(subtitle));
+                cases.iter_mut().enumerate().for_each(|(at, case)| *case = name(at, case));
+                parts.iter_mut().enumerate().for_each(|(at, part)| part.name = name(at, &part.name));
+            }
+        }
+        self
+    }
+}
+
+/// [`Drawing::svg`] of a chart.
 pub fn svg(chart: &Chart, look: Look) -> String {
-    sheet::draw(&prepare::prepare(chart, look != Look::Page), look)
+    sheet::draw(&prepare::prepare(chart), look)
 }
 
 #[cfg(test)]

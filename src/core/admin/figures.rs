@@ -1,8 +1,9 @@
-//! Reports on usage and cost: which sums are asked for, so that nobody is given more than they may see, and what goes
+//! Reports on usage, cost and capacity: which sums are asked for, so that nobody is given more than they may see, and what goes
 //! with the text: pictures and tables. Computes nothing and words nothing.
 
-use super::chart::{Chart, Kind, Look, Series, Unit, picture};
+use super::chart::{Chart, Kind, Loads, Look, Painter, PartLoad, Series, Unit};
 use crate::clock::Timestamp;
+use crate::core::capacity::{self, Part, WATCH};
 use crate::core::chat::{Body, File};
 use crate::core::command::figures::{By, Figures, Lead};
 use crate::core::report::{Daily, Facts, Report, forecast_days, time_step};
@@ -21,6 +22,7 @@ pub const ALL_LINES: usize = 100_000;
 /// What is said to somebody who may see this, with its pictures, and with the whole table as a file if that is asked for.
 pub async fn answer(
     store: &Store,
+    painter: &Painter,
     wish: Option<Figures>,
     guild: Option<&GuildId>,
     now: Timestamp,
@@ -32,7 +34,7 @@ pub async fn answer(
     let report = report(store, figures, guild, most, now).await?;
     let mut body = Body { private: true, ..Body::text(wording::usage::report(&report)) };
     for (name, chart) in charts(&report) {
-        match picture(&format!("{name}.png"), chart, Look::Dark).await {
+        match painter.picture(&format!("{name}.png"), chart, Look::Dark).await {
             Ok(file) => body = body.with(file),
             // The words say it all; the picture is for the eyes.
             Err(error) => tracing::warn!(name, "a picture of a report is missing: {error}"),
@@ -132,4 +134,21 @@ pub fn charts(report: &Report) -> Vec<(&'static str, Chart)> {
         }
     }
     charts
+}
+
+/// The picture of plans: each part's load in each of them. Parts that nothing limits in any of them are left out.
+/// `basis` is told below the title.
+pub fn loads(plans: &[capacity::Report], basis: &str) -> Loads {
+    let load = |report: &capacity::Report, part: Part| report.loads.iter().find(|load| load.part == part)?.load;
+    let parts = Part::ALL.into_iter().map(|part| PartLoad {
+        name: wording::part(part).to_owned(),
+        loads: plans.iter().map(|report| load(report, part)).collect(),
+    });
+    Loads {
+        title: "Load of each part".to_owned(),
+        subtitle: basis.to_owned(),
+        cases: plans.iter().map(|report| report.plan.name.clone()).collect(),
+        parts: parts.filter(|part| part.loads.iter().any(Option::is_some)).collect(),
+        watch: WATCH,
+    }
 }

@@ -9,7 +9,9 @@ use super::{Demand, Outcome, Plan};
 use crate::core::money::{Prices, UnknownPrice};
 
 /// From this load on a part is worth watching: beyond it waits grow quickly.
-const WATCH: f64 = 0.7;
+pub const WATCH: f64 = 0.7;
+/// Beyond this a part is named beside the bottleneck: a change that helps the one may run into the other.
+const NAMED: f64 = 0.8;
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// What can run short.
@@ -144,6 +146,15 @@ impl Report {
         bottleneck(&self.loads)
     }
 
+    /// The other parts that a little more would stop, the most loaded first.
+    pub fn also_loaded(&self) -> Vec<Load> {
+        let worst = self.bottleneck().map(|load| load.part);
+        let is_loaded = |load: &&Load| Some(load.part) != worst && load.load.is_some_and(|load| load > NAMED);
+        let mut loaded: Vec<Load> = self.loads.iter().filter(is_loaded).copied().collect();
+        loaded.sort_by(|one, other| other.load.unwrap_or_default().total_cmp(&one.load.unwrap_or_default()));
+        loaded
+    }
+
     /// The cheapest of the changes that remove the bottleneck.
     pub fn advice(&self) -> Option<&Tried> {
         self.tried.first().filter(|tried| tried.removes)
@@ -161,12 +172,6 @@ impl Report {
             Demand::Daily(daily) => Some(self.cost.total() / i64::from(daily.people.max(1))),
             Demand::Listed(_) => None,
         }
-    }
-
-    /// Each part's load in thousandths, for a chart: neutral numbers in the order of [`Part::ALL`].
-    pub fn load_figures(&self) -> Vec<(Part, u64)> {
-        let thousandths = |load: f64| (load * 1000.0).round().max(0.0) as u64;
-        self.loads.iter().filter_map(|load| Some((load.part, thousandths(load.load?)))).collect()
     }
 }
 

@@ -125,14 +125,33 @@ pub fn capacity(reports: &[Report], past: Option<f64>) -> String {
         let _ =
             write!(text, "- {}: {} at {}", report.plan.name, part(worst.part), percent(worst.load.unwrap_or_default()));
         let _ = match report.advice() {
-            Some(tried) => writeln!(text, "; cheapest: {} ({}).", change(&tried.change), effect(tried)),
-            None => writeln!(text, "; nothing that was tried is enough."),
+            Some(tried) => write!(text, "; cheapest: {} ({}).", change(&tried.change), effect(tried)),
+            None => write!(text, "; nothing that was tried is enough."),
+        };
+        let _ = match also_loaded(report) {
+            Some(others) => writeln!(text, " {others}."),
+            None => writeln!(text),
         };
     }
     if reports.iter().all(|report| report.bottleneck().is_none()) {
         text.push_str("Nothing runs short.");
     }
     text.trim_end().to_owned()
+}
+
+/// `Also near or over their limits: Database at 92 %, Transcriber lanes at 84 %`; `None` if there is nothing to name.
+pub fn also_loaded(report: &Report) -> Option<String> {
+    let one = |load: &Load| format!("{} at {}", part(load.part), percent(load.load.unwrap_or_default()));
+    let others: Vec<String> = report.also_loaded().iter().map(one).collect();
+    (!others.is_empty()).then(|| format!("Also near or over their limits: {}", others.join(", ")))
+}
+
+/// What a picture of the loads says below its title. `past` is as for [`capacity`].
+pub fn basis(past: Option<f64>) -> String {
+    match past {
+        Some(days) => format!("when each is loaded most, planned from the last {days:.0} days"),
+        None => "when each is loaded most, in the guide's scenarios".into(),
+    }
 }
 
 fn loaded(load: Load) -> String {

@@ -38,13 +38,12 @@ pub(super) fn ellipsis(text: &str, size: f64, bold: bool, room: f64) -> String {
     format!("{}…", cut.trim_end())
 }
 
-/// One line without what XML forbids, without marks that turn the reading direction of what follows, and, where the
-/// embedded fonts are used, without pictograms, which they lack.
-pub(super) fn clean(text: &str, own_fonts: bool) -> String {
+/// One line without what XML forbids and without marks that turn the reading direction of what follows.
+pub(super) fn clean(text: &str) -> String {
     let wanted = |c: &char| {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let forbidden = c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
-        !(turns || forbidden || own_fonts && is_pictogram(*c))
+        !(turns || forbidden)
     };
     let line: String = text.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c }).filter(wanted).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -70,17 +69,25 @@ fn advance(c: char, table: &[u16; 95]) -> u32 {
     let ascii = u32::from(c).checked_sub(32).and_then(|at| table.get(at as usize));
     match (ascii, c) {
         (Some(width), _) => u32::from(*width),
-        (None, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{64b}'..='\u{65f}' | '\u{200b}'..='\u{200d}') => 0,
+        (None, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{64b}'..='\u{65f}' | '\u{fe00}'..='\u{fe0f}') => 0,
+        (None, c) if is_unseen(c) => 0,
         (None, '…') => 870,
         (None, '·') => 300,
         (None, '\u{590}'..='\u{6ff}') => 620,
         (None, '\u{a0}'..='\u{10ff}' | '\u{1e00}'..='\u{20cf}') if c.is_lowercase() => 720,
         (None, '\u{a0}'..='\u{10ff}' | '\u{1e00}'..='\u{20cf}') => 820,
+        (None, c) if is_pictogram(c) => 1280,
         (None, _) => 1100,
     }
 }
 
-fn is_pictogram(c: char) -> bool {
-    matches!(c, '\u{200d}' | '\u{2300}'..='\u{23ff}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{1f000}'..='\u{1faff}' | '\u{e0000}'..='\u{e007f}')
+/// What adorns a text and can be left out.
+pub(super) fn is_pictogram(c: char) -> bool {
+    matches!(c, '\u{2300}'..='\u{23ff}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}'
+        | '\u{1f000}'..='\u{1faff}')
+}
+
+/// What has no shape of its own: joiners and what chooses between shapes.
+pub(super) fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e01ef}')
 }

@@ -1,23 +1,15 @@
-//! From SVG to PNG. Owns the embedded fonts and the file's size; never looks at what is drawn.
-//!
-//! Fonts: Inter (Latin, Greek, Cyrillic), Noto Sans Hebrew and Noto Sans Arabic, each reduced to these scripts; their
-//! licences (SIL Open Font License 1.1) lie beside them. Other scripts show as empty boxes.
+//! From a chart to a PNG. Owns the file's size; never looks at what is drawn.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use resvg::tiny_skia::{Pixmap, Transform};
-use resvg::usvg::{Options, Tree, fontdb};
+use resvg::usvg::Tree;
 
-use super::{Chart, Look, SIZE, svg};
+use super::fonts::Fonts;
+use super::{Drawing, Look, SIZE};
 use crate::core::chat::File;
-
-const FONTS: [&[u8]; 4] = [
-    include_bytes!("fonts/Inter-Regular.ttf"),
-    include_bytes!("fonts/Inter-SemiBold.ttf"),
-    include_bytes!("fonts/NotoSansHebrew-Regular.ttf"),
-    include_bytes!("fonts/NotoSansArabic-Regular.ttf"),
-];
 
 /// Pixels of the picture for each logical one.
 const DENSITY: u32 = 2;
@@ -30,50 +22,74 @@ const COLOURS: usize = 256;
 #[error("the chart could not be drawn: {0}")]
 pub struct CannotDraw(String);
 
-/// A chart as a file for a message, drawn on a thread for such work.
-///
-/// # Errors
-/// When it cannot be drawn; no known chart does that.
-pub async fn picture(name: &str, chart: Chart, look: Look) -> Result<File, CannotDraw> {
-    let drawn = tokio::task::spawn_blocking(move || png(&svg(&chart, look)));
-    let content = drawn.await.map_err(|_| CannotDraw("the work was given up".to_owned()))??;
-    Ok(File::png(name, content))
-}
+/// Makes pictures of charts. Clones share their fonts; the machine's are looked for at the first character that the
+/// embedded ones lack, and their files are read as they are needed.
+#[derive(Clone)]
+pub struct Painter(Arc<Fonts>);
 
-/// The PNG of an SVG that [`svg`] made for a picture, with two pixels each way for each of its own. Millions of pixels are
-/// drawn and packed: not for a thread that answers ([`picture`] has its own).
-///
-/// # Errors
-/// When it is no SVG.
-pub fn png(svg: &str) -> Result<Vec<u8>, CannotDraw> {
-    let failed = |why: &dyn std::fmt::Display| CannotDraw(why.to_string());
-    let tree = Tree::from_str(svg, &options()).map_err(|error| failed(&error))?;
-    let (width, height) = (SIZE.0 * DENSITY, SIZE.1 * DENSITY);
-    let mut pixels = Pixmap::new(width, height).ok_or_else(|| failed(&"no memory"))?;
-    let density = DENSITY as f32;
-    resvg::render(&tree, Transform::from_scale(density, density), &mut pixels.as_mut());
-    let (palette, indices) = reduce(&pixels);
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, width, height);
-    encoder.set_color(png::ColorType::Indexed);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_palette(palette);
-    encoder.set_compression(png::Compression::High);
-    encoder.set_filter(png::Filter::NoFilter);
-    let mut writer = encoder.write_header().map_err(|error| failed(&error))?;
-    writer.write_image_data(&indices).map_err(|error| failed(&error))?;
-    writer.finish().map_err(|error| failed(&error))?;
-    Ok(file)
-}
-
-/// Nothing of the machine it runs on: the embedded fonts alone.
-pub(super) fn options() -> Options<'static> {
-    let mut fonts = fontdb::Database::new();
-    for font in FONTS {
-        fonts.load_font_source(fontdb::Source::Binary(Arc::new(font)));
+impl Default for Painter {
+    fn default() -> Self {
+        Self(Arc::new(Fonts::new(None)))
     }
-    fonts.set_sans_serif_family("Inter");
-    Options { fontdb: Arc::new(fonts), font_family: "Inter".to_owned(), ..Options::default() }
+}
+
+impl Painter {
+    /// With the fonts of a folder in place of the machine's.
+    pub fn with_fonts_of(folder: PathBuf) -> Self {
+        Self(Arc::new(Fonts::new(Some(folder))))
+    }
+
+    /// A chart as a file for a message, drawn on a thread for such work.
+    ///
+    /// # Errors
+    /// When it cannot be drawn; no known chart does that.
+    pub async fn picture(&self, name: &str, drawing: impl Into<Drawing>, look: Look) -> Result<File, CannotDraw> {
+        let (painter, drawing) = (self.clone(), drawing.into());
+        let drawn = tokio::task::spawn_blocking(move || painter.png(drawing, look));
+        let content = drawn.await.map_err(|_| CannotDraw("the work was given up".to_owned()))??;
+        Ok(File::png(name, content))
+    }
+
+    /// A chart as an SVG whose texts are those of its picture: of what no font shows something readable is left.
+    pub fn svg(&self, drawing: impl Into<Drawing>, look: Look) -> String {
+        drawing.into().with_texts(&|text| self.0.legible(text)).svg(look)
+    }
+
+    /// The PNG of a chart, with two pixels each way for each of its own. Millions of pixels are drawn and packed: not for a
+    /// thread that answers ([`Painter::picture`] has its own).
+    ///
+    /// # Errors
+    /// When it cannot be drawn; no known chart does that.
+    pub fn png(&self, drawing: impl Into<Drawing>, look: Look) -> Result<Vec<u8>, CannotDraw> {
+        let failed = |why: &dyn std::fmt::Display| CannotDraw(why.to_string());
+        let tree = self.tree(&self.svg(drawing, look))?;
+        let (width, height) = (SIZE.0 * DENSITY, SIZE.1 * DENSITY);
+        let mut pixels = Pixmap::new(width, height).ok_or_else(|| failed(&"no memory"))?;
+        let density = DENSITY as f32;
+        resvg::render(&tree, Transform::from_scale(density, density), &mut pixels.as_mut());
+        let (palette, indices) = reduce(&pixels);
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, width, height);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_palette(palette);
+        encoder.set_compression(png::Compression::High);
+        encoder.set_filter(png::Filter::NoFilter);
+        let mut writer = encoder.write_header().map_err(|error| failed(&error))?;
+        writer.write_image_data(&indices).map_err(|error| failed(&error))?;
+        writer.finish().map_err(|error| failed(&error))?;
+        Ok(file)
+    }
+
+    /// What is drawn of an SVG, every letter with its shape.
+    pub(super) fn tree(&self, svg: &str) -> Result<Tree, CannotDraw> {
+        Tree::from_str(svg, &self.0.options()).map_err(|error| CannotDraw(error.to_string()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_looked_for_fonts(&self) -> bool {
+        self.0.has_looked()
+    }
 }
 
 /// A palette, and the picture in its numbers. Charts are of few colours and their edges; the rarest edges take the

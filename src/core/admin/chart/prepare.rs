@@ -44,8 +44,7 @@ pub(super) struct Drawn {
     pub total: f64,
 }
 
-/// `own_fonts`: it will be drawn with the embedded fonts, which lack some characters.
-pub(super) fn prepare(chart: &Chart, own_fonts: bool) -> Prepared {
+pub(super) fn prepare(chart: &Chart) -> Prepared {
     let days = chart.days.len();
     let mut series: Vec<Drawn> = chart
         .series
@@ -54,7 +53,7 @@ pub(super) fn prepare(chart: &Chart, own_fonts: bool) -> Prepared {
             let value = |at: usize| series.values.get(at).copied().flatten().filter(|v| v.is_finite() && *v >= 0.0);
             let values: Vec<Option<f64>> = (0..days).map(value).collect();
             let total = sum(values.iter().flatten());
-            let name = ellipsis(&clean(&series.name, own_fonts), 13.0, false, NAME_WIDTH);
+            let name = ellipsis(&clean(&series.name), 13.0, false, NAME_WIDTH);
             let name = if name.is_empty() { "unnamed".to_owned() } else { name };
             Drawn { name, values, colour: None, total }
         })
@@ -67,7 +66,7 @@ pub(super) fn prepare(chart: &Chart, own_fonts: bool) -> Prepared {
     fold(&mut series, chart.kind);
 
     let mut steps: Vec<Step> = chart.days.iter().map(|day| Step { from: *day, to: *day }).collect();
-    let mut subtitle = clean(&chart.subtitle, own_fonts);
+    let mut subtitle = clean(&chart.subtitle);
     if days > MOST_STEPS {
         steps = weeks(&chart.days);
         let (told, of_a_week): (&str, fn(&mut Vec<f64>) -> f64) = match chart.kind {
@@ -81,7 +80,7 @@ pub(super) fn prepare(chart: &Chart, own_fonts: bool) -> Prepared {
     }
     let total = sum(series.iter().map(|series| &series.total));
     Prepared {
-        title: ellipsis(&clean(&chart.title, own_fonts), 24.0, true, TITLE_WIDTH),
+        title: ellipsis(&clean(&chart.title), 24.0, true, TITLE_WIDTH),
         subtitle: ellipsis(&subtitle, 14.0, false, SUBTITLE_WIDTH),
         kind: chart.kind,
         unit: chart.unit,
@@ -175,6 +174,6 @@ fn sum<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
 }
 
 /// FNV-1a: the same everywhere, unlike the standard library's.
-fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

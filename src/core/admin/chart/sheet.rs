@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use super::lettering::{escape, width};
-use super::prepare::Prepared;
+use super::prepare::{Drawn, Prepared};
 use super::{Kind, Look, SIZE, axis, body};
 
 /// Free space at the sides.
-const MARGIN: f64 = 32.0;
+pub(super) const MARGIN: f64 = 32.0;
 const LEGEND_SIZE: f64 = 13.0;
 const LEGEND_ROW: f64 = 26.0;
 /// The middle of the first row of the legend.
@@ -94,6 +94,8 @@ pub(super) struct Sheet {
     out: String,
     ink: Ink,
     key: String,
+    /// How much wider letters may be than those of the embedded font.
+    wider: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -105,21 +107,53 @@ pub(super) enum Anchor {
 
 /// Draws everything.
 pub(super) fn draw(chart: &Prepared, look: Look) -> String {
-    let mut sheet = Sheet { out: String::with_capacity(16 << 10), ink: Ink::of(look), key: chart.key.clone() };
-    sheet.open(chart);
-    sheet.head(chart);
-    let legend_end = sheet.legend(chart);
+    let mut sheet = Sheet::new(look, &chart.key);
+    sheet.open(&chart.title, &description(chart));
+    let caption = if chart.running { "total so far" } else { "total" };
+    let total = (chart.kind == Kind::StackedBars).then(|| (axis::exact(chart.total, chart.unit), caption));
+    sheet.head(&chart.title, &chart.subtitle, total);
+    let legend_end = sheet.legend(&entries(&sheet, chart));
     let plot = sheet.axes(chart, legend_end);
     match (chart.any, chart.kind) {
-        (false, _) => sheet.nothing(&plot),
+        (false, _) => sheet.nothing((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0),
         (true, Kind::StackedBars) => body::bars(&mut sheet, chart, &plot),
         (true, Kind::Lines) => body::lines(&mut sheet, chart, &plot),
     }
-    sheet.out.push_str("</svg>");
-    sheet.out
+    sheet.close()
+}
+
+/// A line of the legend.
+pub(super) struct Entry {
+    pub mark: Mark,
+    pub name: String,
+    /// Behind the name; may be empty.
+    pub value: String,
+}
+
+/// What stands before a name in the legend.
+pub(super) enum Mark {
+    /// A square of this colour.
+    Block(String),
+    /// A piece of line.
+    Line(String),
+    /// What is not over.
+    Hatched,
+    Dashed,
 }
 
 impl Sheet {
+    pub fn new(look: Look, key: &str) -> Self {
+        // A page has the fonts of its reader, and DejaVu Sans is a seventh wider than Inter.
+        let wider = if look == Look::Page { 1.16 } else { 1.0 };
+        Sheet { out: String::with_capacity(16 << 10), ink: Ink::of(look), key: key.to_owned(), wider }
+    }
+
+    /// The whole of it.
+    pub fn close(mut self) -> String {
+        self.out.push_str("</svg>");
+        self.out
+    }
+
     /// The colour of a series, `None` for "other".
     pub fn colour(&self, number: Option<usize>) -> &str {
         number.and_then(|number| self.ink.series.get(number)).map_or(self.ink.other, String::as_str)
@@ -131,6 +165,15 @@ impl Sheet {
 
     pub fn text_colour(&self) -> &'static str {
         self.ink.text
+    }
+
+    /// Of words that matter less.
+    pub fn muted(&self) -> &'static str {
+        self.ink.muted
+    }
+
+    pub fn grid(&self) -> &'static str {
+        self.ink.grid
     }
 
     /// The fill that marks what is not over.
@@ -173,7 +216,20 @@ impl Sheet {
         ));
     }
 
-    fn open(&mut self, chart: &Prepared) {
+    /// A bold text with some of the ground around it, so that lines do not run through it.
+    pub fn text_on_ground(&mut self, x: f64, y: f64, size: f64, wide: f64, fill: &str, text: &str) {
+        let gap = self.gap();
+        self.put(format_args!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"3\" fill=\"{gap}\" fill-opacity=\"0.85\"/>",
+            n(x - 3.0),
+            n(y - size * 0.92),
+            n(wide + 6.0),
+            n(size * 1.16)
+        ));
+        self.text(x, y, size, true, Anchor::Start, fill, text);
+    }
+
+    pub fn open(&mut self, title: &str, description: &str) {
         let (width, height) = SIZE;
         let (key, gap) = (self.key.clone(), self.ink.gap);
         self.put(format_args!(
@@ -181,8 +237,8 @@ impl Sheet {
              viewBox=\"0 0 {width} {height}\" role=\"img\" aria-labelledby=\"{key}-title {key}-desc\" \
              font-family=\"Inter, 'Noto Sans Arabic', 'Noto Sans Hebrew', system-ui, sans-serif\">"
         ));
-        self.put(format_args!("<title id=\"{key}-title\">{}</title>", escape(&chart.title)));
-        self.put(format_args!("<desc id=\"{key}-desc\">{}</desc>", escape(&description(chart))));
+        self.put(format_args!("<title id=\"{key}-title\">{}</title>", escape(title)));
+        self.put(format_args!("<desc id=\"{key}-desc\">{}</desc>", escape(description)));
         self.put(format_args!(
             "<defs><pattern id=\"{key}-hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
              patternTransform=\"rotate(45)\"><rect width=\"2.5\" height=\"6\" fill=\"{gap}\" fill-opacity=\"0.6\"/>\
@@ -193,70 +249,51 @@ impl Sheet {
         }
     }
 
-    fn head(&mut self, chart: &Prepared) {
+    /// Title and subtitle, and what stands at the other end of the line.
+    pub fn head(&mut self, title: &str, subtitle: &str, beside: Option<(String, &str)>) {
         let right = f64::from(SIZE.0) - MARGIN;
         let (text, muted) = (self.ink.text, self.ink.muted);
-        self.text(MARGIN, 54.0, 24.0, true, Anchor::Start, text, &chart.title);
-        self.text(MARGIN, 80.0, 14.0, false, Anchor::Start, muted, &chart.subtitle);
-        if chart.kind == Kind::StackedBars {
-            self.text(right, 54.0, 24.0, true, Anchor::End, text, &axis::exact(chart.total, chart.unit));
-            let caption = if chart.running { "total so far" } else { "total" };
+        self.text(MARGIN, 54.0, 24.0, true, Anchor::Start, text, title);
+        self.text(MARGIN, 80.0, 14.0, false, Anchor::Start, muted, subtitle);
+        if let Some((value, caption)) = beside {
+            self.text(right, 54.0, 24.0, true, Anchor::End, text, &value);
             self.text(right, 80.0, 14.0, false, Anchor::End, muted, caption);
         }
     }
 
     /// From left to right in as many rows as it takes; where it ends.
-    fn legend(&mut self, chart: &Prepared) -> f64 {
+    pub fn legend(&mut self, entries: &[Entry]) -> f64 {
         let (mut x, mut y) = (MARGIN, LEGEND_TOP);
         let right = f64::from(SIZE.0) - MARGIN;
-        let is_bars = chart.kind == Kind::StackedBars;
-        let mut entries: Vec<(Option<String>, String, String)> = chart
-            .series
-            .iter()
-            .map(|series| {
-                let value = if is_bars { axis::exact(series.total, chart.unit) } else { String::new() };
-                (Some(self.colour(series.colour).to_owned()), series.name.clone(), value)
-            })
-            .collect();
-        if let Some(last) = chart.steps.last().filter(|_| chart.running && chart.any) {
-            entries.push((None, format!("{}, so far", axis::name(last)), String::new()));
-        }
         let (text, muted) = (self.ink.text, self.ink.muted);
-        for (colour, name, value) in &entries {
-            let name_width = width(name, LEGEND_SIZE, false);
-            let value_width = if value.is_empty() { 0.0 } else { 7.0 + width(value, LEGEND_SIZE, true) };
+        for Entry { mark, name, value } in entries {
+            let name_width = width(name, LEGEND_SIZE, false) * self.wider;
+            let value_width = if value.is_empty() { 0.0 } else { 7.0 + width(value, LEGEND_SIZE, true) * self.wider };
             let whole = 20.0 + name_width + value_width;
             if x > MARGIN && x + whole > right {
                 (x, y) = (MARGIN, y + LEGEND_ROW);
             }
-            match (colour, is_bars) {
-                (Some(colour), true) => self.put(format_args!(
-                    "<rect x=\"{}\" y=\"{}\" width=\"12\" height=\"12\" rx=\"3\" fill=\"{colour}\"/>",
-                    n(x),
-                    n(y - 6.0)
-                )),
-                (Some(colour), false) => self.put(format_args!(
+            let (left, top, hatch) = (n(x), n(y - 6.0), self.hatch());
+            let mut block = |fill: &str| {
+                self.put(format_args!(
+                    "<rect x=\"{left}\" y=\"{top}\" width=\"12\" height=\"12\" rx=\"3\" fill=\"{fill}\"/>"
+                ));
+            };
+            match mark {
+                Mark::Block(colour) => block(colour),
+                Mark::Hatched => [muted, &hatch].into_iter().for_each(block),
+                Mark::Line(colour) => self.put(format_args!(
                     "<path d=\"M{} {}h9\" stroke=\"{colour}\" stroke-width=\"4\" stroke-linecap=\"round\"/>",
                     n(x + 2.0),
                     n(y)
                 )),
-                (None, true) => {
-                    let hatch = self.hatch();
-                    for fill in [muted, &hatch] {
-                        self.put(format_args!(
-                            "<rect x=\"{}\" y=\"{}\" width=\"12\" height=\"12\" rx=\"3\" fill=\"{fill}\"/>",
-                            n(x),
-                            n(y - 6.0)
-                        ));
-                    }
-                }
-                (None, false) => self.put(format_args!(
+                Mark::Dashed => self.put(format_args!(
                     "<path d=\"M{} {}h14\" stroke=\"{muted}\" stroke-width=\"2.5\" stroke-dasharray=\"4 2\"/>",
                     n(x - 1.0),
                     n(y)
                 )),
             }
-            let fill = if colour.is_some() { text } else { muted };
+            let fill = if matches!(mark, Mark::Block(_) | Mark::Line(_)) { text } else { muted };
             self.text(x + 20.0, y + 4.6, LEGEND_SIZE, false, Anchor::Start, fill, name);
             self.text(x + 27.0 + name_width, y + 4.6, LEGEND_SIZE, true, Anchor::Start, text, value);
             x += whole + 24.0;
@@ -307,8 +344,8 @@ impl Sheet {
         plot
     }
 
-    fn nothing(&mut self, plot: &Plot) {
-        let (x, y) = ((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0);
+    /// Says around this place that there is nothing to show.
+    pub fn nothing(&mut self, x: f64, y: f64) {
         let muted = self.ink.muted;
         self.text(x, y - 4.0, 22.0, true, Anchor::Middle, muted, "Nothing yet");
         self.text(x, y + 24.0, 14.0, false, Anchor::Middle, muted, "There is no data in this time.");
@@ -319,6 +356,25 @@ impl Sheet {
 pub(super) fn n(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The legend of a chart of days.
+fn entries(sheet: &Sheet, chart: &Prepared) -> Vec<Entry> {
+    let is_bars = chart.kind == Kind::StackedBars;
+    let one = |series: &Drawn| {
+        let colour = sheet.colour(series.colour).to_owned();
+        let (mark, value) = match chart.kind {
+            Kind::StackedBars => (Mark::Block(colour), axis::exact(series.total, chart.unit)),
+            Kind::Lines => (Mark::Line(colour), String::new()),
+        };
+        Entry { mark, name: series.name.clone(), value }
+    };
+    let mut entries: Vec<Entry> = chart.series.iter().map(one).collect();
+    if let Some(last) = chart.steps.last().filter(|_| chart.running && chart.any) {
+        let mark = if is_bars { Mark::Hatched } else { Mark::Dashed };
+        entries.push(Entry { mark, name: format!("{}, so far", axis::name(last)), value: String::new() });
+    }
+    entries
 }
 
 /// The chart in words.

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use resvg::usvg::{Group, Node, Tree};
+use resvg::usvg::{Group, Node};
+
+use super::fonts::boxes;
 
 use super::*;
 
@@ -70,6 +72,26 @@ fn response_times() -> Chart {
         series,
         running: true,
     }
+}
+
+fn waits_in_line() -> Chart {
+    let mut dice = Dice(23);
+    // The line is empty on most days; a busy weekend is seen.
+    let busy = |at: usize| if matches!(at, 13 | 14 | 20 | 21) { 3.0 } else { 1.0 };
+    let mut line = |least: f64, spread: f64| -> Vec<Option<f64>> {
+        (0..24).map(|at| (at != 4).then(|| busy(at) * (least + spread * dice.next()))).collect()
+    };
+    Chart {
+        title: "Wait in line for a reel".into(),
+        subtitle: "1–24 November 2026 so far, UTC".into(),
+        series: vec![Series::new("p50", line(4.0, 8.0)), Series::new("p95", line(28.0, 30.0))],
+        ..response_times()
+    }
+}
+
+fn cost_by_tool() -> Chart {
+    let tools = [("coach", 0.5), ("analyse", 0.26), ("scrape", 0.17), ("workflow", 0.05), ("memory", 0.02)];
+    Chart { subtitle: "by tool, 1–24 November 2026 so far, UTC".into(), ..cost(24, &tools) }
 }
 
 fn messages() -> Chart {
@@ -144,6 +166,8 @@ fn cases() -> Vec<(&'static str, Chart)> {
         ("messages", messages()),
         ("response-time", response_times()),
         ("year", year()),
+        ("wait-in-line", waits_in_line()),
+        ("cost-by-tool", cost_by_tool()),
         ("one-day", cost(1, MODELS)),
         ("nothing", nothing),
         ("many", many()),
@@ -158,25 +182,91 @@ fn cases() -> Vec<(&'static str, Chart)> {
     ]
 }
 
-const GALLERY: usize = 4;
+const GALLERY: [&str; 7] = ["cost", "cost-by-tool", "messages", "response-time", "wait-in-line", "year", "capacity"];
+
+/// Loads by name.
+fn loads() -> Vec<(&'static str, Loads)> {
+    let names = [
+        "Transcriber lanes",
+        "OpenAI requests/min",
+        "OpenAI tokens/min",
+        "OpenAI spending limit",
+        "Bot: processors",
+        "Bot: answers at once",
+        "Database",
+    ];
+    let loads = |cases: &[&str], all: [&[Option<f64>]; 7]| Loads {
+        title: "Load of each part".into(),
+        subtitle: "when it is loaded most, planned from the last 30 days".into(),
+        cases: cases.iter().map(|case| (*case).to_owned()).collect(),
+        parts: std::iter::zip(names, all)
+            .map(|(name, loads)| PartLoad { name: name.into(), loads: loads.to_vec() })
+            .collect(),
+        watch: 0.7,
+    };
+    let one = |load: f64| [Some(load)];
+    let month = loads(
+        &["your last 30 days"],
+        [&one(0.83), &one(0.41), &one(1.12), &one(0.36), &one(0.034), &one(0.12), &one(0.004)],
+    );
+    let scenarios = loads(
+        &["small", "growing", "viral"],
+        [
+            &[Some(0.002), Some(0.02), Some(0.97)],
+            &[Some(0.1), Some(0.33), Some(3.0)],
+            &[Some(0.07), Some(0.71), Some(12.5)],
+            &[Some(0.36), None, None],
+            &[Some(0.0), Some(0.001), Some(0.01)],
+            &[Some(0.01), Some(0.05), Some(0.12)],
+            &[Some(0.0), Some(0.0), Some(1.0)],
+        ],
+    );
+    let fine = loads(&["plan"], [&one(0.002), &one(0.002), &one(0.07), &[None], &one(0.0), &one(f64::NAN), &one(0.69)]);
+    let long = Loads {
+        title: "Load of each part of the bot ".repeat(9),
+        parts: (0..20)
+            .map(|n| PartLoad {
+                name: format!("<part {n}> with a name that has no end & more"),
+                loads: vec![Some(f64::from(n) / 10.0); 5],
+            })
+            .collect(),
+        cases: (0..5).map(|n| format!("case {n}, which is called as nothing else is called here")).collect(),
+        ..month.clone()
+    };
+    let none = Loads { parts: vec![], ..month.clone() };
+    vec![("capacity", month), ("scenarios", scenarios), ("idle", fine), ("long", long), ("no-parts", none)]
+}
+
+/// Without any font of the machine.
+fn painter() -> (Painter, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Painter::with_fonts_of(folder.path().to_owned()), folder)
+}
+
+fn all_cases() -> Vec<(&'static str, Drawing)> {
+    let charts = cases().into_iter().map(|(name, chart)| (name, Drawing::Days(chart)));
+    charts.chain(loads().into_iter().map(|(name, loads)| (name, Drawing::Loads(loads)))).collect()
+}
 
 #[test]
 fn the_gallery_is_drawn() {
     let gallery = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/gallery");
-    for (number, (name, chart)) in cases().into_iter().enumerate() {
-        let picture = png(&svg(&chart, Look::Dark)).unwrap();
+    let (painter, _folder) = painter();
+    for (name, chart) in all_cases() {
+        let picture = painter.png(chart.clone(), Look::Dark).unwrap();
         assert!(picture.len() < 80_000, "{name}: {} bytes", picture.len());
         let size = |at: usize| u32::from_be_bytes(picture[at..at + 4].try_into().unwrap());
         assert_eq!((size(16), size(20)), (SIZE.0 * 2, SIZE.1 * 2), "{name}");
         let file = format!("{name}.png");
-        if std::env::var_os("WRITE_GALLERY").is_some() && number < GALLERY {
+        if std::env::var_os("WRITE_GALLERY").is_some() && GALLERY.contains(&name) {
             std::fs::write(gallery.join(&file), &picture).unwrap();
         }
         if let Some(folder) = std::env::var_os("WRITE_CASES") {
             let folder = Path::new(&folder);
             std::fs::write(folder.join(&file), &picture).unwrap();
-            std::fs::write(folder.join(format!("{name}-light.png")), png(&svg(&chart, Look::Light)).unwrap()).unwrap();
-            std::fs::write(folder.join(format!("{name}.svg")), svg(&chart, Look::Page)).unwrap();
+            std::fs::write(folder.join(format!("{name}-light.png")), painter.png(chart.clone(), Look::Light).unwrap())
+                .unwrap();
+            std::fs::write(folder.join(format!("{name}.svg")), chart.svg(Look::Page)).unwrap();
         }
     }
 }
@@ -198,9 +288,10 @@ fn texts(group: &Group, found: &mut Vec<(String, [f32; 4])>) {
 
 #[test]
 fn no_text_overlaps_another_or_leaves_the_sheet() {
-    let options = super::picture::options();
-    for (name, chart) in cases() {
-        let tree = Tree::from_str(&svg(&chart, Look::Light), &options).unwrap();
+    let (painter, _folder) = painter();
+    for (name, chart) in all_cases() {
+        let tree = painter.tree(&painter.svg(chart, Look::Light)).unwrap();
+        assert_eq!(boxes(tree.root()), 0, "{name}: every letter has its shape");
         let mut found = Vec::new();
         texts(tree.root(), &mut found);
         assert!(found.len() > 2, "{name}: the letters are drawn");
@@ -218,8 +309,10 @@ fn no_text_overlaps_another_or_leaves_the_sheet() {
 fn the_same_chart_gives_the_same_bytes() {
     let chart = cost(24, MODELS);
     assert_eq!(svg(&chart, Look::Page), svg(&chart.clone(), Look::Page));
-    let drawn = svg(&chart, Look::Dark);
-    assert_eq!(png(&drawn).unwrap(), png(&drawn).unwrap());
+    // On a machine with other fonts too.
+    let (without, other) = (painter(), Painter::default());
+    assert_eq!(without.0.png(chart.clone(), Look::Dark).unwrap(), other.png(chart, Look::Dark).unwrap());
+    assert!(!other.has_looked_for_fonts(), "the machine's fonts are not read for what the embedded ones show");
 }
 
 #[test]
@@ -237,18 +330,68 @@ fn an_inline_chart_is_whole_and_its_ids_are_its_own() {
     }
     assert!(!one.contains("<rect width=\"1000\""), "the page is the ground");
     assert!(one.contains("<title>Nov 3: $"), "a bar says what it is");
-    assert!(Tree::from_str(&other, &super::picture::options()).is_ok());
+    assert!(painter().0.tree(&other).is_ok());
 }
 
 #[test]
 fn names_are_only_names() {
-    for look in [Look::Page, Look::Dark] {
-        let drawn = svg(&many(), look);
+    let (painter, _folder) = painter();
+    let many = Drawing::Days(many());
+    for (drawn, shows_pictograms) in [(many.svg(Look::Page), true), (painter.svg(many, Look::Dark), false)] {
         assert!(!drawn.contains("<script") && drawn.contains("&lt;script&gt;"), "escaped");
         assert!(!drawn.contains(['\u{202e}', '\u{0}', '\u{fffe}']));
-        assert_eq!(drawn.contains('🎬'), look == Look::Page, "the embedded fonts know no pictograms");
+        assert_eq!(drawn.contains('🎬'), shows_pictograms, "the embedded fonts know no pictograms");
         assert!(drawn.contains("…</text>") && drawn.contains("other (5)"));
     }
+}
+
+/// A font of three shapes: 田, 中 and 🎬.
+const SQUARES: &[u8] = include_bytes!("tests/squares.ttf");
+
+/// The names that a picture shows, with the family of each letter that no embedded font shows; never a box.
+fn shown(painter: &Painter, names: &[&str]) -> Vec<(String, Vec<String>)> {
+    let series = names.iter().map(|name| Series::micro_usd(*name, vec![1_000_000; 24])).collect();
+    let tree = painter.tree(&painter.svg(Chart { series, ..cost(24, MODELS) }, Look::Dark)).unwrap();
+    assert_eq!(boxes(tree.root()), 0, "{names:?}");
+    let mut all = Vec::new();
+    for node in tree.root().children() {
+        let Node::Text(text) = node else { continue };
+        let glyphs = text.layouted().iter().flat_map(|span| &span.positioned_glyphs);
+        let foreign = glyphs.filter_map(|glyph| {
+            let family = &tree.fontdb().face(glyph.font)?.families[0].0;
+            (!["Inter", "Noto Sans Hebrew", "Noto Sans Arabic"].contains(&family.as_str())).then(|| family.clone())
+        });
+        all.push((text.chunks().iter().map(|chunk| chunk.text()).collect(), foreign.collect()));
+    }
+    // Title, subtitle, total and its caption come first, then name and value of each.
+    all.into_iter().skip(4).step_by(2).take(names.len()).collect()
+}
+
+#[test]
+fn letters_that_no_font_shows_are_told_so() {
+    let (painter, _folder) = painter();
+    let names = ["田中 Ken", "田中", "Ana 🎬", "🇫🇷 Léa", "🎬", "Łukasz Ωmega Ж", "ქართული (Tbilisi)"];
+    let shown = shown(&painter, &names);
+    let written: Vec<&str> = shown.iter().map(|(name, _)| name.as_str()).collect();
+    let third = "no. 2 (no font for its name)";
+    assert_eq!(written, ["… Ken", third, "Ana", "FR Léa", "unnamed", "Łukasz Ωmega Ж", "… (Tbilisi)"]);
+    assert!(shown.iter().all(|(_, foreign)| foreign.is_empty()) && painter.has_looked_for_fonts());
+}
+
+#[test]
+fn the_machine_s_fonts_show_what_the_embedded_ones_lack() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("squares.ttf"), SQUARES).unwrap();
+    let painter = Painter::with_fonts_of(folder.path().to_owned());
+    let names = ["田中 Ken", "田 דנה 中", "Ana 🎬🎉", "👩\u{200d}🎬 B", "가 田"];
+    let written = shown(&painter, &names);
+    let squares = |count: usize| vec!["Squares".to_owned(); count];
+    let expected = [("田中 Ken", 2), ("田 דנה 中", 2), ("Ana 🎬", 1), ("B", 0), ("… 田", 1)];
+    assert_eq!(written, expected.map(|(name, count)| (name.to_owned(), squares(count))));
+    // And they are seen: the picture is another one than without.
+    let chart = |name: &str| Chart { series: vec![Series::counts(name, [1])], ..cost(1, MODELS) };
+    let png = |name: &str| painter.png(chart(name), Look::Dark).unwrap();
+    assert_ne!(png("田"), png("中"));
 }
 
 #[test]
@@ -268,24 +411,24 @@ fn it_says_what_it_is() {
 fn folding_loses_nothing() {
     let chart = many();
     let sum: f64 = chart.series.iter().flat_map(|series| series.values.iter().flatten()).sum();
-    let prepared = super::prepare::prepare(&chart, true);
+    let prepared = super::prepare::prepare(&chart);
     assert_eq!(prepared.series.len(), MOST_SERIES);
     let shown: f64 = prepared.series.iter().flat_map(|series| series.values.iter().flatten()).sum();
     assert!((shown - sum).abs() < 1e-9 && (prepared.total - sum).abs() < 1e-9);
-    let weeks = super::prepare::prepare(&year(), true);
+    let weeks = super::prepare::prepare(&year());
     let shown: f64 = weeks.series.iter().flat_map(|series| series.values.iter().flatten()).sum();
     assert!((shown - weeks.total).abs() < 1e-9);
     // A week of lines is their median, and a week of which nothing is known stays a gap.
     let values = [vec![Some(9.0); 6], vec![None; 7], vec![Some(1.0), Some(8.0), None, Some(2.0)], vec![Some(4.0); 90]];
     let lines =
         Chart { days: days((2026, 1, 6), 107), series: vec![Series::new("p50", values.concat())], ..response_times() };
-    let prepared = super::prepare::prepare(&lines, true);
+    let prepared = super::prepare::prepare(&lines);
     assert_eq!(prepared.series[0].values[..4], [Some(9.0), None, Some(4.0), Some(4.0)]);
 }
 
 #[tokio::test]
 async fn a_picture_is_a_file() {
-    let file = picture("cost.png", cost(7, MODELS), Look::Dark).await.unwrap();
+    let file = painter().0.picture("cost.png", cost(7, MODELS), Look::Dark).await.unwrap();
     assert_eq!((file.name(), file.kind), ("cost.png", crate::core::chat::FileKind::Png));
-    assert!(png("<html>").is_err());
+    assert!(painter().0.tree("<html>").is_err());
 }
