@@ -318,6 +318,9 @@ pub struct Terms {
     pub analysis: f64,
     pub activation: f64,
     pub workflow: f64,
+    /// By which part of the usual time a reel is scraped, analysed or worked through faster or slower than another.
+    #[serde(default)]
+    pub spread: f64,
     /// OpenAI's requests and tokens a minute; `None`: as many as you like.
     pub rpm: Option<u32>,
     pub tpm: Option<u64>,
@@ -336,6 +339,7 @@ impl Terms {
             analysis: at(5.0),
             activation: at(0.5),
             workflow: at(8.0),
+            spread: 0.0,
             rpm: None,
             tpm: None,
             telegram_per_second: 30.0,
@@ -405,18 +409,21 @@ impl Sandbox {
             port: port(1),
             token: APIFY_TOKEN.into(),
             scrape: at(terms.scrape),
+            spread: terms.spread,
             ..apify::Settings::default()
         });
         let gemini = gemini::GeminiSandbox::start(gemini::Settings {
             port: port(2),
             api_key: GEMINI_KEY.into(),
             analysis: at(terms.analysis),
+            spread: terms.spread,
             activation: at(terms.activation),
         });
         let n8n = n8n::N8nSandbox::start(n8n::Settings {
             port: port(3),
             secret: N8N_SECRET.into(),
             duration: at(terms.workflow),
+            spread: terms.spread,
         });
         let (openai, apify) = (Arc::new(openai.await?), Arc::new(apify.await?));
         let (gemini, n8n) = (Arc::new(gemini.await?), Arc::new(n8n.await?));

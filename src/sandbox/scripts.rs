@@ -1,5 +1,7 @@
 //! Six little reels that the stand-ins for Instagram and for the analysing model agree on. Owns the demo
-//! content; whoever tries the bot without keys reads it.
+//! content, and how long each takes beside others; whoever tries the bot without keys reads it.
+
+use std::time::Duration;
 
 /// One reel: what its page says and what is said and shown in it.
 #[derive(Debug)]
@@ -30,6 +32,14 @@ pub fn number_of(bytes: &[u8]) -> u64 {
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     hash ^ (hash >> 29)
+}
+
+/// How long what usually takes `usual` takes for this reel: up to the part `spread` of it more or less, and of everything
+/// about the same reel alike, as a longer video is longer in every hand.
+pub fn varied(usual: Duration, spread: f64, code: &str) -> Duration {
+    // 0 to 1: a prime, so that codes that differ in little differ here.
+    let part = (number_of(code.as_bytes()) % 10_007) as f64 / 10_006.0;
+    usual.mul_f64((1.0 + spread * (2.0 * part - 1.0)).max(0.0))
 }
 
 /// All of them.

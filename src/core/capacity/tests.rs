@@ -48,7 +48,7 @@ fn holds(plan: &Plan, outcome: &Outcome) {
     assert_eq!(counts.queued, counts.direct_runs + counts.n8n_runs, "each new reel is run once");
     assert_eq!(outcome.runs.len() as u64, counts.queued, "and ends");
     assert_eq!(outcome.reel_wait.count() as u64, counts.queued + counts.joined, "everybody who waits hears of it");
-    let answered = counts.message_answers + counts.reel_answers + counts.given_up;
+    let answered = counts.message_answers + counts.reel_answers + counts.told_unreadable + counts.given_up;
     assert_eq!(answered, counts.messages + counts.cached + counts.queued + counts.joined, "and is answered");
     for lane in 0..plan.lanes().len() {
         let mut runs = outcome.runs.iter().filter(|run| run.lane == lane);
