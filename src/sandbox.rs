@@ -326,6 +326,13 @@ pub struct Terms {
     pub tpm: Option<u64>,
     /// Messages a second that Telegram takes from the bot in all.
     pub telegram_per_second: f64,
+    /// And in one chat.
+    #[serde(default = "one")]
+    pub telegram_per_chat: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl Terms {
@@ -343,6 +350,7 @@ impl Terms {
             rpm: None,
             tpm: None,
             telegram_per_second: 30.0,
+            telegram_per_chat: 1.0,
         }
     }
 }
@@ -388,6 +396,7 @@ impl Sandbox {
             token: TELEGRAM_TOKEN.into(),
             enforce_limits: settings.enforce_limits,
             per_second: terms.telegram_per_second,
+            per_chat: terms.telegram_per_chat,
         });
         let discord = discord::DiscordSandbox::start(discord::Settings {
             port: port(5),

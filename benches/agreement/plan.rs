@@ -39,9 +39,7 @@ fn plan(compared: &Compared) -> Plan {
         let what = Asked::Reel(arrival.reel);
         Ask { at: arrival.at, person: arrival.person, what }
     });
-    let varied = |usual: Duration| {
-        Times::Between(usual.mul_f64(1.0 - storm.spread), usual.mul_f64(1.0 + storm.spread))
-    };
+    let varied = |usual: Duration| Times::Between(usual.mul_f64(1.0 - storm.spread), usual.mul_f64(1.0 + storm.spread));
     let mut plan = compared.drawn();
     plan.demand = Demand::Listed(asks.collect());
     plan.span = storm.arrivals.iter().map(|arrival| arrival.at).max().unwrap_or_default();

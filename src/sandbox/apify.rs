@@ -38,7 +38,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { port: 0, token: "apify_api_sandbox".into(), scrape: Duration::from_millis(50), spread: 0.0, price_usd: 0.0036 }
+        Self {
+            port: 0,
+            token: "apify_api_sandbox".into(),
+            scrape: Duration::from_millis(50),
+            spread: 0.0,
+            price_usd: 0.0036,
+        }
     }
 }
 

@@ -251,4 +251,18 @@ mod tests {
             assert!(script.spoken.len() >= 7, "{}", script.owner);
         }
     }
+
+    #[test]
+    fn times_differ_by_the_spread_and_are_a_reels_own() {
+        let usual = Duration::from_secs(10);
+        let code = |n: u32| format!("DQ{n:09}");
+        assert_eq!(varied(usual, 0.0, &code(1)), usual);
+        assert_eq!(varied(usual, 0.4, &code(1)), varied(usual, 0.4, &code(1)));
+        let all: Vec<f64> = (0..1_000).map(|n| varied(usual, 0.4, &code(n)).as_secs_f64()).collect();
+        assert!(all.iter().all(|took| (6.0..=14.0).contains(took)));
+        let mean = all.iter().sum::<f64>() / 1_000.0;
+        let variance = all.iter().map(|took| (took - mean).powi(2)).sum::<f64>() / 1_000.0;
+        // Evenly between the two: the variance of a width of 8 s is 64/12.
+        assert!((mean - 10.0).abs() < 0.3 && (variance - 64.0 / 12.0).abs() < 0.6, "{mean} {variance}");
+    }
 }

@@ -44,6 +44,7 @@ const TERMS: Terms = Terms {
     rpm: Some(RPM),
     tpm: None,
     telegram_per_second: 30.0,
+    telegram_per_chat: 1.0,
 };
 
 /// What one step came to.

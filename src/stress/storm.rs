@@ -106,6 +106,7 @@ impl StormSetting {
             workflow: at(self.workflow),
             spread: self.spread,
             telegram_per_second: 30.0 * by,
+            telegram_per_chat: by,
             ..Terms::at(1.0)
         }
     }
@@ -164,6 +165,9 @@ pub struct Measured {
     /// From its place in the line to its start on a lane, of each reel that was read, in seconds.
     pub queue_s: Percentiles,
     pub breaches: usize,
+    /// What did not hold: the rule, and how.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<String>,
 }
 
 /// Runs a storm on a bot and a sandbox of its own, without faults.
@@ -232,5 +236,6 @@ fn measured(setting: &StormSetting, played: &Played) -> Measured {
         wait_s: Percentiles::of(reels.iter().map(|answer| seconds(answer.asked, answer.last))),
         queue_s: Percentiles::of(queued),
         breaches: played.figures.breaches.len(),
+        broken: played.figures.breaches.iter().map(|breach| format!("{}: {}", breach.rule, breach.what)).collect(),
     }
 }
