@@ -144,8 +144,8 @@ impl Row<'_> {
             broken.push(format!("{name}: {answered} of {asked} answered"));
         }
         broken.extend(self.measured.broken.iter().map(|what| format!("{name}: {what}")));
-        if read as f64 != self.planned.read {
-            broken.push(format!("{name}: {read} reels read, {:.1} planned", self.planned.read));
+        if read != self.planned.read {
+            broken.push(format!("{name}: {read} reels read, {} planned", self.planned.read));
         }
         broken
     }

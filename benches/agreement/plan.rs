@@ -1,4 +1,5 @@
-//! The planner's side of a setting. Owns how a storm is told as a plan; the simulation is the product's.
+//! The planner's side of a setting. Owns how a storm is told as a plan: the same arrivals, the same reels gone, and of each
+//! reel whether it is a long one. Nothing is left to chance; the simulation is the product's.
 
 use std::time::Duration;
 
@@ -8,12 +9,9 @@ use reelcoach::core::capacity::{Ask, Asked, Database, Demand, Outcome, Plan, sim
 
 use crate::settings::Compared;
 
-/// Simulations with other chance, of which the mean is taken: what a storm draws is only one of them.
-const DRAWS: u64 = 64;
-
 /// As in life.
 pub struct Planned {
-    pub read: f64,
+    pub read: usize,
     pub per_minute: f64,
     pub p50: f64,
     pub p95: f64,
@@ -22,14 +20,7 @@ pub struct Planned {
 pub fn planned(compared: &Compared) -> Planned {
     let storm = &compared.storm;
     let factor = f64::from(storm.compress);
-    let plan = plan(compared);
-    // Without a spread there is nothing to draw but which reels are gone, and those are the storm's.
-    let seeds = if storm.spread > 0.0 { DRAWS } else { 1 };
-    let all: Vec<Planned> = (0..seeds)
-        .map(|seed| read(&simulate(&Plan { seed: plan.seed + seed, ..plan.clone() }.compressed(factor)), factor))
-        .collect();
-    let mean = |of: fn(&Planned) -> f64| all.iter().map(of).sum::<f64>() / seeds as f64;
-    Planned { read: mean(|p| p.read), per_minute: mean(|p| p.per_minute), p50: mean(|p| p.p50), p95: mean(|p| p.p95) }
+    read(&simulate(&plan(compared).compressed(factor)), factor)
 }
 
 /// What the storm is told, with everything else as it is known of the bot.
@@ -53,6 +44,7 @@ fn plan(compared: &Compared) -> Plan {
     plan.reels.scrape = varied(storm.scrape);
     plan.reels.analysis = varied(storm.analysis);
     plan.reels.n8n = varied(storm.workflow);
+    plan.reels.known = storm.arrivals.iter().map(|arrival| (arrival.reel, storm.pace(arrival.reel))).collect();
     plan.answers.calls = 1.0;
     plan.answers.first_text = Times::exactly(storm.first_token);
     plan.answers.writing = Times::exactly(Duration::ZERO);
@@ -66,11 +58,11 @@ fn plan(compared: &Compared) -> Plan {
 fn read(outcome: &Outcome, factor: f64) -> Planned {
     let first = outcome.runs.iter().map(|run| run.started).min().unwrap_or_default();
     let last = outcome.runs.iter().map(|run| run.ended).max().unwrap_or_default();
-    let reels = outcome.runs.len() as f64;
+    let reels = outcome.runs.len();
     let wait = |percent: f64| outcome.reel_answer.percentile(percent).as_secs_f64() * factor;
     Planned {
         read: reels,
-        per_minute: reels * 60.0 / ((last - first).as_secs_f64() * factor).max(1e-9),
+        per_minute: reels as f64 * 60.0 / ((last - first).as_secs_f64() * factor).max(1e-9),
         p50: wait(50.0),
         p95: wait(95.0),
     }

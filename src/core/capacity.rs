@@ -20,6 +20,7 @@ mod queueing_tests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -122,6 +123,8 @@ pub struct ReelWork {
     pub analysis: Times,
     /// One run of a webhook.
     pub n8n: Times,
+    /// Of reels of which it is known how long they take among others (0: the least, 1: the most); of all others it is drawn.
+    pub known: BTreeMap<u32, f64>,
 }
 
 /// What answering takes.

@@ -37,9 +37,13 @@ pub fn number_of(bytes: &[u8]) -> u64 {
 /// How long what usually takes `usual` takes for this reel: up to the part `spread` of it more or less, and of everything
 /// about the same reel alike, as a longer video is longer in every hand.
 pub fn varied(usual: Duration, spread: f64, code: &str) -> Duration {
-    // 0 to 1: a prime, so that codes that differ in little differ here.
-    let part = (number_of(code.as_bytes()) % 10_007) as f64 / 10_006.0;
-    usual.mul_f64((1.0 + spread * (2.0 * part - 1.0)).max(0.0))
+    usual.mul_f64((1.0 + spread * (2.0 * pace(code) - 1.0)).max(0.0))
+}
+
+/// How long this reel takes among others: 0 is the least, 1 the most.
+pub fn pace(code: &str) -> f64 {
+    // A prime, so that codes that differ in little differ here.
+    (number_of(code.as_bytes()) % 10_007) as f64 / 10_006.0
 }
 
 /// All of them.

@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::check::Rules;
+use super::check::{Breach, Rules};
 use super::faults::Faults;
 use super::measure::Percentiles;
 use super::scene::{Play, Played, Scene, play};
@@ -89,6 +89,11 @@ impl StormSetting {
         all
     }
 
+    /// How long the stand-ins take for a reel among others: 0 is the least of the spread, 1 the most.
+    pub fn pace(&self, reel: u32) -> f64 {
+        crate::sandbox::scripts::pace(&self.code(reel))
+    }
+
     /// A reel of the stand-in, by its number.
     fn code(&self, reel: u32) -> String {
         if self.gone.contains(&reel) { format!("DGONE{reel:06}") } else { format!("DQ{reel:09}") }
@@ -165,7 +170,7 @@ pub struct Measured {
     /// From its place in the line to its start on a lane, of each reel that was read, in seconds.
     pub queue_s: Percentiles,
     pub breaches: usize,
-    /// What did not hold: the rule, and how.
+    /// What did not hold: the rule, how, and the history of the message that it happened to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<String>,
 }
@@ -236,6 +241,11 @@ fn measured(setting: &StormSetting, played: &Played) -> Measured {
         wait_s: Percentiles::of(reels.iter().map(|answer| seconds(answer.asked, answer.last))),
         queue_s: Percentiles::of(queued),
         breaches: played.figures.breaches.len(),
-        broken: played.figures.breaches.iter().map(|breach| format!("{}: {}", breach.rule, breach.what)).collect(),
+        broken: played
+            .figures
+            .breaches
+            .iter()
+            .map(|Breach { rule, what, history }| format!("{rule}: {what}\n    {}", history.join("\n    ")))
+            .collect(),
     }
 }

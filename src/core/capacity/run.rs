@@ -209,7 +209,8 @@ impl<'a> World<'a> {
         let measured = self.is_measured();
         let now = Timestamp(self.now);
         // What was drawn for a job stays its own whatever becomes of others.
-        let part = self.work.part();
+        let drawn = self.work.part();
+        let part = self.plan.reels.known.get(&number).copied().unwrap_or(drawn);
         let unreadable = self.plan.is_unreadable(number);
         let (submitted, job) = self.line.submit(ask.person, u64::from(number), now);
         let asked = (ms(ask.at), measured);

@@ -1,6 +1,7 @@
 //! The three scenarios of the operator's guide, and what is taken where nothing was measured. Owns those assumptions: each
 //! stands here with its source.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::chance::Times;
@@ -138,6 +139,7 @@ impl Default for Plan {
                 scrape: Times::Between(s(5), s(10)),
                 analysis: Times::Between(s(15), s(20)),
                 n8n: Times::Between(s(20), s(30)),
+                known: BTreeMap::new(),
             },
             answers: Answers {
                 model: model.to_owned(),
