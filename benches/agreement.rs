@@ -64,36 +64,49 @@ async fn run(options: &Options) -> Outcome<bool> {
         "Reels a minute, and waits in seconds from the message to the whole answer: measured by the program under stress,\n\
          planned by simulation, and by how much the plan is off. {AT_ONCE} settings are played at a time, compressed."
     );
-    println!(
-        "  setting        asked  read   reels a minute          wait, half of all        wait, 95 % of all       "
-    );
+    let figures = format!("{:>7} {:>7} {:>8}", "measured", "planned", "off");
+    println!("  {:<26}  {:^24} {:^24} {:^24}", "", "reels a minute", "wait of half, s", "wait of 95 %, s");
+    println!("  {:<14} asked  read {figures} {figures} {figures}", "setting");
     let (began, busy) = (Instant::now(), Busy::read());
-    let playing = all.iter().map(|compared| {
+    let playing = all.iter().enumerate().map(|(at, compared)| {
         let server = server.clone().filter(|_| compared.on_server);
         async move {
             let host = Host { program: PathBuf::from(env!("CARGO_BIN_EXE_reelcoach")), server };
             let measured = reel_storm(&host, &compared.storm).await;
-            measured.map(|measured| (compared, plan::planned(compared), measured))
+            measured.map(|measured| (at, Row { compared, planned: plan::planned(compared), measured }))
         }
     });
-    let mut playing = futures::stream::iter(playing).buffered(AT_ONCE);
-    let (mut rows, mut broken) = (Vec::new(), Vec::new());
+    let mut playing = futures::stream::iter(playing).buffer_unordered(AT_ONCE);
+    let mut rows: Vec<Option<Row>> = all.iter().map(|_| None).collect();
+    let mut printed = 0;
     while let Some(played) = playing.next().await {
-        let (compared, planned, measured) = played?;
-        let row = Row { compared, planned, measured };
-        row.print();
-        broken.extend(row.broken());
-        rows.push(row.json());
+        let (at, row) = played?;
+        rows[at] = Some(row);
+        while let Some(row) = rows.get(printed).and_then(Option::as_ref) {
+            row.print();
+            printed += 1;
+        }
     }
-    let took = began.elapsed();
+    let rows: Vec<Row> = rows.into_iter().flatten().collect();
+    let broken: Vec<String> = rows.iter().flat_map(Row::broken).collect();
+    let took = began.elapsed().as_secs_f64();
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let share = (Busy::read().0 - busy.0).as_secs_f64() / (took.as_secs_f64() * cores);
-    println!("  ({:.0} s; the machine's processors were busy for {:.0} % of it)", took.as_secs_f64(), share * 100.0);
+    let now = Busy::read();
+    let share = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / (took * cores);
+    let (own, all_of_it) = (share(now.own, busy.own), share(now.all, busy.all));
+    let others = (all_of_it - own).max(0.0);
+    println!(
+        "  ({took:.0} s; programs, sandboxes and load used {:.0} % of the processors, others {:.0} %)",
+        own * 100.0,
+        others * 100.0
+    );
     for compared in &all {
         println!("  {:<14} {}", compared.name, compared.about);
     }
     if let Some(file) = &options.json {
-        let report = json!({"bound": BOUND, "seconds": took.as_secs_f64(), "busy_share": share, "settings": rows});
+        let settings: Vec<Value> = rows.iter().map(Row::json).collect();
+        let report =
+            json!({"bound": BOUND, "seconds": took, "own_share": own, "others_share": others, "settings": settings});
         fs::write(file, serde_json::to_string_pretty(&report)?)?;
     }
     for what in &broken {
@@ -171,16 +184,28 @@ fn off(measured: f64, planned: f64) -> f64 {
     planned / measured.max(1e-9) - 1.0
 }
 
-/// What all programs have used of the processors so far, from /proc.
-struct Busy(Duration);
+/// What was used of the processors so far, from /proc.
+struct Busy {
+    /// By this program and those it has started and seen end.
+    own: Duration,
+    all: Duration,
+}
 
 impl Busy {
     fn read() -> Busy {
+        let ticks = |text: &str, fields: &[usize]| -> Duration {
+            let numbers: Vec<&str> = text.split_whitespace().collect();
+            let ticks: u64 = fields.iter().filter_map(|at| numbers.get(*at)?.parse::<u64>().ok()).sum();
+            // A tick is 10 ms wherever Linux runs (USER_HZ).
+            Duration::from_millis(ticks * 10)
+        };
+        let own = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let all = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let numbers: Vec<u64> =
-            all.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
-        // user, nice, system, irq, softirq; a tick is 10 ms wherever Linux runs (USER_HZ).
-        let ticks: u64 = [0, 1, 2, 5, 6].iter().filter_map(|at| numbers.get(*at)).sum();
-        Busy(Duration::from_millis(ticks * 10))
+        Busy {
+            // utime, stime, cutime and cstime, counted from the state, which follows the name in parentheses (proc(5)).
+            own: ticks(own.rsplit(')').next().unwrap_or_default(), &[11, 12, 13, 14]),
+            // user, nice, system, irq, softirq
+            all: ticks(all.lines().next().unwrap_or_default(), &[1, 2, 3, 6, 7]),
+        }
     }
 }

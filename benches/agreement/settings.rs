@@ -65,8 +65,8 @@ pub fn all(quick: bool) -> Vec<Compared> {
             StormSetting { workflows: 2, ..storm(0, 80) }
         }),
         one("4-people", "5 lanes, 4 people with 20 reels each: their 30 s bind", usual(5, reels_of(4, 80, 60))),
-        one("1-person", "2 lanes, one person with 60 reels, 20 s apart", {
-            StormSetting { interval: s(20), ..usual(2, reels_of(1, 60, 60)) }
+        one("1-person", "2 lanes, one person who asks for 60 reels in 5 min: 20 s bind", {
+            StormSetting { interval: s(20), ..usual(2, reels_of(1, 60, 300)) }
         }),
         one("few-links", "2 lanes, 240 asks for 12 links in 5 min", {
             usual(2, StormSetting::arrivals(120, some(240), 12, s(300), SEED))
