@@ -318,11 +318,21 @@ pub struct Terms {
     pub analysis: f64,
     pub activation: f64,
     pub workflow: f64,
+    /// By which part of the usual time a reel is scraped, analysed or worked through faster or slower than another.
+    #[serde(default)]
+    pub spread: f64,
     /// OpenAI's requests and tokens a minute; `None`: as many as you like.
     pub rpm: Option<u32>,
     pub tpm: Option<u64>,
     /// Messages a second that Telegram takes from the bot in all.
     pub telegram_per_second: f64,
+    /// And in one chat.
+    #[serde(default = "one")]
+    pub telegram_per_chat: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl Terms {
@@ -336,9 +346,11 @@ impl Terms {
             analysis: at(5.0),
             activation: at(0.5),
             workflow: at(8.0),
+            spread: 0.0,
             rpm: None,
             tpm: None,
             telegram_per_second: 30.0,
+            telegram_per_chat: 1.0,
         }
     }
 }
@@ -384,6 +396,7 @@ impl Sandbox {
             token: TELEGRAM_TOKEN.into(),
             enforce_limits: settings.enforce_limits,
             per_second: terms.telegram_per_second,
+            per_chat: terms.telegram_per_chat,
         });
         let discord = discord::DiscordSandbox::start(discord::Settings {
             port: port(5),
@@ -405,18 +418,21 @@ impl Sandbox {
             port: port(1),
             token: APIFY_TOKEN.into(),
             scrape: at(terms.scrape),
+            spread: terms.spread,
             ..apify::Settings::default()
         });
         let gemini = gemini::GeminiSandbox::start(gemini::Settings {
             port: port(2),
             api_key: GEMINI_KEY.into(),
             analysis: at(terms.analysis),
+            spread: terms.spread,
             activation: at(terms.activation),
         });
         let n8n = n8n::N8nSandbox::start(n8n::Settings {
             port: port(3),
             secret: N8N_SECRET.into(),
             duration: at(terms.workflow),
+            spread: terms.spread,
         });
         let (openai, apify) = (Arc::new(openai.await?), Arc::new(apify.await?));
         let (gemini, n8n) = (Arc::new(gemini.await?), Arc::new(n8n.await?));

@@ -20,6 +20,7 @@ mod queueing_tests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -27,7 +28,7 @@ use crate::store::lanes::Lane;
 use crate::store::reels::QueueLimits;
 use crate::upstream::Usage;
 
-use chance::{Spread, Times};
+use chance::{Dice, Spread, Times};
 use tiers::Tier;
 
 pub use self::advice::{Change, Tried};
@@ -122,6 +123,8 @@ pub struct ReelWork {
     pub analysis: Times,
     /// One run of a webhook.
     pub n8n: Times,
+    /// Of reels of which it is known how long they take among others (0: the least, 1: the most); of all others it is drawn.
+    pub known: BTreeMap<u32, f64>,
 }
 
 /// What answering takes.
@@ -159,6 +162,8 @@ pub struct Bot {
     pub database: Database,
     /// Time in the database of one turn.
     pub database_time: Duration,
+    /// Time that a reel holds its lane beside the upstreams' own: requests to them, the download, rows.
+    pub lane_time: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +176,9 @@ pub enum Database {
 
 /// Transactions at a time that the smallest PostgreSQL on two processors carries out without waiting.
 pub const PG_WRITERS: u32 = 2;
+
+/// Its stream of chance, apart from those of the simulation.
+const UNREADABLE: u64 = 1 << 32;
 
 /// Prices that are not in the table of models, in micro-USD.
 #[derive(Clone, Debug)]
@@ -197,6 +205,9 @@ pub struct Outcome {
     pub counts: Counts,
     /// From asking for a reel that was not known yet to its result, whoever asked first.
     pub reel_wait: Spread,
+    /// From asking for a reel, known or not, to the end of what is said about it: the answer, or why there is none. Of all
+    /// who were not refused.
+    pub reel_answer: Spread,
     /// From asking for it to the start of the work on it, of those who asked first.
     pub line_wait: Spread,
     /// From a message to the first text of its answer.
@@ -233,6 +244,8 @@ pub struct Counts {
     /// Answers written, to messages and on reels.
     pub message_answers: u64,
     pub reel_answers: u64,
+    /// Of those who waited for a reel: told that it cannot be read, which takes no model.
+    pub told_unreadable: u64,
     /// Answers that the tier kept waiting for too long.
     pub given_up: u64,
 }
@@ -281,6 +294,11 @@ impl Plan {
     /// The lanes in the order of preference.
     pub fn lanes(&self) -> Vec<Lane> {
         (0..self.reels.direct_lanes).map(Lane::direct).chain((0..self.reels.n8n_lanes).map(Lane::n8n)).collect()
+    }
+
+    /// Whether a reel turns out to be deleted, private or no video: a property of the reel, drawn by the plan's seed.
+    pub fn is_unreadable(&self, reel: u32) -> bool {
+        Dice::new(self.seed ^ u64::from(reel), UNREADABLE).part() < self.popularity.unreadable
     }
 
     /// Its money with the prices of a day.

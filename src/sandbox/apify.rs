@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::scripts::{number_of, script_of};
+use super::scripts::{number_of, script_of, varied};
 use super::{Asked, Control, Fault, Served};
 
 /// What this stand-in is like.
@@ -29,15 +29,22 @@ pub struct Settings {
     /// 0: any free port.
     pub port: u16,
     pub token: String,
-    /// How long a run takes.
+    /// How long a run takes, and by which part of it this differs from reel to reel.
     pub scrape: Duration,
+    pub spread: f64,
     /// What a run with one item costs; an aborted or failed one costs the start alone.
     pub price_usd: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { port: 0, token: "apify_api_sandbox".into(), scrape: Duration::from_millis(50), price_usd: 0.0036 }
+        Self {
+            port: 0,
+            token: "apify_api_sandbox".into(),
+            scrape: Duration::from_millis(50),
+            spread: 0.0,
+            price_usd: 0.0036,
+        }
     }
 }
 
@@ -259,7 +266,7 @@ impl Apify {
             () => {}
         }
         let scrape = *self.scrape.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut takes = scrape * if code.starts_with("DSLOW") { 3 } else { 1 };
+        let mut takes = varied(scrape, self.settings.spread, &code) * if code.starts_with("DSLOW") { 3 } else { 1 };
         let mut ends = match code.get(..5) {
             Some("DFAIL") => "FAILED",
             Some("DTIME") => "TIMED-OUT",

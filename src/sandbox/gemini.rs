@@ -19,7 +19,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use self::files::Files;
-use super::scripts::{Script, number_of, script_of};
+use super::scripts::{Script, number_of, script_of, varied};
 use super::{Asked, Control, Fault, Served};
 
 /// What this stand-in is like.
@@ -28,8 +28,9 @@ pub struct Settings {
     /// 0: any free port.
     pub port: u16,
     pub api_key: String,
-    /// How long an answer takes.
+    /// How long an answer takes, and by which part of it this differs from reel to reel.
     pub analysis: Duration,
+    pub spread: f64,
     /// How long an uploaded file is PROCESSING.
     pub activation: Duration,
 }
@@ -40,6 +41,7 @@ impl Default for Settings {
             port: 0,
             api_key: "AIza-sandbox".into(),
             analysis: Duration::from_millis(50),
+            spread: 0.0,
             activation: Duration::from_millis(50),
         }
     }
@@ -209,8 +211,8 @@ impl Gemini {
             Ok(prompt) => prompt,
             Err((status, name, message)) => return refuse(status, name, &message),
         };
-        tokio::time::sleep(self.settings.analysis).await;
         let code = code_in(&prompt.text).unwrap_or_else(|| format!("{:x}", prompt.number));
+        tokio::time::sleep(varied(self.settings.analysis, self.settings.spread, &code)).await;
         let script = script_of(&code);
         let seconds = script.seconds as u64;
         let (video, audio, text) = (70 * seconds, 25 * seconds, prompt.text.chars().count() as u64 / 4 + 1);

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::scripts::script_of;
+use super::scripts::{script_of, varied};
 use super::{Asked, Control, Served};
 
 /// What this stand-in is like.
@@ -25,13 +25,14 @@ pub struct Settings {
     pub port: u16,
     /// The header credential of the Webhook node, header `X-Reel-Secret`.
     pub secret: String,
-    /// How long the workflow takes.
+    /// How long the workflow takes, and by which part of it this differs from reel to reel.
     pub duration: Duration,
+    pub spread: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { port: 0, secret: "n8n-sandbox-secret".into(), duration: Duration::from_millis(50) }
+        Self { port: 0, secret: "n8n-sandbox-secret".into(), duration: Duration::from_millis(50), spread: 0.0 }
     }
 }
 
@@ -114,7 +115,7 @@ async fn workflow(settings: &Settings, body: &Value) -> Response {
     if code.starts_with("DSTAR") {
         return json_answer(200, json!({"message": "Workflow was started"}));
     }
-    tokio::time::sleep(settings.duration).await;
+    tokio::time::sleep(varied(settings.duration, settings.spread, code)).await;
     let script = script_of(code);
     let refused = |kind: &str, message: &str| {
         json_answer(200, json!({"job_id": job, "ok": false, "error": {"kind": kind, "message": message}}))

@@ -1,5 +1,7 @@
 //! Six little reels that the stand-ins for Instagram and for the analysing model agree on. Owns the demo
-//! content; whoever tries the bot without keys reads it.
+//! content, and how long each takes beside others; whoever tries the bot without keys reads it.
+
+use std::time::Duration;
 
 /// One reel: what its page says and what is said and shown in it.
 #[derive(Debug)]
@@ -30,6 +32,18 @@ pub fn number_of(bytes: &[u8]) -> u64 {
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     hash ^ (hash >> 29)
+}
+
+/// How long what usually takes `usual` takes for this reel: up to the part `spread` of it more or less, and of everything
+/// about the same reel alike, as a longer video is longer in every hand.
+pub fn varied(usual: Duration, spread: f64, code: &str) -> Duration {
+    usual.mul_f64((1.0 + spread * (2.0 * pace(code) - 1.0)).max(0.0))
+}
+
+/// How long this reel takes among others: 0 is the least, 1 the most.
+pub fn pace(code: &str) -> f64 {
+    // A prime, so that codes that differ in little differ here.
+    (number_of(code.as_bytes()) % 10_007) as f64 / 10_006.0
 }
 
 /// All of them.
@@ -240,5 +254,19 @@ mod tests {
             }
             assert!(script.spoken.len() >= 7, "{}", script.owner);
         }
+    }
+
+    #[test]
+    fn times_differ_by_the_spread_and_are_a_reels_own() {
+        let usual = Duration::from_secs(10);
+        let code = |n: u32| format!("DQ{n:09}");
+        assert_eq!(varied(usual, 0.0, &code(1)), usual);
+        assert_eq!(varied(usual, 0.4, &code(1)), varied(usual, 0.4, &code(1)));
+        let all: Vec<f64> = (0..1_000).map(|n| varied(usual, 0.4, &code(n)).as_secs_f64()).collect();
+        assert!(all.iter().all(|took| (6.0..=14.0).contains(took)));
+        let mean = all.iter().sum::<f64>() / 1_000.0;
+        let variance = all.iter().map(|took| (took - mean).powi(2)).sum::<f64>() / 1_000.0;
+        // Evenly between the two: the variance of a width of 8 s is 64/12.
+        assert!((mean - 10.0).abs() < 0.3 && (variance - 64.0 / 12.0).abs() < 0.6, "{mean} {variance}");
     }
 }

@@ -34,12 +34,14 @@ pub struct Settings {
     pub enforce_limits: bool,
     /// How many of them the bot has a second in all; Telegram grants 30, and more to who pays for it.
     pub per_second: f64,
+    /// The same in one chat: 1 where time is not compressed. A group's allowance is in proportion to it.
+    pub per_chat: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let token = "4242424242:AAF_sandbox_sandbox_sandbox_sandbox".to_owned();
-        Self { port: 0, token, enforce_limits: false, per_second: 30.0 }
+        Self { port: 0, token, enforce_limits: false, per_second: 30.0, per_chat: 1.0 }
     }
 }
 

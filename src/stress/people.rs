@@ -40,9 +40,11 @@ const TERMS: Terms = Terms {
     analysis: 5.0,
     activation: 0.5,
     workflow: 8.0,
+    spread: 0.0,
     rpm: Some(RPM),
     tpm: None,
     telegram_per_second: 30.0,
+    telegram_per_chat: 1.0,
 };
 
 /// What one step came to.

@@ -1,6 +1,7 @@
 //! Reel storms: people ask for reels at given moments, on given lanes, and the waits are measured. All times of a setting
 //! and of what is measured are as in life; the run itself is compressed.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -9,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::check::Rules;
+use super::check::{Breach, Rules};
 use super::faults::Faults;
 use super::measure::Percentiles;
 use super::scene::{Play, Played, Scene, play};
@@ -35,14 +36,20 @@ pub struct StormSetting {
     pub analysis: Duration,
     /// How long a workflow takes in all.
     pub workflow: Duration,
+    /// By which part of these times one reel takes longer or shorter than another.
+    pub spread: f64,
     /// Between two new reels of one person; a multiple of `compress` seconds, or nothing.
     pub interval: Duration,
+    /// The wait for further messages before a link is submitted.
+    pub merge: Duration,
     /// The model's first piece, and each further one.
     pub first_token: Duration,
     pub per_token: Duration,
     /// How many times faster than in life it runs.
     pub compress: u32,
     pub arrivals: Vec<Arrival>,
+    /// The reels that turn out to be deleted.
+    pub gone: BTreeSet<u32>,
     pub seed: u64,
 }
 
@@ -55,11 +62,14 @@ impl StormSetting {
             scrape: Duration::from_millis(7500),
             analysis: Duration::from_millis(17_500),
             workflow: Duration::from_secs(27),
+            spread: 0.0,
             interval: Duration::from_secs(30),
+            merge: Duration::ZERO,
             first_token: Duration::from_millis(600),
             per_token: Duration::from_millis(12),
             compress: 30,
             arrivals,
+            gone: BTreeSet::new(),
             seed,
         }
     }
@@ -79,6 +89,16 @@ impl StormSetting {
         all
     }
 
+    /// How long the stand-ins take for a reel among others: 0 is the least of the spread, 1 the most.
+    pub fn pace(&self, reel: u32) -> f64 {
+        crate::sandbox::scripts::pace(&self.code(reel))
+    }
+
+    /// A reel of the stand-in, by its number.
+    fn code(&self, reel: u32) -> String {
+        if self.gone.contains(&reel) { format!("DGONE{reel:06}") } else { format!("DQ{reel:09}") }
+    }
+
     fn terms(&self) -> Terms {
         let by = f64::from(self.compress);
         let at = |span: Duration| span.as_secs_f64() / by;
@@ -89,7 +109,9 @@ impl StormSetting {
             analysis: at(self.analysis),
             activation: at(Duration::from_millis(500)),
             workflow: at(self.workflow),
+            spread: self.spread,
             telegram_per_second: 30.0 * by,
+            telegram_per_chat: by,
             ..Terms::at(1.0)
         }
     }
@@ -103,8 +125,10 @@ impl StormSetting {
             interval.is_multiple_of(by),
             "{interval} s cannot be compressed {by} times: whole seconds must be left"
         );
-        let setting =
-            Setting::new(self.terms()).with("REEL_LANES", self.lanes).with("REEL_INTERVAL_SECONDS", interval / by);
+        let setting = Setting::new(self.terms())
+            .with("REEL_LANES", self.lanes)
+            .with("REEL_INTERVAL_SECONDS", interval / by)
+            .with("MERGE_WINDOW_MS", (self.merge / self.compress.max(1)).as_millis());
         let setting = Setting { workflows: self.workflows, ..setting };
         let last = self.arrivals.iter().map(|arrival| arrival.at).max().unwrap_or_default();
         let lanes = (self.lanes + self.workflows).max(1);
@@ -135,17 +159,20 @@ impl StormSetting {
 /// What a storm came to, in times as in life.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    /// Reels asked for, and how many of them had to be read.
+    /// Reels asked for, and how many of them had to be read or turned out to be gone.
     pub asked: usize,
     pub read: usize,
     pub answered: usize,
     /// Reels read in a minute, from the first start to the last end.
     pub throughput_per_minute: f64,
-    /// From asking to the answer on the screen, in seconds.
+    /// From the message's arrival at its platform to the whole answer on the screen, of every message, in seconds.
     pub wait_s: Percentiles,
-    /// From asking to the start of the reel on its lane, of those that were read for the asker, in seconds.
+    /// From its place in the line to its start on a lane, of each reel that was read, in seconds.
     pub queue_s: Percentiles,
     pub breaches: usize,
+    /// What did not hold: the rule, how, and the history of the message that it happened to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<String>,
 }
 
 /// Runs a storm on a bot and a sandbox of its own, without faults.
@@ -186,7 +213,7 @@ pub(super) async fn come(scene: &Scene<'_>, setting: &StormSetting) {
                 () = tokio::time::sleep_until(at) => {}
                 () = scene.stop.cancelled() => return,
             }
-            let code = code(arrival.reel);
+            let code = setting.code(arrival.reel);
             let text = format!("https://www.instagram.com/reel/{code}/");
             // Nobody hears it only when all is over.
             let _ = scene.crowd.say(scene.wish(u64::from(arrival.person), text, Some(code), dice)).await;
@@ -196,16 +223,12 @@ pub(super) async fn come(scene: &Scene<'_>, setting: &StormSetting) {
     futures::future::join_all(coming).await;
 }
 
-/// A reel of the stand-in that can be read, by its number.
-pub fn code(reel: u32) -> String {
-    format!("DQ{reel:09}")
-}
-
 fn measured(setting: &StormSetting, played: &Played) -> Measured {
     let by = f64::from(setting.compress);
     let reels: Vec<_> = played.answers.iter().filter(|answer| answer.is_reel).collect();
     let seconds = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6 * by;
-    let done: Vec<_> = played.history.jobs.iter().filter(|job| job.state == "done").collect();
+    let ended = |state: &str| matches!(state, "done" | "failed");
+    let done: Vec<_> = played.history.jobs.iter().filter(|job| ended(&job.state)).collect();
     let first = done.iter().filter_map(|job| job.started_at).min().unwrap_or(0);
     let last = done.iter().filter_map(|job| job.finished_at).max().unwrap_or(0);
     let minutes = (last - first) as f64 / 60_000.0 * by;
@@ -218,5 +241,11 @@ fn measured(setting: &StormSetting, played: &Played) -> Measured {
         wait_s: Percentiles::of(reels.iter().map(|answer| seconds(answer.asked, answer.last))),
         queue_s: Percentiles::of(queued),
         breaches: played.figures.breaches.len(),
+        broken: played
+            .figures
+            .breaches
+            .iter()
+            .map(|Breach { rule, what, history }| format!("{rule}: {what}\n    {}", history.join("\n    ")))
+            .collect(),
     }
 }

@@ -19,8 +19,6 @@ use crate::store::reels::{Denied, Submitted};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
-/// Reels circulate, and what replaces one is another one.
-const GENERATION: u64 = 1 << 32;
 
 /// Plays a plan. Takes time in proportion to what is asked in it.
 pub fn simulate(plan: &Plan) -> Outcome {
@@ -158,11 +156,11 @@ impl<'a> World<'a> {
 
     fn message(&mut self) {
         self.outcome.counts.messages += 1;
-        self.turn(false);
+        self.turn(None);
     }
 
-    /// A turn that needs the model, from now on.
-    fn turn(&mut self, about_reel: bool) {
+    /// A turn that needs the model, from now on; `reel`: about one that was asked for then.
+    fn turn(&mut self, reel: Option<i64>) {
         let (plan, asked) = (self.plan, self.now * 1000);
         let answers = &plan.answers;
         let (cpu, database) = (micros(plan.bot.cpu), micros(plan.bot.database_time));
@@ -172,7 +170,7 @@ impl<'a> World<'a> {
         self.of_cpu.add(self.now, 1.0);
         self.requests.add(self.now, answers.calls);
         self.tokens.add(self.now, answers.calls.max(1.0) * self.tokens_per_call);
-        let usage = if about_reel { &answers.reel } else { &answers.message };
+        let usage = if reel.is_some() { &answers.reel } else { &answers.message };
         self.tokens_a_day.add(self.now - self.begin, (usage.input_tokens + usage.output_tokens) as f64);
         let first = micros(answers.first_text.at(self.talk.part()));
         let writing = micros(answers.writing.at(self.talk.part()));
@@ -187,8 +185,9 @@ impl<'a> World<'a> {
         let at_once = self.turns.free.len();
         let outcome = &mut self.outcome;
         outcome.busiest.turns_at_once = outcome.busiest.turns_at_once.max(at_once);
-        if about_reel {
+        if let Some(since) = reel {
             outcome.counts.reel_answers += 1;
+            outcome.reel_answer.add((end - since * 1000) / 1000);
         } else {
             outcome.counts.message_answers += 1;
             outcome.first_text.add((called + first - asked) / 1000);
@@ -196,19 +195,24 @@ impl<'a> World<'a> {
         }
     }
 
+    /// A sentence that needs no model, about a reel that was asked for then.
+    fn sentence(&mut self, since: i64) {
+        let bot = &self.plan.bot;
+        let worked = self.cpu.serve(self.now * 1000, micros(bot.cpu));
+        let stored = self.database.serve(worked, micros(bot.database_time));
+        self.of_cpu.add(self.now, 1.0);
+        self.outcome.reel_answer.add(stored / 1000 - since);
+    }
+
     fn submit(&mut self, ask: Ask) {
         let Asked::Reel(number) = ask.what else { return };
         let measured = self.is_measured();
         let now = Timestamp(self.now);
         // What was drawn for a job stays its own whatever becomes of others.
-        let (part, readable) = (self.work.part(), self.work.part());
-        // Whether a reel can be read is a property of the reel.
-        let reel = u64::from(number);
-        let unreadable = match self.plan.demand {
-            Demand::Daily(_) => Dice::new(self.plan.seed ^ reel, GENERATION).part() < self.plan.popularity.unreadable,
-            Demand::Listed(_) => readable < self.plan.popularity.unreadable,
-        };
-        let (submitted, job) = self.line.submit(ask.person, reel, now);
+        let drawn = self.work.part();
+        let part = self.plan.reels.known.get(&number).copied().unwrap_or(drawn);
+        let unreadable = self.plan.is_unreadable(number);
+        let (submitted, job) = self.line.submit(ask.person, u64::from(number), now);
         let asked = (ms(ask.at), measured);
         if let Submitted::Queued { ready_at } = submitted {
             let job = job.unwrap_or_default();
@@ -234,9 +238,12 @@ impl<'a> World<'a> {
         match submitted {
             Submitted::Cached => {
                 counts.cached += 1;
-                self.turn(true);
+                self.turn(Some(asked.0));
             }
-            Submitted::Failed(_) => counts.remembered += 1,
+            Submitted::Failed(_) => {
+                counts.remembered += 1;
+                self.sentence(asked.0);
+            }
             Submitted::Joined => counts.joined += 1,
             Submitted::Queued { .. } => {
                 counts.queued += 1;
@@ -265,7 +272,7 @@ impl<'a> World<'a> {
         }) else {
             return;
         };
-        let end = self.now + ms(self.takes(taken.kind, part, unreadable));
+        let end = self.now + ms(self.takes(taken.kind, part, unreadable) + self.plan.bot.lane_time);
         self.ends.push(Reverse((end, taken.lane)));
         self.running.insert(taken.lane, (taken.job, taken.ready_at, self.now));
         if !measured {
@@ -290,7 +297,12 @@ impl<'a> World<'a> {
         for (asked, measured) in waiting.asked {
             if measured {
                 self.outcome.reel_wait.add(self.now - asked);
-                self.turn(true);
+                if waiting.unreadable {
+                    self.outcome.counts.told_unreadable += 1;
+                    self.sentence(asked);
+                } else {
+                    self.turn(Some(asked));
+                }
             }
         }
         let Some((asked, true)) = first_asked else { return };
@@ -322,6 +334,7 @@ impl<'a> World<'a> {
         outcome.runs.sort_by_key(|run| (run.started, run.lane));
         for spread in [
             &mut outcome.reel_wait,
+            &mut outcome.reel_answer,
             &mut outcome.line_wait,
             &mut outcome.first_text,
             &mut outcome.whole_answer,
@@ -353,7 +366,8 @@ fn lane_time(plan: &Plan) -> f64 {
     let reels = &plan.reels;
     let mean = |times: &Times| times.mean().as_micros().max(1) as f64;
     let unreadable = plan.popularity.unreadable;
-    let direct = mean(&reels.scrape) + (1.0 - unreadable) * mean(&reels.analysis);
-    let per_micro = f64::from(reels.direct_lanes) / direct + f64::from(reels.n8n_lanes) / mean(&reels.n8n);
+    let beside = plan.bot.lane_time.as_micros() as f64;
+    let direct = mean(&reels.scrape) + (1.0 - unreadable) * mean(&reels.analysis) + beside;
+    let per_micro = f64::from(reels.direct_lanes) / direct + f64::from(reels.n8n_lanes) / (mean(&reels.n8n) + beside);
     1.0 / per_micro.max(1e-12)
 }

@@ -48,7 +48,7 @@ fn holds(plan: &Plan, outcome: &Outcome) {
     assert_eq!(counts.queued, counts.direct_runs + counts.n8n_runs, "each new reel is run once");
     assert_eq!(outcome.runs.len() as u64, counts.queued, "and ends");
     assert_eq!(outcome.reel_wait.count() as u64, counts.queued + counts.joined, "everybody who waits hears of it");
-    let answered = counts.message_answers + counts.reel_answers + counts.given_up;
+    let answered = counts.message_answers + counts.reel_answers + counts.told_unreadable + counts.given_up;
     assert_eq!(answered, counts.messages + counts.cached + counts.queued + counts.joined, "and is answered");
     for lane in 0..plan.lanes().len() {
         let mut runs = outcome.runs.iter().filter(|run| run.lane == lane);
@@ -223,6 +223,8 @@ fn the_cheapest_change_removes_the_bottleneck() {
 fn time_that_is_compressed_is_the_same_time() {
     let mut plan = listed(5, 200, 40, 1_000);
     plan.tier = Tier::unlimited();
+    // The bot's own time is not compressed.
+    plan.bot.lane_time = Duration::ZERO;
     let (slow, quick) = (simulate(&plan), simulate(&plan.compressed(20.0)));
     assert_eq!(slow.counts, quick.counts);
     for percent in [50.0, 95.0, 100.0] {
@@ -234,6 +236,36 @@ fn time_that_is_compressed_is_the_same_time() {
     let (slow, quick) = (simulate(&daily), simulate(&daily.compressed(100.0)));
     assert_eq!(slow.counts.messages, quick.counts.messages);
     assert_eq!(quick.span, Duration::from_millis(3 * 864_000));
+}
+
+/// What a person waits for is the answer; and what cannot be read is told without the model.
+#[test]
+fn the_whole_wait_for_a_reel_ends_with_what_is_said_about_it() {
+    let (s, ms) = (Duration::from_secs, Duration::from_millis);
+    let ask = |at, person, reel| Ask { at: s(at), person, what: Asked::Reel(reel) };
+    let mut plan = listed(1, 1, 1, 1);
+    plan.demand = Demand::Listed(vec![ask(0, 0, 1), ask(5, 1, 1), ask(100, 2, 1)]);
+    plan.tier = Tier::unlimited();
+    plan.merge = ms(800);
+    (plan.reels.scrape, plan.reels.analysis) = (Times::exactly(s(8)), Times::exactly(s(17)));
+    (plan.answers.first_text, plan.answers.writing) = (Times::exactly(s(2)), Times::exactly(s(3)));
+    let took = |outcome: &Outcome| [0.0, 50.0, 100.0].map(|percent| outcome.reel_answer.percentile(percent));
+    let turn = plan.bot.cpu + plan.bot.database_time;
+    let reading = ms(800) + s(25) + plan.bot.lane_time;
+    let outcome = simulate(&plan);
+    holds(&plan, &outcome);
+    let answer = s(5) + turn;
+    // The two who waited are answered at the same moment, one database after the other.
+    let close = |found: Duration, wanted: Duration| found.abs_diff(wanted) <= ms(5);
+    let wanted = [ms(800) + answer, reading - s(5) + answer, reading + answer];
+    assert!(took(&outcome).iter().zip(wanted).all(|(found, wanted)| close(*found, wanted)), "{:?}", took(&outcome));
+    plan.popularity.unreadable = 1.0;
+    let outcome = simulate(&plan);
+    holds(&plan, &outcome);
+    let counts = &outcome.counts;
+    assert_eq!((counts.reel_answers, counts.told_unreadable, counts.remembered), (0, 2, 1));
+    let wanted = [ms(800) + turn, reading - s(22) + turn, reading - s(17) + turn];
+    assert!(took(&outcome).iter().zip(wanted).all(|(found, wanted)| close(*found, wanted)), "{:?}", took(&outcome));
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl World {
             in_flight: HashSet::new(),
             presses: HashMap::new(),
             commands: BTreeMap::new(),
-            limits: Limits::new(settings.per_second, Instant::now()),
+            limits: Limits::new(settings.per_second, settings.per_chat, Instant::now()),
             privacy_mode: false,
             next_update: 700_000_001,
             next_message: 101,
