@@ -139,7 +139,12 @@ async fn flood(short: Short, mean: f64, server: Option<String>, (warm, span): (u
     while at < Duration::from_secs(warm + span) {
         tokio::time::sleep_until(began + at).await;
         people += 1;
-        sandbox.telegram.say(FIRST + people, FIRST + people, "Person", &question(people, &mut random));
+        sandbox.telegram.say(
+            FIRST + people,
+            FIRST + people,
+            "Person",
+            &question(people, random.random_range(0..MOST_SENTENCES)),
+        );
         at += Duration::from_secs_f64(-random.random_range(f64::EPSILON..1.0).ln() / rate);
     }
     let store = Store::open(&database.url, 2).await?;
@@ -201,13 +206,16 @@ fn count(sent: &Mutex<Vec<Instant>>) -> usize {
 /// The chats of those who ask come after this one.
 const FIRST: i64 = 1_000;
 
+/// Of a question, at most.
+const MOST_SENTENCES: usize = 50;
+
 /// What somebody is told whose turn has not come.
 const WAITS: &str = "your answer begins in";
 
 /// From a line to a page.
-fn question(person: i64, random: &mut StdRng) -> String {
+fn question(person: i64, sentences: usize) -> String {
     let page = "I film at home, mostly in the kitchen, and people leave after the first cut. ";
-    format!("Question {person}: how do I open a reel about bread? {}", page.repeat(random.random_range(0..50)))
+    format!("Question {person}: how do I open a reel about bread? {}", page.repeat(sentences))
 }
 
 /// The tokens that a question is charged on average, seen where nothing is short.
@@ -215,9 +223,8 @@ async fn probe() -> Outcome<f64> {
     let (sandbox, folder) = (sandbox().await?, tempfile::tempdir()?);
     let database = Database::make(folder.path(), None, "probe").await?;
     let _bot = start(&sandbox, folder.path(), &database, 1_000_000, 1_000_000_000).await?;
-    let mut random = StdRng::seed_from_u64(3);
-    for person in FIRST..FIRST + 200 {
-        sandbox.telegram.say(person, person, "Person", &question(person, &mut random));
+    for (person, sentences) in (FIRST..FIRST + 200).zip((0..MOST_SENTENCES).cycle()) {
+        sandbox.telegram.say(person, person, "Person", &question(person, sentences));
     }
     until("the probe is answered", Duration::from_secs(60), async || Ok(sandbox.openai.charged().len() >= 200)).await?;
     Ok(mean_tokens(&sandbox))

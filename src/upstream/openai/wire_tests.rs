@@ -421,7 +421,7 @@ async fn whoever_goes_away_stops_the_answer() {
 }
 
 #[tokio::test]
-async fn a_long_shared_prefix_is_cached() {
+async fn a_long_prompt_that_grows_is_read_from_the_cache() {
     let stage = Stage::new().await;
     let long = Ask { instructions: "Coach well. ".repeat(500).into(), ..ask("hi") };
     let first = stage.reply(&long).await.usage;
@@ -430,6 +430,10 @@ async fn a_long_shared_prefix_is_cached() {
     let said = ["hi", "and now?"].map(|text| Item::User(text.into())).to_vec();
     let second = stage.reply(&Ask { input: Arc::new(said), ..long.clone() }).await.usage;
     assert_eq!(second.cached_tokens, first.cache_write_tokens, "up to the end of the question before: {second:?}");
+    // The instructions are the same, but nothing ended there.
+    let elsewhere = Arc::new(vec![Item::User("something else".into())]);
+    let another = stage.reply(&Ask { input: elsewhere, ..long.clone() }).await.usage;
+    assert_eq!(another.cached_tokens, 0);
     let other = stage.reply(&Ask { cache_key: "person-2".into(), ..long }).await.usage;
     assert_eq!(other.cached_tokens, 0);
 }
