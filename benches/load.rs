@@ -236,7 +236,11 @@ async fn flight() -> Outcome<Found> {
 async fn hits(seconds: u64) -> Outcome<Found> {
     let (people, link) = (5_000, "https://www.instagram.com/reel/DQ000000001/");
     let stage = Arc::new(Stage::set(Setting { people, ..Setting::new(Entrance::Webhook) }).await?);
-    stage.say(people, link).await.ok_or("the first to paste the link got no answer")?;
+    if stage.say(people, link).await.is_none() {
+        let screen = stage.sandbox.telegram.screen(people);
+        let seen: Vec<&str> = screen.iter().map(|shown| shown.text.as_str()).collect();
+        return Err(format!("the first to paste the link got no answer, but {seen:?}").into());
+    }
     stage.once(1..=200, 100).await;
     let scraped = stage.sandbox.apify.runs().len();
     let took = arrive(&stage, people - 1, 50.0, Duration::from_secs(seconds), link).await;

@@ -273,7 +273,16 @@ pub async fn start(sandbox: &Sandbox, database: &str, folder: &Path, setting: &S
         set("TELEGRAM_WEBHOOK_URL", "https://127.0.0.1/telegram");
         set("TELEGRAM_WEBHOOK_SECRET", SECRET);
     }
-    Bot::start(folder, variables).await
+    let bot = Bot::start(folder, variables).await?;
+    if setting.entrance == Entrance::Webhook {
+        // It is ready a moment before it knows its own name at Telegram; what comes before that, Telegram repeats.
+        let http = reqwest012::Client::builder().no_proxy().build()?;
+        let url = format!("{}/telegram", bot.url);
+        while http.post(&url).send().await?.status() == reqwest012::StatusCode::SERVICE_UNAVAILABLE {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    Ok(bot)
 }
 
 /// Processor time over a span, from /proc.
