@@ -13,7 +13,7 @@
 //! - `flight`: 2,000 people ask at once, and wait for 2 s.
 //! - `hits`: people paste a link that was read before; the time to its whole answer, the model answering at once.
 //! - `instances`: as many messages as one and as three instances can answer on one PostgreSQL (`TEST_DATABASE_URL`), each
-//!   with a tenth of a core to itself, so that three fit beside the load on this machine (needs the right to make a
+//!   with a fifth of a core to itself, so that three fit beside the load on this machine (needs the right to make a
 //!   control group).
 //! - A promise that is not met makes it exit 1. Bot, sandbox and load share the cores: the figures are the bot's own or
 //!   worse.
@@ -150,8 +150,9 @@ async fn sustained(seconds: u64) -> Outcome<Found> {
     stage.once(1..=200, 100).await;
     let meter = stage.meter();
     let text = "How do I open a video about sourdough so that people stay?";
+    let began = Instant::now();
     let took = arrive(&stage, people, a_minute / 60.0, Duration::from_secs(seconds), text).await;
-    let used = meter.stop();
+    let (used, whole) = (meter.stop(), began.elapsed().as_secs_f64());
     let answered: Vec<Took> = took.iter().flatten().copied().collect();
     let lost = took.len() - answered.len();
     let added = Percentiles::of(answered.iter().map(|took| took.first.saturating_sub(FIRST_TOKEN)));
@@ -167,7 +168,9 @@ async fn sustained(seconds: u64) -> Outcome<Found> {
     println!("  added to the first visible text  {added}");
     println!("  to the final answer              {last}");
     println!(
-        "  bot's processor time             {cpu:.2} ms per turn; RSS {rss:.1} MB (peak {peak:.1}); others used {:.0} % of the machine\n",
+        "  bot's processor time             {cpu:.2} ms per turn; RSS {rss:.1} MB (peak {peak:.1}); cores: bot {:.2}, sandbox and load {:.2}; others used {:.0} % of the machine\n",
+        used.bot.as_secs_f64() / whole,
+        used.own.as_secs_f64() / whole,
         used.others_share * 100.0
     );
     let failed = lost + stage.stray_messages() + stage.complaints();
@@ -273,12 +276,12 @@ async fn instances(server: &str, seconds: u64) -> Outcome<Found> {
             people: 2_000,
             server: Some(server.to_owned()),
             instances: count,
-            cores: Some(0.1),
+            cores: Some(0.2),
             ..Setting::new(Entrance::Webhook)
         };
         let stage = Arc::new(Stage::set(setting).await?);
         stage.once(1..=100, 8).await;
-        let (span, in_flight) = (Duration::from_secs(seconds), 12 * i64::try_from(count)?);
+        let (span, in_flight) = (Duration::from_secs(seconds), 32 * i64::try_from(count)?);
         let meter = stage.meter();
         let began = Instant::now();
         let mut running = JoinSet::new();
@@ -297,7 +300,7 @@ async fn instances(server: &str, seconds: u64) -> Outcome<Found> {
         let (whole, used) = (began.elapsed().as_secs_f64(), meter.stop());
         let rate = f64::from(answered) / whole;
         println!(
-            "instances, {count} with 0.1 core each: {rate:.1} turns/s; cores: bots {:.2}, sandbox and load {:.2}; PostgreSQL and others {:.0} % of the machine; {} warnings",
+            "instances, {count} with 0.2 core each: {rate:.1} turns/s; cores: bots {:.2}, sandbox and load {:.2}; PostgreSQL and others {:.0} % of the machine; {} warnings",
             used.bot.as_secs_f64() / whole,
             used.own.as_secs_f64() / whole,
             used.others_share * 100.0,

@@ -278,6 +278,8 @@ fn client() -> reqwest::ClientBuilder {
     install_crypto();
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
+        // A burst leaves a connection for each of its calls; beyond these they are not worth their memory (20 KB each).
+        .pool_max_idle_per_host(64)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("reelcoach/", env!("CARGO_PKG_VERSION")))
 }

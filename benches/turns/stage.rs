@@ -70,6 +70,8 @@ pub struct Stage {
     asked: AtomicU64,
     waiting: Arc<Mutex<HashMap<i64, Waiting>>>,
     folder: tempfile::TempDir,
+    /// Lines in the logs when the bots were ready.
+    said: usize,
 }
 
 struct Waiting {
@@ -118,7 +120,7 @@ impl Stage {
         });
         let http = reqwest012::Client::builder().no_proxy().tcp_nodelay(true).build()?;
         let (connections, updates, asked) = (Semaphore::new(40), AtomicI64::new(1), AtomicU64::new(0));
-        Ok(Stage {
+        let mut stage = Stage {
             bots,
             _shares: shares,
             sandbox,
@@ -131,7 +133,10 @@ impl Stage {
             asked,
             waiting,
             folder,
-        })
+            said: 0,
+        };
+        stage.said = stage.logs().lines().count();
+        Ok(stage)
     }
 
     /// Stops the bots and removes the database.
@@ -209,14 +214,20 @@ impl Stage {
         stray + usize::try_from(self.asked.load(Ordering::Relaxed)).unwrap_or(usize::MAX).abs_diff(finished)
     }
 
-    /// Warnings and errors in the bots' logs.
+    /// Warnings and errors in the bots' logs since they were ready: what they say of their settings is left out.
     pub fn complaints(&self) -> usize {
-        let logs = (0..self.bots.len()).map(|number| self.folder.path().join(number.to_string()).join("log"));
-        let log: String = logs.map(|file| fs::read_to_string(file).unwrap_or_default()).collect();
-        if let (Some(first), true) = (log.lines().next(), std::env::args().any(|argument| argument == "--verbose")) {
-            eprintln!("{first}");
+        let log = self.logs();
+        if let (Some(line), true) =
+            (log.lines().nth(self.said), std::env::args().any(|argument| argument == "--verbose"))
+        {
+            eprintln!("{line}");
         }
-        log.lines().count()
+        log.lines().count().saturating_sub(self.said)
+    }
+
+    fn logs(&self) -> String {
+        let logs = (0..self.bots.len()).map(|number| self.folder.path().join(number.to_string()).join("log"));
+        logs.map(|file| fs::read_to_string(file).unwrap_or_default()).collect()
     }
 
     pub fn meter(&self) -> Meter {

@@ -296,6 +296,7 @@ fn bot(settings: &Settings, timeout: Duration) -> Bot {
         .timeout(timeout)
         // Shorter than servers keep an idle connection, so that a send does not meet a closed one.
         .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(64)
         .tcp_nodelay(true)
         .redirect(reqwest012::redirect::Policy::none())
         .build()
