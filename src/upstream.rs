@@ -78,11 +78,13 @@ pub struct Failure {
     pub request_id: Option<String>,
     /// What the failed call used all the same; boxed because failures travel through every `Result`.
     pub usage: Option<Box<Usage>>,
+    /// How many of its input tokens were audio, where that may have a price of its own (Gemini).
+    pub audio_tokens: u64,
 }
 
 impl Failure {
     pub fn new(provider: Provider, cause: Cause, detail: impl Into<String>) -> Self {
-        Self { provider, cause, detail: detail.into(), request_id: None, usage: None }
+        Self { provider, cause, detail: detail.into(), request_id: None, usage: None, audio_tokens: 0 }
     }
 }
 

@@ -26,8 +26,11 @@ pub struct Prices {
 struct Rates {
     input: u64,
     cached: u64,
+    /// Below `input`: a write costs nothing extra.
     cache_write: u64,
     output: u64,
+    /// Of audio in the input, where it differs from the rest of it.
+    audio: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -88,25 +91,47 @@ impl Prices {
         Ok(prices)
     }
 
-    /// What a call cost, in micro-USD, rounded up: the documented formula
-    /// `(input - cached - cache_write) * input + cached * cached + cache_write * cache_write + output * output`
-    /// (OpenAI, guide "Prompt caching"; Gemini bills thinking as output, its cached part at the cached rate).
+    /// What a call without audio cost: see [`Prices::cost_with_audio`].
     ///
     /// # Errors
     /// [`UnknownPrice`]: the caller alerts; nothing unpriced is called.
     pub fn cost(&self, model: &str, usage: &Usage, at: Timestamp) -> Result<i64, UnknownPrice> {
+        self.cost_with_audio(model, usage, 0, at)
+    }
+
+    /// What a call cost, in micro-USD, rounded up: the documented formula
+    /// `(input - cached - cache_write - audio) * input + cached * cached + cache_write * cache_write + audio * audio +
+    /// output * output` (OpenAI, guide "Prompt caching"; Gemini bills thinking as output, its cached part at the cached
+    /// rate, audio at a rate of its own with some models). What is both audio and cached counts as audio as far as what
+    /// is not cached reaches.
+    ///
+    /// An estimate counts as written what it knows no better: that part costs what the dearest kind of input does,
+    /// whatever the table says of writes.
+    ///
+    /// # Errors
+    /// [`UnknownPrice`]: the caller alerts; nothing unpriced is called.
+    pub fn cost_with_audio(
+        &self,
+        model: &str,
+        usage: &Usage,
+        audio_tokens: u64,
+        at: Timestamp,
+    ) -> Result<i64, UnknownPrice> {
         if let Some(charged) = usage.charged_micro_usd {
             return Ok(charged.max(0));
         }
         let price = self.models.get(model).ok_or_else(|| UnknownPrice(model.to_owned()))?;
         let rates = price.rates_for(usage.input_tokens, at);
+        let cache_write = if usage.estimated { rates.dearest_input() } else { rates.cache_write.max(rates.input) };
         let cached = usage.cached_tokens.min(usage.input_tokens);
         let written = usage.cache_write_tokens.min(usage.input_tokens - cached);
         let fresh = usage.input_tokens - cached - written;
+        let audio = audio_tokens.min(fresh);
         let millionths = [
-            (fresh, rates.input),
+            (fresh - audio, rates.input),
+            (audio, rates.audio.unwrap_or(rates.input)),
             (cached, rates.cached),
-            (written, rates.cache_write),
+            (written, cache_write),
             (usage.output_tokens, rates.output),
         ]
         .iter()
@@ -133,15 +158,20 @@ impl Prices {
 
 impl ModelPrice {
     fn rates_for(&self, input_tokens: u64, at: Timestamp) -> Rates {
-        if let Some(long) = &self.long
-            && input_tokens > long.above
-        {
-            return long.rates;
-        }
-        match &self.later {
-            Some(later) if at.utc().is_some_and(|now| now.date_naive() >= later.from) => later.rates,
-            _ => self.rates,
-        }
+        let other = match (&self.long, &self.later) {
+            (Some(long), _) if input_tokens > long.above => long.rates,
+            (_, Some(later)) if at.utc().is_some_and(|now| now.date_naive() >= later.from) => later.rates,
+            _ => return self.rates,
+        };
+        // Audio that has a price of its own does not become cheaper by being passed over.
+        let audio = other.audio.or(self.rates.audio.map(|audio| audio.max(other.input)));
+        Rates { audio, ..other }
+    }
+}
+
+impl Rates {
+    fn dearest_input(&self) -> u64 {
+        self.input.max(self.cached).max(self.cache_write).max(self.audio.unwrap_or(0))
     }
 }
 
@@ -208,6 +238,9 @@ mod tests {
         assert!(prices.version.ends_with("+mine"));
         assert_eq!(prices.cost("gpt-7", &usage(1_000, 0, 0, 0), NOW), Ok(1_000));
         assert_eq!(prices.cost("gpt-6-luna", &usage(1_000, 0, 0, 100), NOW), Ok(200));
+        let most = Usage { estimated: true, ..usage(1_000, 0, 1_000, 0) };
+        assert_eq!(prices.cost("gpt-7", &most, NOW), Ok(1_000), "a reservation is not for nothing");
+        assert_eq!(prices.cost("gpt-7", &usage(1_000, 0, 600, 0), NOW), Ok(1_000), "a write costs nothing extra");
         assert_eq!(prices.cost("gpt-6.1-sol", &usage(1_000, 0, 0, 0), NOW), Ok(2_000), "the others stay");
         for broken in
             ["", "[]", r#"{"version": "x", "models": {}}"#, r#"{"version": "x", "models": {"m": {"input": -1}}}"#]
@@ -218,15 +251,28 @@ mod tests {
         assert!(Prices::load(Some(&folder.path().join("none.json"))).unwrap_err().contains("cannot be read"));
     }
 
+    fn table(rates: Rates, long: Option<LongRates>) -> Prices {
+        let model = ModelPrice { provider: "gemini".into(), rates, long, later: None, shutdown: None };
+        Prices { version: "1".into(), models: BTreeMap::from([("m".to_owned(), model)]) }
+    }
+
     #[test]
-    fn no_part_of_the_input_is_dearer_than_one_that_is_written_to_the_cache() {
-        // What estimates and reservations rest on: they count all of an input as written.
+    fn audio_has_a_price_of_its_own() {
         let prices = Prices::built_in();
-        for model in prices.models.keys() {
-            for (input, at) in [(100_000, NOW), (1_000_000, NOW), (100_000, Timestamp(1_798_761_600_000))] {
-                let cost = |cached, written| prices.cost(model, &usage(input, cached, written, 0), at).unwrap();
-                assert!(cost(0, input) >= cost(0, 0) && cost(0, input) >= cost(input, 0), "{model}");
-            }
+        let cost = |model, cached| prices.cost_with_audio(model, &usage(10_000, cached, 0, 0), 2_500, NOW).unwrap();
+        // 0.30 and 1.00 USD per million; 0.03 cached.
+        assert_eq!(cost("gemini-2.5-flash", 0), 2_250 + 2_500);
+        assert_eq!(cost("gemini-2.5-flash", 5_000), 750 + 2_500 + 150);
+        assert_eq!(cost("gemini-2.5-flash", 9_000), 1_000 + 270, "only what is not cached");
+        assert_eq!(cost("gemini-3.8-flash", 0), 7_500, "the same for all input");
+        let most = Usage { estimated: true, ..usage(10_000, 0, 10_000, 0) };
+        assert_eq!(prices.cost("gemini-2.5-flash", &most, NOW), Ok(10_000), "reserved as if all of it were audio");
+        // A long input whose audio is passed over.
+        let rates = |input, audio| Rates { input, cached: 0, cache_write: 0, output: 0, audio };
+        let long = |audio| Some(LongRates { above: 5_000, rates: rates(2_000_000, audio) });
+        for (audio, wanted) in [(None, 3_000_000), (Some(2_500_000), 2_500_000)] {
+            let prices = table(rates(1_000_000, Some(3_000_000)), long(audio));
+            assert_eq!(prices.cost_with_audio("m", &usage(10_000, 0, 0, 0), 10_000, NOW), Ok(wanted / 100));
         }
     }
 
@@ -254,6 +300,49 @@ mod tests {
             let cost = Prices::built_in().cost("gpt-6.1-terra", &usage(input, cached, written, output), NOW).unwrap();
             let exact = ((input - cached - written) as f64) + cached as f64 * 0.05 + written as f64 * 1.25 + output as f64 * 5.0;
             prop_assert!(cost as f64 >= exact - 1e-6 && (cost as f64) < exact + 1.0 + 1e-6, "{cost} {exact}");
+        }
+
+        #[test]
+        fn audio_is_priced_by_the_documented_formula(
+            input in 0u64..200_000, cached in 0u64..200_000, audio in 0u64..200_000, output in 0u64..65_536
+        ) {
+            let cached = cached.min(input);
+            let audio = audio.min(input - cached);
+            let used = usage(input, cached, 0, output);
+            let cost = Prices::built_in().cost_with_audio("gemini-2.5-flash", &used, audio, NOW).unwrap();
+            let exact = (input - cached - audio) as f64 * 0.3 + audio as f64 + cached as f64 * 0.03 + output as f64 * 2.5;
+            prop_assert!(cost as f64 >= exact - 1e-6 && (cost as f64) < exact + 1.0 + 1e-6, "{cost} {exact}");
+        }
+
+        /// What reservations and the estimates of calls that were cut rest on: all of their input counts as written.
+        #[test]
+        fn no_call_costs_more_than_its_worst_case_by_any_table(
+            rates in proptest::array::uniform5(0u64..5_000_000), tokens in proptest::array::uniform4(0u64..10_000)
+        ) {
+            let [input, cached, cache_write, output, audio] = rates;
+            let audio = (audio % 3 > 0).then_some(audio);
+            let prices = table(Rates { input, cached, cache_write, output, audio }, None);
+            let [fresh, heard, read, written] = tokens;
+            let all = fresh + heard + read + written;
+            let most = Usage { estimated: true, ..usage(all, 0, all, 100) };
+            let used = usage(all, read, written, 100);
+            let most = prices.cost("m", &most, NOW).unwrap();
+            prop_assert!(prices.cost_with_audio("m", &used, heard, NOW).unwrap() <= most);
+        }
+
+        #[test]
+        fn no_call_costs_more_than_its_worst_case_by_the_table_of_this_program(
+            input in 0u64..1_000_000, cached in 0u64..1_000_000, written in 0u64..1_000_000, audio in 0u64..1_000_000,
+            at in prop_oneof![Just(NOW), Just(Timestamp(1_798_761_600_000))]
+        ) {
+            let prices = Prices::built_in();
+            let cached = cached.min(input);
+            let used = usage(input, cached, written.min(input - cached), 500);
+            let most = Usage { estimated: true, ..usage(input, 0, input, 500) };
+            for model in prices.models.keys() {
+                let cost = prices.cost_with_audio(model, &used, audio, at).unwrap();
+                prop_assert!(cost <= prices.cost(model, &most, at).unwrap(), "{}", model);
+            }
         }
     }
 }

@@ -380,6 +380,13 @@ impl Watch for JobWatch<'_> {
         Ok(())
     }
 
+    async fn rekey(&self, key: &str, new: &str) {
+        if let Err(error) = self.worker.purse.rekey(key, new).await {
+            // It is counted twice until it is given up: the safe side.
+            tracing::warn!(job = %self.job.job, key, "a reserved cost could not be given its key: {error}");
+        }
+    }
+
     async fn unreserve(&self, key: &str) {
         if let Err(error) = self.worker.purse.unreserve(key).await {
             // It is counted although it cost nothing: the safe side.
@@ -394,7 +401,7 @@ impl Watch for JobWatch<'_> {
             Provider::OpenAi | Provider::N8n => {}
         }
         metrics::counter!(UPSTREAM_CALLS, "provider" => spent.provider.name(), "outcome" => spent.outcome).increment(1);
-        match self.worker.purse.settle(&self.call(&spent)).await {
+        match self.worker.purse.settle_with_audio(&self.call(&spent), spent.audio_tokens).await {
             Ok(Some(_)) => crash::point("cost written"),
             Ok(None) => {}
             Err(error) => {

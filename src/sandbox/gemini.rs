@@ -2,7 +2,7 @@
 //! refusals and the counting of tokens; looks at no picture and hears no word.
 //!
 //! The prompt's first `instagram.com/reel/CODE` decides: `DSAFE…` a blocked prompt, `DCUTJ…` an answer cut
-//! at the token limit, `DMUTE…` nobody speaks; anything else the script of that code.
+//! at the token limit, `DTHNK…` thought up to that limit, `DMUTE…` nobody speaks; anything else the script of that code.
 
 mod files;
 
@@ -52,6 +52,8 @@ impl Default for Settings {
 pub struct Charge {
     pub model: String,
     pub input_tokens: u64,
+    /// Among the input tokens.
+    pub audio_tokens: u64,
     /// Thinking among them.
     pub output_tokens: u64,
 }
@@ -229,7 +231,12 @@ impl Gemini {
             if cut {
                 text = text.chars().take(text.chars().count() / 2).collect();
             }
-            let (thoughts, words) = (120 + prompt.number % 200, text.chars().count() as u64 / 4);
+            let words = text.chars().count() as u64 / 4;
+            let thoughts = match body["generationConfig"]["maxOutputTokens"].as_u64() {
+                // Thinking and answer share the limit.
+                Some(most) if code.starts_with("DTHNK") => most.saturating_sub(words),
+                _ => 120 + prompt.number % 200,
+            };
             usage["candidatesTokenCount"] = json!(words);
             usage["thoughtsTokenCount"] = json!(thoughts);
             output = thoughts + words;
@@ -240,7 +247,12 @@ impl Gemini {
         usage["totalTokenCount"] = json!(video + audio + text + output);
         answer["usageMetadata"] = usage;
         let input_tokens = video + audio + text;
-        self.charged().push(Charge { model: model.to_owned(), input_tokens, output_tokens: output });
+        self.charged().push(Charge {
+            model: model.to_owned(),
+            input_tokens,
+            audio_tokens: audio,
+            output_tokens: output,
+        });
         axum::Json(answer).into_response()
     }
 

@@ -18,7 +18,7 @@ pub struct Entry<'a> {
     pub chat: &'a ChatId,
     pub provider: Provider,
     pub model: &'a str,
-    /// What it was for: coach, summary, scrape, analysis, n8n.
+    /// What it was for: coach, summary, scrape, analyse, workflow.
     pub tool: &'a str,
     pub usage: Usage,
     pub micro_usd: i64,
@@ -139,7 +139,23 @@ impl Store {
         })
     }
 
-    /// Takes back what was reserved for a call that was not made, or that stands in the ledger under another key.
+    /// What is reserved under a key stands under another one from now on, in one statement: the sums do not move, so
+    /// nobody else can take it in between. `false`, and nothing is changed, if nothing is reserved under `key` or
+    /// something stands under `new` already.
+    pub async fn rekey(&self, key: &str, new: &str) -> Result<bool> {
+        exclusive!(&self.db, [MONEY], tx => {
+            let changed = sqlx::query(
+                    "UPDATE ledger SET key = $1 WHERE key = $2 AND outcome = 'started' \
+                     AND NOT EXISTS (SELECT 1 FROM ledger AS other WHERE other.key = $1)")
+                .bind(new)
+                .bind(key)
+                .execute(&mut *tx)
+                .await?;
+            Ok(changed.rows_affected() == 1)
+        })
+    }
+
+    /// Takes back what was reserved for a call that was not made.
     pub async fn unreserve(&self, key: &str) -> Result<()> {
         exclusive!(&self.db, [MONEY], tx => {
             let row: Option<(i64, i64, String, String, Option<String>)> = sqlx::query_as(

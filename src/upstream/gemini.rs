@@ -71,6 +71,8 @@ pub struct Analysed {
     pub analysis: Analysis,
     /// Of all attempts together.
     pub usage: Usage,
+    /// How many of the input tokens were audio.
+    pub audio_tokens: u64,
     /// The configured model, or the one that answered where that is another one (an alias, a retired
     /// model that Google routes elsewhere): it sets the price.
     pub model: String,
@@ -92,6 +94,22 @@ impl Gemini {
     /// The configured model.
     pub fn model(&self) -> &str {
         &self.settings.model
+    }
+
+    /// What the analysis of a video of so many seconds uses at most.
+    pub fn most(&self, seconds: u64, post_hint: &str) -> Usage {
+        // A token is a byte at least.
+        let texts =
+            analysis::INSTRUCTION.len() + analysis::question(post_hint).len() + analysis::schema().to_string().len();
+        let input_tokens = seconds.saturating_mul(MOST_PER_SECOND).saturating_add(texts as u64);
+        Usage {
+            input_tokens,
+            // Estimated, so this is whichever kind of input is dearest, audio among them.
+            cache_write_tokens: input_tokens,
+            output_tokens: u64::from(self.settings.max_output_tokens),
+            estimated: true,
+            ..Usage::default()
+        }
     }
 
     /// Transcribes and describes a video. `post_hint` is what its page says (address, owner, caption):
@@ -126,10 +144,13 @@ impl Gemini {
         };
         match analysed {
             Ok((analysis, model)) => {
-                let usage = meter.total().unwrap_or_default();
-                Ok(Analysed { analysis, usage, model: self.priced_as(&model) })
+                let (usage, audio_tokens) = meter.total().unwrap_or_default();
+                Ok(Analysed { analysis, usage, audio_tokens, model: self.priced_as(&model) })
             }
-            Err(failure) => Err(Failure { usage: meter.total().map(Box::new), ..failure }),
+            Err(failure) => {
+                let (usage, audio_tokens) = meter.total().unzip();
+                Err(Failure { usage: usage.map(Box::new), audio_tokens: audio_tokens.unwrap_or_default(), ..failure })
+            }
         }
     }
 
@@ -191,7 +212,8 @@ impl Gemini {
             meter.asked();
             match self.json(request, settings.timeout).await {
                 Ok(answer) => {
-                    meter.used(usage_in(&answer["usageMetadata"]));
+                    let metadata = &answer["usageMetadata"];
+                    meter.used(usage_in(metadata), audio_in(metadata));
                     Ok(answer)
                 }
                 Err(failure) => {
@@ -289,6 +311,11 @@ impl Gemini {
 /// The longest a call may take that is answered at once.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The most tokens that a second of video is counted at: at one frame a second 258 or, in high resolution, 280 for the
+/// frame and 32 for the sound (Google's pages on video and on tokens differ; these are the highest of them), and a few for
+/// its time code.
+const MOST_PER_SECOND: u64 = 280 + 32 + 8;
+
 /// Above any answer of the largest output limit.
 const MAX_BODY: usize = 4 << 20;
 
@@ -304,6 +331,7 @@ struct Meter(Mutex<Metered>);
 #[derive(Debug, Default)]
 struct Metered {
     known: Option<Usage>,
+    audio_tokens: u64,
     /// Attempts whose end is not known.
     open: u32,
 }
@@ -322,7 +350,7 @@ impl Meter {
         metered.open = metered.open.saturating_sub(1);
     }
 
-    fn used(&self, usage: Option<Usage>) {
+    fn used(&self, usage: Option<Usage>, audio_tokens: u64) {
         let mut metered = self.lock();
         if let Some(usage) = usage {
             metered.open = metered.open.saturating_sub(1);
@@ -331,15 +359,16 @@ impl Meter {
             known.cached_tokens += usage.cached_tokens;
             known.output_tokens += usage.output_tokens;
             known.reasoning_tokens += usage.reasoning_tokens;
+            metered.audio_tokens += audio_tokens;
         }
     }
 
-    /// `None` when certainly nothing was used.
-    fn total(&self) -> Option<Usage> {
+    /// With its audio tokens; `None` when certainly nothing was used.
+    fn total(&self) -> Option<(Usage, u64)> {
         let metered = self.lock();
         let estimated = metered.open > 0;
         let known = metered.known.or(estimated.then(Usage::default));
-        known.map(|usage| Usage { estimated, ..usage })
+        known.map(|usage| (Usage { estimated, ..usage }, metered.audio_tokens))
     }
 }
 
@@ -355,6 +384,13 @@ fn usage_in(metadata: &Value) -> Option<Usage> {
         reasoning_tokens: thoughts,
         ..Usage::default()
     })
+}
+
+/// How much of the input was audio (`usageMetadata.promptTokensDetails`, a list by modality).
+fn audio_in(metadata: &Value) -> u64 {
+    let details = metadata["promptTokensDetails"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let audio = details.iter().filter(|part| part["modality"] == json!("AUDIO"));
+    audio.filter_map(|part| part["tokenCount"].as_u64()).fold(0, u64::saturating_add)
 }
 
 /// The analysis in an answer with status 200, which may still be a refusal or a stump.

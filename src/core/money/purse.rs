@@ -65,6 +65,8 @@ pub struct Purse {
     apify_most: i64,
     n8n: i64,
     video_model: String,
+    /// The model of the answers that are tried last.
+    cheapest: String,
 }
 
 impl Purse {
@@ -88,6 +90,7 @@ impl Purse {
             apify_most: config.apify.max_charge_micro_usd,
             n8n: config.n8n.estimate_micro_usd,
             video_model: config.gemini.model.clone(),
+            cheapest: config.coach.economy_model.clone(),
         }
     }
 
@@ -114,8 +117,10 @@ impl Purse {
         let reserve = || self.store.reserve(&entry, &self.caps, now + RESERVED_FOR);
         match self.store.insist("reserving a cost", reserve).await? {
             Reserved::Over(standing) => {
-                // Near the end what is left covers no call: to people the budget is used up.
-                let used = if standing.percent() >= SPARING { 100 } else { standing.percent() };
+                // Near the end not even the cheapest answer fits: to people the budget is used up. What is dearer being
+                // refused does not say that.
+                let nothing_fits = standing.percent() >= SPARING && call.tool == "coach" && call.model == self.cheapest;
+                let used = if nothing_fits { 100 } else { standing.percent() };
                 self.tell(&standing, used, now).await;
                 Ok(Allowed::Over(standing))
             }
@@ -130,8 +135,13 @@ impl Purse {
 
     /// Writes down what a call was; what was reserved for it gives way. Its cost in micro-USD if that is news.
     pub async fn settle(&self, call: &Call<'_>) -> Result<Option<i64>, StoreError> {
+        self.settle_with_audio(call, 0).await
+    }
+
+    /// The same for a call with so much audio in its input.
+    pub async fn settle_with_audio(&self, call: &Call<'_>, audio_tokens: u64) -> Result<Option<i64>, StoreError> {
         let now = self.clock.now();
-        let micro_usd = self.cost(call, now);
+        let micro_usd = self.cost(call, audio_tokens, now);
         let entry = self.entry(call, micro_usd, now);
         let news = self.store.insist("writing a cost down", || self.store.record(entry.clone())).await?;
         if news {
@@ -143,7 +153,12 @@ impl Purse {
         Ok(news.then_some(micro_usd))
     }
 
-    /// The call was not made, or stands in the ledger under another key.
+    /// What is reserved for a call stands under another key from now on: that of the thing which costs.
+    pub async fn rekey(&self, key: &str, new: &str) -> Result<(), StoreError> {
+        self.store.insist("giving a reserved cost its key", || self.store.rekey(key, new)).await.map(|_| ())
+    }
+
+    /// The call was not made.
     pub async fn unreserve(&self, key: &str) -> Result<(), StoreError> {
         self.store.insist("taking a reserved cost back", || self.store.unreserve(key)).await
     }
@@ -183,7 +198,7 @@ impl Purse {
         let lost = self.store.lost_reservations(now, GIVEN_UP).await?;
         for call in &lost {
             let input_tokens = u64::try_from(call.input_tokens).unwrap_or(0);
-            let sent = Usage { input_tokens, cache_write_tokens: input_tokens, ..Usage::default() };
+            let sent = Usage { input_tokens, cache_write_tokens: input_tokens, estimated: true, ..Usage::default() };
             // A call that is not paid by tokens costs what was reserved.
             let micro_usd = self.prices.cost(&call.model, &sent, now).unwrap_or(call.micro_usd).min(call.micro_usd);
             self.store.give_up_reservation(&call.key, micro_usd).await?;
@@ -211,7 +226,7 @@ impl Purse {
         }
     }
 
-    fn cost(&self, call: &Call<'_>, now: Timestamp) -> i64 {
+    fn cost(&self, call: &Call<'_>, audio_tokens: u64, now: Timestamp) -> i64 {
         if let Some(charged) = call.usage.charged_micro_usd {
             return charged.max(0);
         }
@@ -221,8 +236,8 @@ impl Purse {
             Provider::OpenAi | Provider::Gemini => {}
         }
         // A model that answers under another name than it was called by costs what was called.
-        let cost = self.prices.cost(call.model, &call.usage, now);
-        cost.or_else(|_| self.prices.cost(&self.video_model, &call.usage, now)).unwrap_or_else(|unknown| {
+        let cost = |model| self.prices.cost_with_audio(model, &call.usage, audio_tokens, now);
+        cost(call.model).or_else(|_| cost(&self.video_model)).unwrap_or_else(|unknown| {
             // The start refuses such a model, so this is a fault of the program. The dearest price is the safe side.
             tracing::error!(model = call.model, "an unpriced call was made: {unknown}");
             self.prices.dearest(&call.usage, now)

@@ -169,6 +169,8 @@ pub struct Spent {
     /// Estimated where the provider did not say: Apify without `charged_micro_usd`, Gemini with a guess
     /// from the length of the video.
     pub usage: Usage,
+    /// How many of the input tokens were audio.
+    pub audio_tokens: u64,
     /// Unique to the call. A scrape has the id of its run, also when a later attempt picks the run up
     /// again: a second record with the same key is the same money, and better if the first was estimated.
     pub key: String,
@@ -180,7 +182,7 @@ pub struct Spent {
 impl Spent {
     /// A call that is about to be made, at what it may cost.
     fn begun(provider: Provider, model: &str, tool: &'static str, usage: Usage, key: String) -> Spent {
-        Spent { provider, model: model.to_owned(), tool, usage, key, latency_ms: 0, outcome: STARTED }
+        Spent { provider, model: model.to_owned(), tool, usage, audio_tokens: 0, key, latency_ms: 0, outcome: STARTED }
     }
 }
 
@@ -195,7 +197,9 @@ pub trait Watch: Send + Sync {
     /// # Errors
     /// It must not be made, for this reason.
     async fn reserve(&self, spent: Spent) -> Result<(), ReelFailure>;
-    /// The call under this key cost nothing, or is told under another key.
+    /// What is reserved under this key is for what is told as `new`.
+    async fn rekey(&self, key: &str, new: &str);
+    /// The call under this key cost nothing.
     async fn unreserve(&self, key: &str);
     async fn spent(&self, spent: Spent);
 }
@@ -297,7 +301,7 @@ impl Pipeline {
         let key = going.new_key("scrape");
         let estimated = Usage { estimated: true, ..Usage::default() };
         let call = Spent::begun(Provider::Apify, self.apify.actor(), "scrape", estimated, key.clone());
-        going.watch.reserve(call.clone()).await.map_err(|why| going.stopped(why, None))?;
+        going.watch.reserve(call).await.map_err(|why| going.stopped(why, None))?;
         let started = tokio::select! {
             started = self.apify.start(going.code) => started,
             () = too_late => Err(Failure {
@@ -309,9 +313,8 @@ impl Pipeline {
             Ok(run) => {
                 going.bought.store(true, Ordering::Relaxed);
                 going.watch.run_started(run.as_str()).await;
-                going.watch.unreserve(&key).await;
-                // From here on it is the run that costs. It is under way, whatever the budget says by now.
-                let _ = going.watch.reserve(Spent { key: run.to_string(), ..call }).await;
+                // From here on it is the run that costs.
+                going.watch.rekey(&key, run.as_str()).await;
                 Ok(run)
             }
             Err(failure) => {
@@ -412,28 +415,32 @@ impl Pipeline {
         going.check()?;
         let began = Instant::now();
         let hint = format!("{}\nby @{}\n{}", going.code.url(), post.owner, post.caption);
-        // About 100 tokens a second of video (Gemini 3), and an answer of the usual length.
-        let seconds = post.duration_s.unwrap_or(60.0).clamp(1.0, 3600.0);
-        let usual = Usage {
-            input_tokens: 1_000 + 100 * seconds as u64,
-            output_tokens: 2_000,
-            estimated: true,
-            ..Usage::default()
-        };
-        let call = Spent::begun(Provider::Gemini, self.gemini.model(), "analyse", usual, going.new_key("analyse"));
+        // What is told of a length is rounded, and the last frame counts.
+        let told = post.duration_s.filter(|seconds| *seconds > 0.0);
+        let longest = told.map_or(u64::from(self.limits.max_seconds), |seconds| seconds.ceil() as u64) + 2;
+        let most = self.gemini.most(longest, &hint);
+        let call = Spent::begun(Provider::Gemini, self.gemini.model(), "analyse", most, going.new_key("analyse"));
         going.watch.reserve(call.clone()).await.map_err(|why| going.stopped(why, None))?;
         let analysed = self.gemini.analyse(video, &hint, going.cancel).await;
-        let (usage, model, outcome) = match &analysed {
-            Ok(analysed) => (Some(analysed.usage), analysed.model.clone(), "ok"),
-            Err(failure) => (failure.usage.as_deref().copied(), self.gemini.model().to_owned(), failure.cause.name()),
+        let (usage, mut audio_tokens, model, outcome) = match &analysed {
+            Ok(analysed) => (Some(analysed.usage), analysed.audio_tokens, analysed.model.clone(), "ok"),
+            Err(failure) => {
+                let usage = failure.usage.as_deref().copied();
+                (usage, failure.audio_tokens, self.gemini.model().to_owned(), failure.cause.name())
+            }
         };
         match usage {
             Some(mut usage) => {
                 if usage.estimated {
-                    usage.input_tokens += usual.input_tokens;
-                    usage.output_tokens += usual.output_tokens;
+                    // An attempt whose end is not known is taken to be a usual one: about 100 tokens a second of video,
+                    // a quarter of them sound (Gemini 3), and an answer of the usual length.
+                    let seconds = post.duration_s.unwrap_or(60.0).clamp(1.0, 3600.0) as u64;
+                    usage.input_tokens += 1_000 + 100 * seconds;
+                    usage.output_tokens += 2_000;
+                    audio_tokens += 25 * seconds;
                 }
-                going.spent(Spent { model, usage, latency_ms: ms(began), outcome, ..call }).await;
+                let latency_ms = ms(began);
+                going.spent(Spent { model, usage, audio_tokens, latency_ms, outcome, ..call }).await;
             }
             None => going.watch.unreserve(&call.key).await,
         }
@@ -471,8 +478,8 @@ impl Pipeline {
     }
 
     async fn scrape_spent(&self, going: &Going<'_>, key: String, usage: Usage, began: Instant, outcome: &'static str) {
-        let (provider, model) = (Provider::Apify, self.apify.actor().to_owned());
-        going.spent(Spent { provider, model, tool: "scrape", usage, key, latency_ms: ms(began), outcome }).await;
+        let call = Spent::begun(Provider::Apify, self.apify.actor(), "scrape", usage, key);
+        going.spent(Spent { latency_ms: ms(began), outcome, ..call }).await;
     }
 }
 

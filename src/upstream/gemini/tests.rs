@@ -55,13 +55,14 @@ const SMALL: usize = 10_000;
 #[tokio::test]
 async fn a_small_video_travels_inside_the_request() {
     let (sandbox, gemini) = sandbox().await;
-    let Analysed { analysis, usage, model } = analyse(&gemini, SMALL, "DLlGZiCOBQ0").await.unwrap();
+    let Analysed { analysis, usage, audio_tokens, model } = analyse(&gemini, SMALL, "DLlGZiCOBQ0").await.unwrap();
     assert!(analysis.transcript.len() >= 7 && !analysis.hook.is_empty() && analysis.scenes.len() >= 3);
     assert!(analysis.transcript.is_sorted_by(|a, b| a.at_s <= b.at_s));
     let charged = &sandbox.charged()[..];
     let [charge] = charged else { panic!("{charged:?}") };
     assert_eq!((usage.input_tokens, usage.output_tokens), (charge.input_tokens, charge.output_tokens));
-    assert!(usage.reasoning_tokens > 0 && !usage.estimated && model == "gemini-3.8-flash");
+    assert_eq!(audio_tokens, charge.audio_tokens);
+    assert!(audio_tokens > 0 && usage.reasoning_tokens > 0 && !usage.estimated && model == "gemini-3.8-flash");
     assert_eq!(sandbox.control.asked().len(), 1, "no file was uploaded");
 }
 
@@ -136,6 +137,7 @@ async fn a_blocked_and_a_cut_answer_are_paid() {
         let usage = failure.usage.as_deref().copied().unwrap();
         assert_eq!((failure.cause, usage.estimated), (cause, false), "{code}");
         assert_eq!((usage.input_tokens, usage.output_tokens), (charge.input_tokens, charge.output_tokens));
+        assert_eq!(failure.audio_tokens, charge.audio_tokens, "{code}");
         assert!(failure.request_id.is_some());
     }
     assert_eq!(sandbox.charged().len(), 2, "neither was asked twice");

@@ -74,6 +74,35 @@ on_both! {
         assert_eq!(spent(Scope::Bot, Span::Day).await, 7, "only what is reserved can be taken back");
     }
 
+    async fn what_is_reserved_gets_another_key_and_nobody_takes_it_in_between(db: TestDb) {
+        let instances = three_instances(&db).await;
+        let (mia, chat) = (person(&db, "mia").await, chat("1"));
+        let caps = [("bot", Span::Month, 60)];
+        assert!(is_yes(&db.reserve(&call("call", mia, &chat, 60), &caps, UNTIL).await.unwrap()));
+        // As long as it changes its key others try to take what it holds.
+        let others = (0..32).map(|n| {
+            let (store, chat) = (instances[n % 3].clone(), chat.clone());
+            tokio::spawn(async move {
+                is_yes(&store.reserve(&call(&format!("other-{n}"), mia, &chat, 1), &caps, UNTIL).await.unwrap())
+            })
+        });
+        let others: Vec<_> = others.collect();
+        let keys = ["call", "run-1", "run-2", "run-3", "run-4", "run-5", "run-6"];
+        for pair in keys.windows(2) {
+            assert!(db.rekey(pair[0], pair[1]).await.unwrap(), "{pair:?}");
+        }
+        assert!(all(others.into_iter()).await.into_iter().all(|yes| !yes));
+        assert_eq!(db.spent(&Scope::Bot, Span::Month, START).await.unwrap(), 60);
+        assert_eq!(db.number("SELECT COUNT(*) FROM ledger WHERE key = 'run-6' AND reserved_until = $1", &[UNTIL.0]).await, 1);
+        assert_eq!(db.number("SELECT COUNT(*) FROM ledger", &[]).await, 1);
+        assert!(db.record(entry("run-6", mia, &chat, 7, "ok")).await.unwrap());
+        assert!(!db.rekey("run-6", "run-7").await.unwrap(), "it has ended");
+        assert!(!db.rekey("call", "run-7").await.unwrap(), "it is not there");
+        db.reserve(&call("late", mia, &chat, 5), &caps, UNTIL).await.unwrap();
+        assert!(!db.rekey("late", "run-6").await.unwrap(), "that one stands");
+        assert_eq!(db.spent(&Scope::Bot, Span::Month, START).await.unwrap(), 12);
+    }
+
     async fn a_call_that_never_ended_is_given_up(db: TestDb) {
         let (mia, chat) = (person(&db, "mia").await, chat("1"));
         db.reserve(&call("a", mia, &chat, 60), &[], UNTIL).await.unwrap();

@@ -106,7 +106,7 @@ on_both! {
         let old = claim_job(&db, START).await.unwrap();
         assert!(db.record(scrape("job:scrape:1", &old, 3600, STARTED)).await.unwrap());
         assert!(db.note_run(&old, Some("run-1")).await.unwrap());
-        db.unreserve("job:scrape:1").await.unwrap();
+        assert!(db.rekey("job:scrape:1", "run-1").await.unwrap());
         let new = claim_job(&db, at(31)).await.unwrap();
         assert_eq!(new.run_id.as_deref(), Some("run-1"));
         assert!(db.record(scrape("job:analyse:1", &old, 900, STARTED)).await.unwrap());

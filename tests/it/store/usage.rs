@@ -174,6 +174,9 @@ on_both! {
         }
         let first = include_str!("../../../migrations/0009_usage.sql").split("\nINSERT").skip(1).collect::<Vec<_>>();
         let migrations = [format!("INSERT{}", first.join("\nINSERT")), include_str!("../../../migrations/0013_called_off.sql").into()];
+        // While a table is changed nobody may use it: the ledger, which may be long, is read once and before.
+        let (read, changed) = (migrations[1].find("FROM ledger"), migrations[1].find("ALTER TABLE"));
+        assert!(read < changed && migrations[1].matches("FROM ledger").count() == 1);
         for migration in migrations {
             let lines: Vec<&str> = migration.lines().filter(|line| !line.starts_with("--")).collect();
             for statement in lines.join("\n").split(';').filter(|statement| !statement.trim().is_empty()) {

@@ -23,6 +23,7 @@ struct Notes {
     apify: Option<Control>,
     runs: Mutex<Vec<String>>,
     phases: state::Sender<Vec<Phase>>,
+    reserved: Mutex<Vec<Spent>>,
     spent: Mutex<Vec<Spent>>,
     /// The number of runs stored so far.
     stored: state::Sender<usize>,
@@ -34,6 +35,7 @@ impl Notes {
             apify,
             runs: Mutex::default(),
             phases: state::Sender::new(vec![]),
+            reserved: Mutex::default(),
             spent: Mutex::default(),
             stored: state::Sender::new(0),
         }
@@ -67,10 +69,18 @@ impl Watch for Notes {
             self.spent.lock().unwrap().iter().all(|other| other.key != spent.key),
             "reserved behind its end: {spent:?}"
         );
+        self.reserved.lock().unwrap().push(spent);
         Ok(())
     }
 
-    async fn unreserve(&self, _: &str) {}
+    async fn rekey(&self, key: &str, new: &str) {
+        let mut reserved = self.reserved.lock().unwrap();
+        reserved.iter_mut().find(|spent| spent.key == key).expect("it is reserved").key = new.to_owned();
+    }
+
+    async fn unreserve(&self, key: &str) {
+        self.reserved.lock().unwrap().retain(|spent| spent.key != key);
+    }
 
     async fn spent(&self, spent: Spent) {
         let mut all = self.spent.lock().unwrap();
@@ -134,6 +144,52 @@ async fn a_good_reel_is_told_whole_and_each_call_once() {
     assert_eq!(spent[1].usage.input_tokens, world.gemini.charged()[0].input_tokens);
     let hint = world.gemini.control.asked()[0].body.to_string();
     assert!(hint.contains("instagram.com/reel/DLlGZiCOBQ0/") && hint.contains(&reel.owner));
+}
+
+#[tokio::test]
+async fn what_is_reserved_covers_what_is_spent() {
+    let world = World::new(Duration::ZERO).await;
+    let prices = crate::core::money::Prices::built_in();
+    let unknown = |seconds: serde_json::Value| {
+        let video = format!("{}/video/DLlGZiCOBQ0.mp4", world.apify.served.url());
+        let items = serde_json::json!([{"shortCode": "DTHNK000002", "videoUrl": video, "videoDuration": seconds}]);
+        Fault::Answer { status: 200, headers: vec![], body: items.to_string() }
+    };
+    for (code, items) in [
+        ("DLlGZiCOBQ0", None),
+        ("DTHNK000000", None),
+        ("DCUTJ000000", None),
+        ("DSAFE000000", None),
+        ("DTHNK000002", Some(unknown(serde_json::Value::Null))),
+        ("DTHNK000002", Some(unknown(0.into()))),
+    ] {
+        world.notes.reserved.lock().unwrap().clear();
+        let before = world.notes.spent.lock().unwrap().len();
+        let is_unknown = items.is_some();
+        if let Some(items) = items {
+            world.apify.control.fault("/items", items);
+        }
+        let ended = world.run(code, None).await;
+        let reserved = world.notes.reserved.lock().unwrap().clone();
+        let spent = world.notes.spent.lock().unwrap()[before..].to_vec();
+        let keys = |all: &[Spent]| all.iter().map(|spent| spent.key.clone()).collect::<Vec<_>>();
+        assert_eq!(keys(&reserved), keys(&spent), "{code}: {ended:?}");
+        let ([_, most], [_, used]) = (&reserved[..], &spent[..]) else { panic!("{code}: {reserved:?} {spent:?}") };
+        let charge = world.gemini.charged().pop().unwrap();
+        assert_eq!((used.usage.input_tokens, used.audio_tokens), (charge.input_tokens, charge.audio_tokens), "{code}");
+        assert!(used.audio_tokens > 0 && most.usage.input_tokens > used.usage.input_tokens, "{code}");
+        let asked = world.gemini.control.asked().pop().unwrap().body;
+        assert_eq!(asked["generationConfig"]["maxOutputTokens"], most.usage.output_tokens, "{code}");
+        assert!(most.usage.output_tokens >= used.usage.output_tokens, "{code}");
+        assert_eq!(most.usage.output_tokens == used.usage.output_tokens, code.starts_with("DTHNK"), "{code}");
+        let longest = u64::from(world.pipeline.limits.max_seconds) * 290;
+        assert_eq!(most.usage.input_tokens > longest, is_unknown, "{code}: the longest that is allowed");
+        for model in ["gemini-3.8-flash", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-3.1-pro-preview"] {
+            let now = Clock::System.now();
+            let cost = prices.cost_with_audio(model, &used.usage, used.audio_tokens, now).unwrap();
+            assert!(cost <= prices.cost(model, &most.usage, now).unwrap(), "{code} {model}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -322,6 +378,7 @@ async fn calling_off_the_analysis_tells_what_it_may_have_used() {
     assert_eq!(world.notes.outcomes(), [("scrape", "ok"), ("analyse", "cancelled")]);
     let usage = world.notes.spent.lock().unwrap()[1].usage;
     assert!(usage.estimated && usage.input_tokens > 3_000 && usage.output_tokens > 0, "{usage:?}");
+    assert!(usage.output_tokens < 5_000, "a usual one, not the worst that is reserved: {usage:?}");
 }
 
 #[tokio::test]

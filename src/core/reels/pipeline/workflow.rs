@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Going, Phase, Reel, ReelFailure, Source, Spent, Stopped, Watch, ms, said};
 use crate::ids::{JobId, Shortcode};
 use crate::upstream::n8n::{N8n, N8nResult};
-use crate::upstream::{Cause, Failure, Provider, STARTED, Usage};
+use crate::upstream::{Cause, Failure, Provider, Usage};
 
 /// Has a workflow process one reel. It cannot be picked up or aborted; `cancel` only stops waiting for it.
 pub async fn run_n8n(
@@ -22,15 +22,8 @@ pub async fn run_n8n(
     going.check()?;
     watch.phase(Phase::Scraping).await;
     let began = Instant::now();
-    let call = Spent {
-        provider: Provider::N8n,
-        model: "workflow".to_owned(),
-        tool: "workflow",
-        usage: Usage { estimated: true, ..Usage::default() },
-        key: going.new_key("workflow"),
-        latency_ms: 0,
-        outcome: STARTED,
-    };
+    let estimated = Usage { estimated: true, ..Usage::default() };
+    let call = Spent::begun(Provider::N8n, "workflow", "workflow", estimated, going.new_key("workflow"));
     watch.reserve(call.clone()).await.map_err(|why| going.stopped(why, None))?;
     let answered = tokio::select! {
         answered = n8n.run(&job, code) => answered,
