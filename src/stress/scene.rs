@@ -1,6 +1,7 @@
 //! One scene of a load test: a stage, a crowd, something that they do, and the verdict on it. Owns the order of these,
 //! and the waiting until nothing is owed any more.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Lie;
 use super::check::{Answer, Breach, Check, Evidence, Kind, Rules, check};
-use super::crowd::{Crowd, Wish};
+use super::crowd::{Crowd, State, Wish};
 use super::faults::{self, Faults};
 use super::measure::{Meter, Percentiles, Used};
 use super::stage::{Host, Setting, Stage};
-use crate::sandbox::hand::{On, Trouble};
+use crate::sandbox::hand::{On, OnScreen, Trouble};
 use crate::store::history::History;
 use crate::upstream::STARTED;
 
@@ -142,6 +143,7 @@ async fn on(
             stage.reach.trouble(&Trouble::Calm).await?;
             recover(stage).await?;
             drain(&scene).await?;
+            all_seen(&scene).await?;
             Ok((used, complaints))
         })
         .await?;
@@ -234,6 +236,27 @@ async fn drain(scene: &Scene<'_>) -> anyhow::Result<()> {
             (true, Some(since)) if since.elapsed() > GIVEN_UP => return Ok(()),
             (true, Some(_)) => {}
             (false, _) => idle_since = None,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Until the crowd has been told of everything that stands on a screen: the bot may know that its last message was taken
+/// before those who look on do.
+async fn all_seen(scene: &Scene<'_>) -> anyhow::Result<()> {
+    let screens = scene.stage.reach.screens().await?;
+    let began = Instant::now();
+    while began.elapsed() < GIVEN_UP {
+        let changes = scene.crowd.changes();
+        let seen: HashMap<(On, &str, &str), State> =
+            changes.iter().map(|seen| ((seen.on, seen.chat.as_str(), seen.message.as_str()), seen.state)).collect();
+        let is_seen = |shown: &OnScreen| {
+            let state = State::of(&shown.head, &shown.tail, shown.buttons);
+            seen.get(&(shown.on, shown.chat.as_str(), shown.message.as_str())) == Some(&state)
+        };
+        if screens.iter().all(is_seen) {
+            break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
