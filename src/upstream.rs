@@ -194,6 +194,7 @@ impl Cause {
         }
     }
 
+    /// How long the provider asks to wait.
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Cause::RateLimited { retry_after } | Cause::Unavailable { retry_after } => *retry_after,

@@ -22,6 +22,7 @@ use super::reels::Reels;
 use super::reels::pipeline::Reel;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
+use crate::store::answers::KeptAnswer;
 use crate::store::budgets::Standing;
 use crate::store::chats::{Memory, Role};
 use crate::store::turns::{NewMessage, Turn};
@@ -85,10 +86,22 @@ impl Question {
 
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    Answered(Answered),
+    /// No model's answer is covered, but this one is known.
+    Kept(KeptAnswer),
+    /// With the budget that does not cover an answer, if it is that.
+    Failed(Failure, Option<Standing>),
+}
+
+/// An answer of the model.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
     pub answer: Answer,
     /// The budget because of which the cheaper model answered: it is nearly used up, or does not cover the usual one.
     pub sparing: Option<Standing>,
+    /// The budget that does not cover the rest of it.
+    pub over: Option<Standing>,
     /// The model that answered.
     pub model: String,
     /// A tool was used for it.
@@ -154,7 +167,7 @@ impl Coach {
         question: &Question,
         memory: &Memory,
         live: &Live,
-    ) -> Result<Result<Answered, Failure>, StoreError> {
+    ) -> Result<Said, StoreError> {
         let tightest = self.purse.tightest(turn.person, &turn.chat).await?;
         let mut sparing = tightest.filter(|standing| standing.percent() >= SPARING);
         let (mut model, mut machine) = self.machine(turn, question, memory, sparing.is_some());
@@ -162,22 +175,34 @@ impl Coach {
         let said: Vec<&str> = said.chain([question.text.as_str()]).collect();
         let named = self.reels.find(&said.join("\n"), &[]).links;
         let mut step = machine.begin();
+        let (mut asked, mut over) = (0, None);
         loop {
             step = match step {
                 Step::Ask(ask) => {
-                    let key = format!("{}:{}:{run}:{}", turn.id, turn.attempt, machine.rounds());
+                    let key = format!("{}:{}:{run}:{asked}", turn.id, turn.attempt);
+                    asked += 1;
                     let result = self.ask(turn, &key, "coach", &ask, live).await?;
                     let visible = live.end();
                     match result {
                         Ok(reply) => machine.next(Event::Replied(reply), &visible),
-                        // What is left may be enough for the cheaper way. Later in a turn it is not taken: the tools have
-                        // run, and a model cannot go on from another one's reasoning.
-                        Err(Unanswered::Over(standing)) if sparing.is_none() && machine.rounds() == 0 => {
-                            sparing = Some(standing);
-                            (model, machine) = self.machine(turn, question, memory, true);
-                            machine.begin()
+                        Err(Unanswered::Over(standing)) => {
+                            if machine.rounds() == 0 {
+                                if let Some(kept) = self.recall_either(question, memory).await? {
+                                    return Ok(Said::Kept(kept));
+                                }
+                                // What is left may be enough for the cheaper way. Later in a turn it is not taken: the
+                                // tools have run, and a model cannot go on from another one's reasoning.
+                                if sparing.is_none() {
+                                    sparing = Some(standing);
+                                    (model, machine) = self.machine(turn, question, memory, true);
+                                    step = machine.begin();
+                                    continue;
+                                }
+                            }
+                            over = Some(standing.clone());
+                            machine.next(Event::Failed(Unanswered::Over(standing).into()), &visible)
                         }
-                        Err(unanswered) => machine.next(Event::Failed(unanswered.into()), &visible),
+                        Err(Unanswered::Failed(failure)) => machine.next(Event::Failed(failure), &visible),
                     }
                 }
                 Step::Run(calls) => {
@@ -191,9 +216,10 @@ impl Coach {
                     machine.next(Event::Ran(outputs), "")
                 }
                 Step::Answer(answer) => {
-                    return Ok(Ok(Answered { answer, sparing, model, used_tools: machine.rounds() > 0 }));
+                    let used_tools = machine.rounds() > 0;
+                    return Ok(Said::Answered(Answered { answer, sparing, over, model, used_tools }));
                 }
-                Step::GiveUp(failure) => return Ok(Err(failure)),
+                Step::GiveUp(failure) => return Ok(Said::Failed(failure, over)),
             };
         }
     }
@@ -204,8 +230,8 @@ impl Coach {
         (frame.model.clone(), turn::Turn::new(frame, self.input(turn, question, memory, is_sparing)))
     }
 
-    /// Writes the call that was dropped in the middle into the ledger, at the best known usage. One that still waited for
-    /// its turn has cost nothing.
+    /// Writes the call that was dropped in the middle into the ledger, at the best known usage. One that has cost nothing,
+    /// because it still waited for its turn or to be repeated, is taken back.
     pub async fn settle_abandoned(&self, turn: &Turn, live: &Live) -> Result<(), StoreError> {
         let Some(call) = live.in_flight() else { return Ok(()) };
         let Some(usage) = call.usage() else {
@@ -273,7 +299,31 @@ impl Coach {
         }
     }
 
+    /// Makes a call, again where it broke off before anything was shown. Each attempt that costs something is paid for
+    /// before the next one is set aside, under a key of its own.
     async fn ask(
+        &self,
+        turn: &Turn,
+        key: &str,
+        tool: &'static str,
+        ask: &Ask,
+        live: &Live,
+    ) -> Result<Result<Reply, Unanswered>, StoreError> {
+        let began = self.clock.now();
+        let mut attempt = 1;
+        loop {
+            let own = if attempt == 1 { key.to_owned() } else { format!("{key}.{attempt}") };
+            let result = self.attempt(turn, &own, tool, ask, live).await?;
+            let Err(Unanswered::Failed(failure)) = &result else { return Ok(result) };
+            let again = self.openai.again(failure, attempt, self.clock.now().since(began));
+            let Some(pause) = again.filter(|_| !live.has_text()) else { return Ok(result) };
+            tracing::warn!(turn = %turn.id, attempt, "asking again: {failure}");
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(
         &self,
         turn: &Turn,
         key: &str,
@@ -304,19 +354,25 @@ impl Coach {
             outcome: "",
             usage: most,
         };
+        // Before it is reserved: whoever is dropped meanwhile takes it back.
+        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), began, left: None, written: 0 });
         match self.purse.reserve(&call).await? {
             Allowed::Yes => {}
-            Allowed::Over(standing) => return Ok(Err(Unanswered::Over(standing))),
+            Allowed::Over(standing) => {
+                live.settled();
+                return Ok(Err(Unanswered::Over(standing)));
+            }
             Allowed::Unpriced => {
+                live.settled();
                 let detail = "the price of the model is not known";
                 return Ok(Err(Failure::new(Provider::OpenAi, Cause::NotFound, detail).into()));
             }
         }
         crash::point("call reserved");
-        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), began, left: None, written: 0 });
         let mut hear = |heard: Heard<'_>| match heard {
             Heard::Waits(left) => live.wait(left),
-            Heard::Leaves(usage) => live.leaves(usage),
+            Heard::Leaves(usage) => live.costs(Some(usage)),
+            Heard::Ended(usage) => live.costs(usage),
             Heard::Text(text) => live.push(text),
             Heard::Hidden(chars) => live.hidden(chars),
         };
@@ -327,11 +383,13 @@ impl Coach {
         };
         metrics::counter!(UPSTREAM_CALLS, "provider" => "openai", "outcome" => outcome).increment(1);
         if outcome == "crowded" && usage == Usage::default() {
-            // It was not made, not even in a first attempt: the ledger holds calls.
+            // It was not made, or refused for nothing before: the ledger holds calls.
             self.purse.unreserve(key).await?;
+            live.settled();
             return Ok(result.map_err(Unanswered::from));
         }
         self.purse.settle(&Call { usage, outcome, latency_ms: self.ms_since(began), ..call }).await?;
+        live.settled();
         crash::point("ledger written");
         Ok(result.map_err(Unanswered::from))
     }

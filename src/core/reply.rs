@@ -16,13 +16,14 @@ use super::admin::Admin;
 use super::board::Boards;
 use super::chat::{Body, Destination};
 use super::coach::turn::{Answer, AnswerEnding};
-use super::coach::{Answered, Coach, Live, Question};
+use super::coach::{Answered, Coach, Live, Question, Said};
 use super::outbox::{self, Delivered, Outbox, Progress};
 use super::reels::Reels;
 use super::{text, wording};
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
 use crate::ids::InstanceId;
+use crate::store::answers::KeptAnswer;
 use crate::store::boards::TakenBoard;
 use crate::store::chats::Role;
 use crate::store::failures::Noted;
@@ -108,19 +109,22 @@ impl Replies {
 
     /// Answers a turn to its end, or leaves it to whoever comes next.
     pub async fn answer(&self, turn: Turn) {
-        let work = self.work(&turn);
+        // Outlives the work: whatever ends it in the middle of a call, the call is paid.
+        let live = Live::default();
         let result = tokio::select! {
-            result = work => result,
-            () = self.keep(&turn) => {
-                tracing::warn!(turn = %turn.id, "the turn was taken over by another instance");
-                return;
-            }
+            result = self.work(&turn, &live) => Some(result),
+            () = self.keep(&turn) => None,
         };
+        if let Err(error) = self.coach.settle_abandoned(&turn, &live).await {
+            // What was reserved for it is given up in time.
+            tracing::warn!(turn = %turn.id, "a call that was dropped could not be written down: {error}");
+        }
         let error = match result {
-            Ok(Done::Closed) => return,
+            None => return tracing::warn!(turn = %turn.id, "the turn was taken over by another instance"),
+            Some(Ok(Done::Closed)) => return,
             // The lease is given back: what follows is no part of the answer.
-            Ok(Done::Talked) => return self.remember(&turn).await,
-            Err(error) => error,
+            Some(Ok(Done::Talked)) => return self.remember(&turn).await,
+            Some(Err(error)) => error,
         };
         let reference = Reference::new();
         tracing::error!(turn = %turn.id, attempt = turn.attempt, %reference, "a turn failed: {error}");
@@ -157,7 +161,7 @@ impl Replies {
         }
     }
 
-    async fn work(&self, turn: &Turn) -> Result<Done, StoreError> {
+    async fn work(&self, turn: &Turn, live: &Live) -> Result<Done, StoreError> {
         if turn.kind != TurnKind::Talk && !turn.sealed && turn.answer.is_none() && self.store.park_turn(turn).await? {
             return Ok(Done::Closed);
         }
@@ -213,7 +217,7 @@ impl Replies {
                     return Ok(Done::Closed);
                 }
                 Plan::Coach(question) => {
-                    if let Some(done) = self.converse(turn, run, question, &mut screen).await? {
+                    if let Some(done) = self.converse(turn, run, question, live, &mut screen).await? {
                         return Ok(done);
                     }
                     run += 1;
@@ -229,29 +233,20 @@ impl Replies {
         turn: &Turn,
         run: u32,
         question: Question,
+        live: &Live,
         screen: &mut Screen,
     ) -> Result<Option<Done>, StoreError> {
         let memory = self.store.memory(turn.person, &turn.chat, self.clock.now()).await?;
         let transcript = question.reel.as_ref().map(|reel| wording::transcript(reel)).unwrap_or_default();
         if let Some(kept) = self.coach.recall(turn, &question, &memory).await? {
-            match self.seal(turn, screen).await? {
-                None | Some(ShowEnd::Answered) => {}
-                Some(ShowEnd::Grown) => return Ok(None),
-                Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
-            }
-            metrics::counter!(ANSWERS, "source" => "cache").increment(1);
-            screen.told.source = Some(Source::Recalled);
-            let mut lines = question.lines();
-            lines.push(NewMessage { role: Role::Coach, content: kept.answer.clone() });
-            self.finish(turn, wording::from_memory(&kept.answer, &kept.key), lines, screen).await?;
-            return Ok(Some(Done::Closed));
+            return self.give_again(turn, &question, kept, screen).await;
         }
-        let live = Live::beginning_with(transcript.clone());
+        live.restart(transcript.clone());
         let answered = CancellationToken::new();
         let answer = {
-            let mut showing = std::pin::pin!(self.show(turn, &live, screen, &answered));
+            let mut showing = std::pin::pin!(self.show(turn, live, screen, &answered));
             let answer = async {
-                let answer = self.coach.answer(turn, run, &question, &memory, &live).await;
+                let answer = self.coach.answer(turn, run, &question, &memory, live).await;
                 answered.cancel();
                 answer
             };
@@ -271,7 +266,7 @@ impl Replies {
             }
         };
         let Some(answer) = answer else {
-            self.coach.settle_abandoned(turn, &live).await?;
+            self.coach.settle_abandoned(turn, live).await?;
             return Ok(None);
         };
         crash::point("turn answered by the model");
@@ -281,22 +276,21 @@ impl Replies {
             Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
         }
         let (text, remembered) = match answer {
-            Ok(answered) => {
+            Said::Kept(kept) => return self.give_again(turn, &question, kept, screen).await,
+            Said::Answered(answered) => {
                 metrics::counter!(ANSWERS, "source" => "model").increment(1);
                 if let Err(error) = self.coach.keep(&question, &memory, &answered).await {
                     tracing::warn!(turn = %turn.id, "an answer could not be kept for others: {error}");
                 }
-                let Answered { answer: Answer { text, ending }, sparing, .. } = answered;
-                let behind = match ending {
-                    AnswerEnding::Whole => None,
-                    AnswerEnding::LengthLimit => Some(wording::length_limit()),
-                    AnswerEnding::BrokeOff(Failure { cause: Cause::OverBudget(budget), .. }) => {
-                        Some(wording::over_budget(&budget))
-                    }
-                    AnswerEnding::BrokeOff(Failure { cause: Cause::Crowded { again_in }, .. }) => {
+                let Answered { answer: Answer { text, ending }, sparing, over, .. } = answered;
+                let behind = match (ending, &over) {
+                    (AnswerEnding::Whole, _) => None,
+                    (AnswerEnding::LengthLimit, _) => Some(wording::length_limit()),
+                    (AnswerEnding::BrokeOff(_), Some(standing)) => Some(wording::not_covered(standing)),
+                    (AnswerEnding::BrokeOff(Failure { cause: Cause::Crowded { again_in }, .. }), None) => {
                         Some(wording::crowded(again_in))
                     }
-                    AnswerEnding::BrokeOff(failure) => {
+                    (AnswerEnding::BrokeOff(failure), None) => {
                         let reference = Reference::new();
                         tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
                         self.note_failure(turn, &reference, failure.cause.name(), format!("broke off: {failure}"))
@@ -305,13 +299,13 @@ impl Replies {
                     }
                 };
                 let sparing = match sparing {
-                    Some(standing) => Some(wording::sparing(standing.percent(), &standing.budget())),
+                    Some(standing) => Some(wording::sparing(&standing)),
                     None => self.admin.nearly_used(turn, self.clock.now()).await?,
                 };
                 let parts = [Some(text.clone()), behind, sparing];
                 (parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"), text)
             }
-            Err(failure) => {
+            Said::Failed(failure, over) => {
                 let reference = Reference::new();
                 if let Cause::OverBudget(_) | Cause::Crowded { .. } = failure.cause {
                     tracing::info!(turn = %turn.id, "a turn was not answered: {failure}");
@@ -319,7 +313,10 @@ impl Replies {
                     tracing::error!(turn = %turn.id, %reference, "a turn could not be answered: {failure}");
                     self.note_failure(turn, &reference, failure.cause.name(), failure.to_string()).await;
                 }
-                let sentence = wording::failure(&failure.cause, &reference);
+                let sentence = match &over {
+                    Some(standing) => wording::not_covered(standing),
+                    None => wording::failure(&failure.cause, &reference),
+                };
                 let text = if transcript.is_empty() { sentence } else { format!("{transcript}\n\n{sentence}") };
                 screen.told.source = Some(Source::Failure);
                 self.finish(turn, Body::text(text), Vec::new(), screen).await?;
@@ -336,6 +333,27 @@ impl Replies {
             metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
         }
         Ok(Some(if is_long { Done::Talked } else { Done::Closed }))
+    }
+
+    /// Gives an answer that is known from before.
+    async fn give_again(
+        &self,
+        turn: &Turn,
+        question: &Question,
+        kept: KeptAnswer,
+        screen: &mut Screen,
+    ) -> Result<Option<Done>, StoreError> {
+        match self.seal(turn, screen).await? {
+            None | Some(ShowEnd::Answered) => {}
+            Some(ShowEnd::Grown) => return Ok(None),
+            Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
+        }
+        metrics::counter!(ANSWERS, "source" => "cache").increment(1);
+        screen.told.source = Some(Source::Recalled);
+        let mut lines = question.lines();
+        lines.push(NewMessage { role: Role::Coach, content: kept.answer.clone() });
+        self.finish(turn, wording::from_memory(&kept.answer, &kept.key), lines, screen).await?;
+        Ok(Some(Done::Closed))
     }
 
     /// Notes why a turn was not answered as it should be, for an operator who is told the code.

@@ -32,7 +32,7 @@ pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
     lanes_set, left_out, not_waiting, not_yours_to_cancel, queue, submission_note, unclear_queue_wish,
 };
-pub use self::money::{budget_set, budgets, me, unclear_budget};
+pub use self::money::{budget_set, budgets, me, not_covered, sparing, unclear_budget};
 
 /// The sentence for a failure that is remembered as JSON, with its reference if it has one.
 pub fn known_failure(content: &str) -> String {
@@ -220,17 +220,6 @@ pub fn failure(cause: &Cause, reference: &Reference) -> String {
         Cause::OverBudget(budget) => return over_budget(budget),
     };
     format!("{what} (reference {reference})")
-}
-
-/// Behind an answer of the cheaper model, near the end of a budget.
-pub fn sparing(percent: i64, budget: &Budget) -> String {
-    let whose = match budget.whose {
-        BudgetOf::Person => "your budget",
-        BudgetOf::Chat => "this chat's budget",
-        BudgetOf::Guild => "this server's budget",
-        BudgetOf::Everybody => "my budget",
-    };
-    format!("*{percent}% of {whose} is used: I answer more simply until {}.*", filled_again(budget))
 }
 
 /// A budget is used up: whose, and when it is filled again.

@@ -2,8 +2,9 @@
 //! what is sent, how the event stream is read, what counts as a failure and what is tried again. Never
 //! runs a tool, never keeps a conversation (`store` is always false), never reads the environment.
 //!
-//! Nothing is tried again once a part of the answer was shown, because a second answer would not
-//! continue the first one. What failed attempts used is added to the usage of the call as a whole.
+//! Only what cost nothing is tried again here: whoever asks has set the cost of one attempt aside. One that failed and
+//! cost something is theirs to repeat ([`OpenAi::again`]), once they have paid it. Nothing is tried again once a part of
+//! the answer was shown, because a second answer would not continue the first one.
 //!
 //! Privacy: async-openai logs an event that is not JSON, whole, under the target `async_openai::error`.
 //! Telemetry must filter `async_openai=off`. HTTP error bodies never reach it: they are turned into a
@@ -55,7 +56,7 @@ pub struct Settings {
     pub first_event_timeout: Duration,
     /// The longest silence between two events.
     pub idle_timeout: Duration,
-    /// All attempts and the pauses between them.
+    /// A call with its free attempts and the pauses between them; later than that after the first one, none is repeated.
     pub total_timeout: Duration,
     pub quota: QuotaSettings,
 }
@@ -65,8 +66,10 @@ pub struct Settings {
 pub enum Heard<'a> {
     /// It waits for its turn; this is how long that will probably take. Said again and again.
     Waits(Duration),
-    /// The request leaves now: from here on it may cost this, as far as can be told, its earlier attempts among it.
+    /// The request leaves now: from here on it may cost this, as far as can be told.
     Leaves(Usage),
+    /// The attempt is over and has cost this; `None`: nothing. It may be tried again.
+    Ended(Option<Usage>),
     /// A piece of visible text.
     Text(&'a str),
     /// So many characters that nobody sees: reasoning, or a tool's arguments.
@@ -136,7 +139,7 @@ pub struct Reply {
     pub calls: Vec<ToolCall>,
     /// All output items in order, for replay ([`Item::Raw`]) before the tool outputs.
     pub items: Vec<Value>,
-    /// Of all attempts together; `estimated` if one of them ended before it told its usage.
+    /// Of the attempt that was answered; those before it were free.
     pub usage: Usage,
     pub ending: Ending,
     pub request_id: Option<String>,
@@ -183,40 +186,38 @@ impl OpenAi {
     }
 
     /// One model call, streamed: first it waits for its turn within the model's quota, in the order of arrival. `hear`
-    /// gets each piece of visible text as soon as it arrives. Dropping the future ends the request at OpenAI too.
+    /// gets each piece of visible text as soon as it arrives. Attempts that cost nothing are repeated; at most one is
+    /// paid, so that the worst case is that of one request. Dropping the future ends the request at OpenAI too.
     ///
     /// # Errors
-    /// `Cause::Crowded`: it would wait too long for its turn, and was not made. Every failure carries what its attempts
-    /// used, as far as OpenAI told it or it can be estimated. If text was shown before the failure, it stays shown: the
-    /// caller says that the rest is missing.
+    /// `Cause::Crowded`: it would wait too long for its turn, and was not made. Every failure carries what its last attempt
+    /// used, as far as OpenAI told it or it can be estimated; nothing: it was free. If text was shown before the failure,
+    /// it stays shown: the caller says that the rest is missing.
     pub async fn respond(&self, ask: &Ask, hear: &mut (dyn FnMut(Heard<'_>) + Send)) -> Result<Reply, Failure> {
         let request =
             Request::of(ask).map_err(|_| fail(Cause::BadRequest, "the request could not be written as JSON"))?;
         let ticket = self.pacer.ticket();
-        let call = Mutex::new(Call { hear, ticket, shown: false, spent: None, open: None });
-        let again = |failure: &Failure| repeatable(failure) && call.try_lock().is_ok_and(|call| !call.shown);
+        let call = Mutex::new(Call { hear, ticket, open: None });
+        let again = |failure: &Failure| repeatable(failure) && failure.usage.is_none();
         let attempts = retry(self.settings.retry, again, |_| self.attempt(ask, &request, &call));
         let ended = timeout(self.settings.total_timeout, attempts).await;
-        let mut call = call.into_inner();
-        match ended {
-            Ok(Ok(mut reply)) => {
-                reply.usage = add(reply.usage, call.spent);
-                Ok(reply)
+        ended.unwrap_or_else(|_| {
+            let mut failure = late("total_timeout");
+            if let Some(open) = call.into_inner().open.take() {
+                failure = used(failure, open.gathered.estimate(request.input_chars));
+                failure.request_id = open.request_id.get().cloned();
             }
-            Ok(Err(mut failure)) => {
-                failure.usage = call.spent.map(Box::new);
-                Err(failure)
-            }
-            Err(_) => {
-                let mut failure = late("total_timeout");
-                if let Some(open) = call.open.take() {
-                    call.spend(Some(open.gathered.estimate(request.input_chars)));
-                    failure.request_id = open.request_id.get().cloned();
-                }
-                failure.usage = call.spent.map(Box::new);
-                Err(failure)
-            }
-        }
+            Err(failure)
+        })
+    }
+
+    /// The pause after which a call that failed and cost something may be made again, if nothing of its answer was shown:
+    /// `attempt` counts the calls that were paid, from 1; `took`: how long ago the first one began. `None`: no more.
+    pub fn again(&self, failure: &Failure, attempt: u32, took: Duration) -> Option<Duration> {
+        let retry = self.settings.retry;
+        let pause = failure.cause.retry_after().unwrap_or(retry.first_pause * attempt).min(retry.longest_pause);
+        let may = repeatable(failure) && failure.usage.is_some() && attempt < retry.attempts;
+        (may && took + pause < self.settings.total_timeout).then_some(pause)
     }
 
     /// Looks a model up: `GET /v1/models/{id}`.
@@ -246,21 +247,24 @@ impl OpenAi {
         Ok(Model { id: id.to_owned(), shutdown_date: model["shutdown_date"].as_str().map(str::to_owned) })
     }
 
-    /// One request and its stream. What a failed attempt used is in `call.spent` afterwards.
+    /// One request and its stream.
     async fn attempt(&self, ask: &Ask, request: &Request, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
         let call = &mut *call.lock().await;
         let tokens = request.charged_tokens(ask);
         let admitted =
             self.pacer.admit(&ask.model, call.ticket, tokens, |left| (call.hear)(Heard::Waits(left))).await?;
-        (call.hear)(Heard::Leaves(add(Gathered::default().estimate(request.input_chars), call.spent)));
+        (call.hear)(Heard::Leaves(Gathered::default().estimate(request.input_chars)));
         call.open = Some(Open::default());
         let ended = self.stream(ask, request, admitted, call).await;
         let open = call.open.take().unwrap_or_default();
         let request_id = open.request_id.get().cloned();
         let replied =
             ended.and_then(|terminal| open.gathered.reply(&terminal, ask, request.input_chars, request_id.clone()));
+        (call.hear)(Heard::Ended(match &replied {
+            Ok(reply) => Some(reply.usage),
+            Err(failure) => failure.usage.as_deref().copied(),
+        }));
         replied.map_err(|mut failure| {
-            call.spend(failure.usage.take().map(|usage| *usage));
             failure.request_id = failure.request_id.or(request_id);
             failure
         })
@@ -275,7 +279,7 @@ impl OpenAi {
         call: &mut Call<'_>,
     ) -> Result<stream::Terminal, Failure> {
         let input_chars = request.input_chars;
-        let Call { hear, shown, open, .. } = call;
+        let Call { hear, open, .. } = call;
         let Open { request_id, gathered } = open.get_or_insert_default();
         let client = self.client(ask.model.clone(), admitted, Arc::clone(request_id));
         let responses = client.responses();
@@ -310,12 +314,10 @@ impl OpenAi {
                 }
                 Step::Nothing => {}
                 Step::Text(text) => {
-                    *shown = true;
                     hear(Heard::Text(&text));
                 }
                 Step::Ended(terminal) => {
                     if let Some(text) = gathered.missing_text(&terminal) {
-                        *shown = true;
                         hear(Heard::Text(&text));
                     }
                     return Ok(terminal);
@@ -371,20 +373,8 @@ struct Call<'a> {
     hear: &'a mut (dyn FnMut(Heard<'_>) + Send),
     /// Its place in the order.
     ticket: u64,
-    /// Some text was passed on.
-    shown: bool,
-    /// What failed attempts used.
-    spent: Option<Usage>,
     /// The attempt under way.
     open: Option<Open>,
-}
-
-impl Call<'_> {
-    fn spend(&mut self, usage: Option<Usage>) {
-        if let Some(usage) = usage {
-            self.spent = Some(add(usage, self.spent));
-        }
-    }
 }
 
 #[derive(Default)]
@@ -485,17 +475,4 @@ fn fail(cause: Cause, detail: impl Into<String>) -> Failure {
 
 fn used(failure: Failure, usage: impl Into<Option<Usage>>) -> Failure {
     Failure { usage: usage.into().map(Box::new), ..failure }
-}
-
-fn add(usage: Usage, more: Option<Usage>) -> Usage {
-    let Some(more) = more else { return usage };
-    Usage {
-        input_tokens: usage.input_tokens.saturating_add(more.input_tokens),
-        cached_tokens: usage.cached_tokens.saturating_add(more.cached_tokens),
-        cache_write_tokens: usage.cache_write_tokens.saturating_add(more.cache_write_tokens),
-        output_tokens: usage.output_tokens.saturating_add(more.output_tokens),
-        reasoning_tokens: usage.reasoning_tokens.saturating_add(more.reasoning_tokens),
-        charged_micro_usd: None,
-        estimated: usage.estimated || more.estimated,
-    }
 }

@@ -43,18 +43,23 @@ pub(super) struct InFlight {
     pub(super) key: String,
     pub(super) model: String,
     pub(super) began: Timestamp,
-    /// What it has cost at least when its request has left, before anything came back.
+    /// What it has cost at least: once its request has left, the input; once its attempt has ended, what that cost, which
+    /// may be nothing.
     pub(super) left: Option<Usage>,
-    /// Characters that came back since, seen or not.
+    /// Characters that came back of the attempt under way, seen or not.
     pub(super) written: usize,
 }
 
 impl InFlight {
-    /// The best known usage; `None`: it still waits for its turn and has cost nothing.
+    /// The best known usage; `None`: it has cost nothing, because it waits for its turn or to repeat a free attempt.
     pub(super) fn usage(&self) -> Option<Usage> {
         let left = self.left?;
         let written = u64::try_from(self.written.div_ceil(4)).unwrap_or(u64::MAX);
-        Some(Usage { output_tokens: left.output_tokens.saturating_add(written), estimated: true, ..left })
+        Some(Usage {
+            output_tokens: left.output_tokens.saturating_add(written),
+            estimated: left.estimated || written > 0,
+            ..left
+        })
     }
 }
 
@@ -69,10 +74,10 @@ pub struct Shown {
 }
 
 impl Live {
-    /// A text that stands there before the model speaks.
-    pub fn beginning_with(said: String) -> Self {
+    /// Everything anew, with a text that stands there before the model speaks. Versions count from the start again.
+    pub fn restart(&self, said: String) {
         let version = u64::from(!said.is_empty());
-        Self { state: Mutex::new(State { said, version, ..State::default() }), changed: Notify::new() }
+        *self.lock() = State { said, version, ..State::default() };
     }
 
     /// What can be shown now.
@@ -125,11 +130,21 @@ impl Live {
         self.changed.notify_waiters();
     }
 
-    /// The request leaves, perhaps not for the first time.
-    pub(super) fn leaves(&self, usage: Usage) {
+    /// What the call has cost at least: its request leaves, perhaps not for the first time, or an attempt is over.
+    pub(super) fn costs(&self, usage: Option<Usage>) {
         if let Some(in_flight) = &mut self.lock().in_flight {
-            (in_flight.left, in_flight.written) = (Some(usage), 0);
+            (in_flight.left, in_flight.written) = (usage, 0);
         }
+    }
+
+    /// The call is settled, and stands in the ledger.
+    pub(super) fn settled(&self) {
+        self.lock().in_flight = None;
+    }
+
+    /// Text of the call that runs was shown.
+    pub(super) fn has_text(&self) -> bool {
+        !self.lock().current.is_empty()
     }
 
     /// So much came back that is not shown.
@@ -195,14 +210,21 @@ mod tests {
         let known = || live.in_flight().unwrap().usage();
         assert_eq!(known(), None, "it waits");
         let first = Usage { input_tokens: 2_000, cache_write_tokens: 2_000, ..Usage::default() };
-        live.leaves(first);
+        live.costs(Some(first));
         live.hidden(128);
         assert_eq!(known(), Some(Usage { output_tokens: 32, estimated: true, ..first }));
-        // That attempt failed: the next one leaves with what it had cost.
-        let second = Usage { input_tokens: 4_000, cache_write_tokens: 4_000, output_tokens: 32, ..Usage::default() };
-        live.leaves(second);
+        // That attempt was refused, which is free: until the next one leaves nothing is owed.
+        live.costs(None);
+        assert_eq!(known(), None, "it waits again");
+        let second = Usage { input_tokens: 4_000, cache_write_tokens: 4_000, ..Usage::default() };
+        live.costs(Some(second));
         live.push("Grüße,");
-        assert_eq!(known(), Some(Usage { output_tokens: 32 + 2, estimated: true, ..second }));
+        assert_eq!(known(), Some(Usage { output_tokens: 2, estimated: true, ..second }));
+        let whole = Usage { output_tokens: 7, ..second };
+        live.costs(Some(whole));
+        assert_eq!(known(), Some(whole), "it has ended, and its real usage is known");
+        live.settled();
+        assert!(live.in_flight().is_none());
         live.end();
         assert!(live.in_flight().is_none());
     }

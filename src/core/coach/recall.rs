@@ -68,6 +68,26 @@ impl Coach {
         Ok(tightest.is_some_and(|standing| standing.percent() >= SPARING).then_some(kept))
     }
 
+    /// The answer that is kept for a question, of whichever model, where no budget covers a new one of the usual model. The
+    /// person who wants a new answer has seen the one that is kept.
+    pub(super) async fn recall_either(
+        &self,
+        question: &Question,
+        memory: &Memory,
+    ) -> Result<Option<KeptAnswer>, StoreError> {
+        if question.recall != Recall::May || !self.is_common(question, memory) {
+            return Ok(None);
+        }
+        for is_sparing in [false, true] {
+            let Some(key) = self.key(question, is_sparing) else { continue };
+            let kept = self.store.kept_answer(&key, self.clock.now()).await?;
+            if kept.is_some() {
+                return Ok(kept);
+            }
+        }
+        Ok(None)
+    }
+
     /// Keeps an answer for others, if it may be shared.
     pub async fn keep(&self, question: &Question, memory: &Memory, answered: &Answered) -> Result<(), StoreError> {
         let is_whole = answered.answer.ending == AnswerEnding::Whole;

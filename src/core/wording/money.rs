@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{filled_again, line::seconds_up};
-use crate::core::money::dollars;
+use super::{filled_again, line::seconds_up, over_budget};
+use crate::core::money::{SPARING, dollars};
 use crate::store::budgets::{Scope, Span, Standing};
+use crate::upstream::BudgetOf;
 
 /// What a person has used and has left.
 pub fn me(standings: &[Standing], waiting: usize, next_reel: Duration) -> String {
@@ -69,6 +70,38 @@ pub fn budgets(standings: &[Standing], set: &[(String, Span, Option<i64>)]) -> S
     text
 }
 
+/// Behind an answer of the cheaper model: a budget is nearly used up, or its rest does not cover the usual one.
+pub fn sparing(standing: &Standing) -> String {
+    let (whose, percent, again) = (whose(standing), standing.percent(), filled_again(&standing.budget()));
+    if percent >= SPARING {
+        return format!("*{percent}% of {whose} is used: I answer more simply until {again}.*");
+    }
+    format!(
+        "*I answered more simply: what is left of {whose} does not cover my usual way. It is filled again on {again}.*"
+    )
+}
+
+/// A budget does not cover an answer: to people it is used up near its end, but not before.
+pub fn not_covered(standing: &Standing) -> String {
+    if standing.percent() >= SPARING {
+        return over_budget(&standing.budget());
+    }
+    format!(
+        "What is left of {} does not cover an answer to this. It is filled again on {}. Until then a shorter question may fit, and I still answer from what I know: `/help`, and reels that were read before.",
+        whose(standing),
+        filled_again(&standing.budget())
+    )
+}
+
+fn whose(standing: &Standing) -> &'static str {
+    match standing.budget().whose {
+        BudgetOf::Person => "your budget",
+        BudgetOf::Chat => "this chat's budget",
+        BudgetOf::Guild => "this server's budget",
+        BudgetOf::Everybody => "my budget",
+    }
+}
+
 pub fn budget_set(scope: &str, span: Span, micro_usd: Option<i64>) -> String {
     let amount = micro_usd.map_or("no limit".into(), dollars);
     format!("From now on: {scope}, {}: {amount}.", span.name())
@@ -103,6 +136,10 @@ mod tests {
             budgets(&standings, &[("chat:discord:17".into(), Span::Month, None)]),
             budget_set("person", Span::Day, Some(500_000)),
             unclear_budget(),
+            sparing(&standings[0]),
+            sparing(&standings[1]),
+            not_covered(&standings[0]),
+            not_covered(&standings[1]),
         ];
         insta::assert_snapshot!(said.join("\n---\n"));
     }

@@ -94,7 +94,7 @@ async fn whoever_waits_hears_how_long_and_goes_in_order() {
                     left = true;
                     order.lock().expect("nobody panics").push(n);
                 }
-                Heard::Text(_) | Heard::Hidden(_) => assert!(left, "it left before it came back"),
+                Heard::Text(_) | Heard::Hidden(_) | Heard::Ended(_) => assert!(left, "it left before it came back"),
             };
             openai.respond(ask, &mut hear).await.expect("a reply");
             waits

@@ -46,6 +46,27 @@ impl Stage {
         Self { openai: OpenAi::new(http, Clock::System, settings), sandbox }
     }
 
+    /// As the coach asks: what failed and was paid is asked again where it may be. What it cost in all, and how it ended.
+    async fn insist(&self, ask: &Ask) -> (Vec<Usage>, Result<Reply, Failure>) {
+        let mut paid = Vec::new();
+        loop {
+            let (shown, ended) = self.ask(ask).await;
+            let failure = match &ended {
+                Ok(reply) => {
+                    paid.push(reply.usage);
+                    return (paid, ended);
+                }
+                Err(failure) => failure,
+            };
+            paid.extend(failure.usage.as_deref());
+            let attempt = u32::try_from(paid.len()).unwrap_or(u32::MAX);
+            match self.openai.again(failure, attempt, Duration::ZERO).filter(|_| shown.is_empty()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return (paid, ended),
+            }
+        }
+    }
+
     /// What was shown, and how it ended.
     pub(super) async fn ask(&self, ask: &Ask) -> (String, Result<Reply, Failure>) {
         let mut shown = String::new();
@@ -214,16 +235,18 @@ async fn unknown_events_and_items_are_passed_over() {
 }
 
 #[tokio::test]
-async fn a_failed_response_is_tried_again_and_both_are_paid() {
+async fn a_failed_response_may_be_asked_again_and_both_are_paid() {
     let stage = Stage::new().await;
     let failed = |code: &str| Script::Failed { code: code.into(), message: "secret".into() };
     stage.sandbox.script(failed("server_error"));
     stage.sandbox.script(Script::Text("Second time lucky.".into()));
-    let reply = stage.reply(&ask("hi")).await;
-    let [first, second] = &stage.sandbox.charged()[..] else { panic!("two calls") };
-    assert_eq!(reply.usage.input_tokens, first.usage.input + second.usage.input);
-    assert_eq!(reply.usage.output_tokens, first.usage.output + second.usage.output);
-    assert!(!reply.usage.estimated);
+    let (paid, ended) = stage.insist(&ask("hi")).await;
+    assert_eq!(ended.expect("a reply").text, "Second time lucky.");
+    let charged = stage.sandbox.charged();
+    let [first, _] = &charged[..] else { panic!("two calls") };
+    let told: Vec<_> = paid.iter().map(|usage| (usage.input_tokens, usage.output_tokens, usage.estimated)).collect();
+    let known: Vec<_> = charged.iter().map(|charge| (charge.usage.input, charge.usage.output, false)).collect();
+    assert_eq!(told, known, "each by itself");
 
     stage.sandbox.script(failed("invalid_prompt"));
     let (_, failure) = stage.failure(&ask("hi")).await;
@@ -252,14 +275,42 @@ async fn error_events_flat_and_nested() {
 }
 
 #[tokio::test]
-async fn a_stream_cut_before_any_text_is_tried_again() {
+async fn a_stream_cut_before_any_text_is_paid_before_it_is_asked_again() {
     let stage = Stage::new().await;
     stage.sandbox.script(Script::CutAfter(String::new()));
+    let (_, failure) = stage.failure(&ask("hi")).await;
+    assert_eq!((failure.cause.clone(), stage.requests()), (Cause::Cut, 1), "one reservation covers one paid attempt");
+    let usage = failure.usage.clone().expect("it may have been paid");
+    assert!(usage.estimated && usage.input_tokens >= stage.sandbox.charged()[0].usage.input, "{usage:?}");
+
+    let (again, second) = (|attempt, took| stage.openai.again(&failure, attempt, took), Duration::from_secs(1));
+    assert!(again(1, second).is_some() && again(2, second).is_some());
+    assert_eq!((again(3, second), again(1, Duration::from_secs(60))), (None, None), "no more, and no later");
+    let free = Failure { usage: None, ..failure.clone() };
+    assert_eq!(stage.openai.again(&free, 1, second), None, "what is free was repeated already");
+    let late = Failure { cause: Cause::TimedOut, ..failure.clone() };
+    assert_eq!(stage.openai.again(&late, 1, second), None);
+
+    stage.sandbox.script(Script::CutAfter(String::new()));
     stage.sandbox.script(Script::Text("Whole.".into()));
-    let reply = stage.reply(&ask("hi")).await;
-    assert_eq!(reply.text, "Whole.");
-    assert!(reply.usage.estimated, "the first attempt never told its usage");
-    assert!(reply.usage.input_tokens > stage.sandbox.charged()[1].usage.input);
+    let (paid, ended) = stage.insist(&ask("hi")).await;
+    assert_eq!((ended.expect("a reply").text.as_str(), paid.len()), ("Whole.", 2));
+    assert!(paid[0].estimated && !paid[1].estimated, "the first attempt never told its usage: {paid:?}");
+}
+
+#[tokio::test]
+async fn whoever_listens_knows_what_each_attempt_cost() {
+    let stage = Stage::new().await;
+    stage.fault(503, &[("retry-after-ms", "1")], &error("server_error", "server_is_overloaded"));
+    let mut ended = Vec::new();
+    let mut left = 0;
+    let mut hear = |heard: Heard<'_>| match heard {
+        Heard::Leaves(_) => left += 1,
+        Heard::Ended(usage) => ended.push(usage),
+        Heard::Waits(_) | Heard::Text(_) | Heard::Hidden(_) => {}
+    };
+    let reply = stage.openai.respond(&ask("hi"), &mut hear).await.expect("a reply");
+    assert_eq!((left, ended), (2, vec![None, Some(reply.usage)]), "a refusal is free");
 }
 
 #[tokio::test]
@@ -286,12 +337,13 @@ async fn a_connection_that_breaks_counts_like_a_cut() {
 }
 
 #[tokio::test]
-async fn a_connection_that_closes_without_an_answer_is_tried_again() {
+async fn a_connection_that_closes_without_an_answer_may_have_been_paid() {
     let stage = Stage::new().await;
     stage.sandbox.control.fault(RESPONSES, Fault::Drop);
     stage.sandbox.control.fault(RESPONSES, Fault::DropAfter);
-    let reply = stage.reply(&ask("hi")).await;
-    assert!(reply.usage.estimated, "the lost answers may have been paid");
+    let (paid, ended) = stage.insist(&ask("hi")).await;
+    assert!(ended.is_ok());
+    assert_eq!(paid.iter().map(|usage| usage.estimated).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!((stage.requests(), stage.sandbox.charged().len()), (3, 2));
 }
 
