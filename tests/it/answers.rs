@@ -99,6 +99,22 @@ on_both! {
         bot.end().await;
     }
 
+    async fn what_the_cheaper_model_said_is_given_where_the_rest_covers_nothing_better(db: TestDb) {
+        let bot = TestBot::start(db, &[("ANSWER_CACHE_HOURS", "24"), ("BUDGET_MONTH_USD", "0.05"), ("COACH_MAX_OUTPUT_TOKENS", "2000")]).await;
+        say(&bot, 50, "Eva", "Hello there").await;
+        bot.db.execute("UPDATE spending SET micro_usd = 35000 WHERE scope = 'bot'").await;
+        assert!(say(&bot, ANA, "Ana", QUESTION).await.contains("I answered more simply"));
+        let paid = calls(&bot);
+        assert!(say(&bot, BEN, "Ben", QUESTION).await.contains(MARK), "the usual model does not fit this time either");
+        assert_eq!(calls(&bot), paid, "it is not paid again");
+        // At less than 80 % neither fits: a kept answer is better than none.
+        bot.db.execute("INSERT INTO budgets (scope, span, micro_usd) VALUES ('person', 'day', 100)").await;
+        assert!(say(&bot, 44, "Cem", QUESTION).await.contains(MARK));
+        assert!(say(&bot, 45, "Dan", "What else?").await.starts_with("What is left of your budget does not cover"));
+        assert_eq!(calls(&bot), paid);
+        bot.end().await;
+    }
+
     async fn an_answer_is_kept_for_a_day_and_only_if_it_is_whole(db: TestDb) {
         let bot = TestBot::start(db, &[("ANSWER_CACHE_HOURS", "24")]).await;
         let cut = reelcoach::sandbox::openai::Script::Incomplete { text: "Begin with".into(), reason: "max_output_tokens".into() };

@@ -1,6 +1,7 @@
 //! Budgets, through the whole bot: what people are told near their end and at it, and that they hold.
 
 use reelcoach::core::money::Prices;
+use reelcoach::sandbox::Fault;
 use reelcoach::sandbox::openai::{Charged, Script, Tokens};
 use reelcoach::upstream::Usage;
 
@@ -8,6 +9,7 @@ use crate::bot::{TestBot, sandbox};
 
 const ANA: i64 = 42;
 const BEN: i64 = 43;
+const CEM: i64 = 44;
 
 fn link(code: &str) -> String {
     format!("https://www.instagram.com/reel/{code}/")
@@ -62,7 +64,8 @@ on_both! {
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "And how do I end it?");
         bot.drain().await;
         let told = bot.telegram(ANA).pop().unwrap();
-        assert!(told.contains("70% of your budget is used: I answer more simply until "), "{told}");
+        let footer = "I answered more simply: what is left of your budget does not cover my usual way.";
+        assert!(told.contains(footer) && !told.contains("70%"), "{told}");
         let by = async |model: &str| {
             let sql = format!("SELECT COUNT(*) FROM ledger WHERE tool = 'coach' AND outcome = 'ok' AND model = '{model}'");
             bot.db.number(&sql, &[]).await
@@ -75,6 +78,78 @@ on_both! {
         let told = bot.telegram(ANA).pop().unwrap();
         assert!(told.starts_with("You have used up your budget."), "{told}");
         assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger WHERE reserved_until IS NOT NULL", &[]).await, 0);
+        bot.end().await;
+    }
+
+    async fn where_neither_fits_long_before_the_end_nobody_is_told_that_it_is_used_up(db: TestDb) {
+        let bot = TestBot::start(db, &[("BUDGET_PERSON_DAY_USD", "0.01"), ("COACH_MAX_OUTPUT_TOKENS", "20000")]).await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+        bot.drain().await;
+        let told = bot.telegram(ANA).pop().unwrap();
+        let start = "What is left of your budget does not cover an answer to this. It is filled again on ";
+        assert!(told.starts_with(start), "{told}");
+        assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger", &[]).await, 0);
+        bot.end().await;
+    }
+
+    async fn an_attempt_that_was_cut_is_paid_before_the_next_one_is_set_aside(db: TestDb) {
+        let bot = TestBot::start(db, &[("COACH_MAX_OUTPUT_TOKENS", "2000"), ("BUDGET_PERSON_DAY_USD", "1")]).await;
+        bot.sandbox.openai.script(Script::CutAfter(String::new()));
+        bot.sandbox.openai.script(Script::Text("Start with the crust.".into()));
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+        bot.drain().await;
+        assert_eq!(bot.telegram(ANA), ["Start with the crust."]);
+        let rows = "SELECT COUNT(*) FROM ledger WHERE outcome = ";
+        let count = async |outcome: &str| bot.db.number(&format!("{rows}'{outcome}'"), &[]).await;
+        assert_eq!((count("cut").await, count("ok").await), (1, 1), "each attempt is a call of its own");
+        let single = "SELECT MAX(input_tokens) FROM ledger WHERE outcome = 'ok'";
+        let charged = bot.sandbox.openai.charged();
+        assert_eq!(bot.db.number(single, &[]).await, i64::try_from(charged[1].usage.input).unwrap());
+        let sums = "SELECT (SELECT CAST(SUM(micro_usd) AS BIGINT) FROM ledger) - (SELECT MAX(micro_usd) FROM spending WHERE scope = 'bot')";
+        assert_eq!(bot.db.number(sums, &[]).await, 0);
+
+        // A budget that covers one worst case and no more: what the cut attempt cost leaves the cheaper model.
+        bot.sandbox.openai.control.fault("/v1/responses", Fault::Slow(std::time::Duration::from_secs(1)));
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", "How do I open a reel about bread?");
+        let reserved = "SELECT CAST(COALESCE(MAX(micro_usd), 0) AS BIGINT) FROM ledger WHERE outcome = 'started'";
+        bot.until("it is under way", async || bot.db.number(reserved, &[]).await > 0).await;
+        let worst = bot.db.number(reserved, &[]).await;
+        bot.drain().await;
+        let budget = format!("INSERT INTO budgets (scope, span, micro_usd) VALUES ('person', 'day', {worst})");
+        bot.db.execute(&budget).await;
+        bot.sandbox.openai.script(Script::CutAfter(String::new()));
+        bot.sandbox.telegram.say(CEM, CEM, "Cem", "How do I open a reel about bread?");
+        bot.drain().await;
+        let told = bot.telegram(CEM).pop().unwrap();
+        assert!(told.contains("I answered more simply"), "{told}");
+        assert_eq!((count("cut").await, count("ok").await), (2, 3));
+        let cheaper = "SELECT COUNT(*) FROM ledger WHERE outcome = 'ok' AND model = 'gpt-6-luna'";
+        assert_eq!(bot.db.number(cheaper, &[]).await, 1);
+        bot.end().await;
+    }
+
+    async fn a_turn_that_loses_its_lease_settles_the_call_under_way(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        let open = "SELECT COUNT(*) FROM ledger WHERE outcome = 'started'";
+        let taken_over = "UPDATE turns SET attempt = attempt + 1 WHERE state <> 'closed'";
+        // One that is paid for, and one that waits to repeat what was refused for nothing.
+        let refusal = Fault::Answer {
+            status: 503,
+            headers: vec![("retry-after".into(), "25".into())],
+            body: r#"{"error":{"message":"m","type":"server_error","param":null,"code":"server_is_overloaded"}}"#.into(),
+        };
+        bot.sandbox.openai.control.fault("/v1/responses", refusal);
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+        bot.until("it is refused", async || bot.sandbox.openai.control.asked().len() == 1).await;
+        bot.sandbox.openai.script(Script::Stall(String::new()));
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", "How do I open a reel about bread?");
+        bot.until("it is under way", async || bot.sandbox.openai.control.asked().len() == 2).await;
+        assert_eq!(bot.db.number(open, &[]).await, 2);
+        bot.db.execute(taken_over).await;
+        bot.until("nothing stays reserved", async || bot.db.number(open, &[]).await == 0).await;
+        let rows = "SELECT COUNT(*) FROM ledger WHERE outcome = 'cancelled' AND estimated AND input_tokens > 0";
+        assert_eq!((bot.db.number(rows, &[]).await, bot.db.number("SELECT COUNT(*) FROM ledger", &[]).await), (1, 1));
+        bot.db.execute("UPDATE turns SET due_at = 0 WHERE state <> 'closed'").await;
         bot.end().await;
     }
 

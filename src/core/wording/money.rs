@@ -87,7 +87,7 @@ pub fn not_covered(standing: &Standing) -> String {
         return over_budget(&standing.budget());
     }
     format!(
-        "What is left of {} does not cover an answer to this. It is filled again on {}. Until then a shorter question may fit, and I still answer from what I know: `/help`, and reels that were read before.",
+        "What is left of {} does not cover an answer to this. It is filled again on {}. Until then I still answer from what I know: `/help`, and reels that were read before.",
         whose(standing),
         filled_again(&standing.budget())
     )

@@ -262,15 +262,16 @@ async fn error_events_flat_and_nested() {
     for nested in [false, true] {
         stage.sandbox.script(Script::ErrorEvent { nested, code: "rate_limit_exceeded".into() });
         stage.sandbox.script(Script::Text("Now.".into()));
-        assert_eq!(stage.reply(&ask("hi")).await.text, "Now.");
+        assert_eq!(stage.insist(&ask("hi")).await.1.expect("a reply").text, "Now.");
         stage.sandbox.script(Script::ErrorEvent { nested, code: "insufficient_quota".into() });
         assert_eq!(stage.failure(&ask("hi")).await.1.cause, Cause::OutOfCredit);
     }
     for _ in 0..3 {
         stage.sandbox.script(Script::ErrorEvent { nested: true, code: "rate_limit_exceeded".into() });
     }
-    let (_, failure) = stage.failure(&ask("hi")).await;
-    assert_eq!(failure.cause, Cause::RateLimited { retry_after: None });
+    let (paid, ended) = stage.insist(&ask("hi")).await;
+    assert_eq!(ended.expect_err("a failure").cause, Cause::RateLimited { retry_after: None });
+    assert_eq!(paid.len(), 3, "the model had begun to reason");
     assert_eq!(stage.requests(), 2 * 3 + 3, "no more attempts than the policy allows");
 }
 
