@@ -12,6 +12,8 @@
 mod database;
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/start.rs"]
+mod start;
 #[path = "agreement/plan.rs"]
 mod plan;
 #[path = "agreement/settings.rs"]
@@ -27,7 +29,7 @@ use reelcoach::stress::stage::Host;
 use reelcoach::stress::storm::{Measured, reel_storm};
 use serde_json::{Value, json};
 
-use database::{Failed, Outcome, server};
+use database::{Outcome, server};
 use options::Options;
 use plan::Planned;
 use settings::Compared;
@@ -39,16 +41,7 @@ const BOUND: f64 = 0.10;
 const AT_ONCE: usize = 12;
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(run(&options))) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("agreement: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    start::start(run)
 }
 
 async fn run(options: &Options) -> Outcome<bool> {

@@ -23,6 +23,8 @@
 mod database;
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/start.rs"]
+mod start;
 #[path = "shared/process.rs"]
 mod process;
 #[path = "turns/stage.rs"]
@@ -33,13 +35,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use reelcoach::sandbox::openai::{self, OpenAiSandbox};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use database::{Failed, Outcome};
+use database::Outcome;
 use options::Options;
 use stage::{Entrance, Percentiles, Setting, Stage, Took};
 
@@ -49,24 +49,7 @@ const FIRST_TOKEN: Duration = Duration::from_secs(2);
 const PER_TOKEN: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let ran = runtime.map_err(Failed::from).and_then(|runtime| {
-        runtime.block_on(async {
-            tokio::select! {
-                kept = run(&options) => kept,
-                _ = tokio::signal::ctrl_c() => Err("told to stop".into()),
-            }
-        })
-    });
-    match ran {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("load: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    start::start(run)
 }
 
 /// What came of one scenario.
@@ -126,22 +109,6 @@ async fn slow_model() -> Outcome<OpenAiSandbox> {
     Ok(slow)
 }
 
-/// Open-loop arrivals at `rate` a second; `None` for what was not answered.
-async fn arrive(stage: &Arc<Stage>, people: i64, rate: f64, span: Duration, text: &'static str) -> Vec<Option<Took>> {
-    let mut gaps = StdRng::seed_from_u64(1);
-    let mut running = JoinSet::new();
-    let began = tokio::time::Instant::now();
-    let (mut at, mut turn) = (Duration::ZERO, 0);
-    while at < span {
-        tokio::time::sleep_until(began + at).await;
-        let (stage, chat) = (stage.clone(), 1 + turn % people);
-        running.spawn(async move { stage.say(chat, text).await });
-        at += Duration::from_secs_f64(-gaps.random_range(f64::EPSILON..1.0).ln() / rate);
-        turn += 1;
-    }
-    running.join_all().await
-}
-
 async fn sustained(seconds: u64) -> Outcome<Found> {
     let (people, a_minute) = (10_000, 5_000.0);
     let model = slow_model().await?;
@@ -149,9 +116,8 @@ async fn sustained(seconds: u64) -> Outcome<Found> {
     let stage = Arc::new(Stage::set(setting).await?);
     stage.once(1..=200, 100).await;
     let meter = stage.meter();
-    let text = "How do I open a video about sourdough so that people stay?";
     let began = Instant::now();
-    let took = arrive(&stage, people, a_minute / 60.0, Duration::from_secs(seconds), text).await;
+    let took = stage.arrive(people, a_minute / 60.0, Duration::from_secs(seconds), stage::QUESTION).await;
     let (used, whole) = (meter.stop(), began.elapsed().as_secs_f64());
     let answered: Vec<Took> = took.iter().flatten().copied().collect();
     let lost = took.len() - answered.len();
@@ -246,7 +212,7 @@ async fn hits(seconds: u64) -> Outcome<Found> {
     }
     stage.once(1..=200, 100).await;
     let scraped = stage.sandbox.apify.runs().len();
-    let took = arrive(&stage, people - 1, 50.0, Duration::from_secs(seconds), link).await;
+    let took = stage.arrive(people - 1, 50.0, Duration::from_secs(seconds), link).await;
     let answered: Vec<Took> = took.iter().flatten().copied().collect();
     let lost = took.len() - answered.len();
     let last = Percentiles::of(answered.iter().map(|took| took.last));

@@ -16,6 +16,8 @@ mod cache;
 mod database;
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/start.rs"]
+mod start;
 #[path = "shared/process.rs"]
 mod process;
 #[path = "openai/quota.rs"]
@@ -31,27 +33,7 @@ use database::{Failed, Outcome};
 use options::Options;
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(until_told(run(&options)))) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("openai: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// A signal ends the bots too, which would outlive this process otherwise.
-async fn until_told(work: impl Future<Output = Outcome<bool>>) -> Outcome<bool> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = work => done,
-        _ = terminated.recv() => Err("told to stop".into()),
-        _ = tokio::signal::ctrl_c() => Err("told to stop".into()),
-    }
+    start::start(run)
 }
 
 /// What a scenario found.

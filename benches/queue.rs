@@ -23,6 +23,8 @@ mod hits;
 mod lanes;
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/start.rs"]
+mod start;
 #[path = "queue/wake.rs"]
 mod wake;
 
@@ -36,16 +38,7 @@ use database::{Failed, Outcome};
 use options::Options;
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(run(&options))) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("queue: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    start::start(run)
 }
 
 /// What a scenario found.

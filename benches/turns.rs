@@ -22,6 +22,8 @@
 mod database;
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/start.rs"]
+mod start;
 #[path = "shared/process.rs"]
 mod process;
 #[path = "turns/stage.rs"]
@@ -33,8 +35,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use reelcoach::sandbox::Sandbox;
 use reelcoach::sandbox::openai::{self, OpenAiSandbox};
 use reelcoach::store::Store;
@@ -42,32 +42,12 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use tokio::task::JoinSet;
 
-use database::{Failed, Outcome};
+use database::Outcome;
 use options::Options;
 use stage::{Entrance, PEOPLE, Percentiles, SETTINGS, Setting, Stage, Took};
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let ran = runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(until_told(run(&options))));
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("turns: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// A signal ends the bot too, which would outlive this process otherwise.
-async fn until_told(work: impl Future<Output = Outcome<()>>) -> Outcome<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = work => done,
-        _ = terminated.recv() => Err("told to stop".into()),
-        _ = tokio::signal::ctrl_c() => Err("told to stop".into()),
-    }
+    start::start(run)
 }
 
 /// A third of the time for each scenario if it is to be quick.
@@ -75,7 +55,7 @@ fn seconds(options: &Options, whole: u64) -> Duration {
     Duration::from_secs(if options.quick { whole.div_ceil(3) } else { whole })
 }
 
-async fn run(options: &Options) -> Outcome<()> {
+async fn run(options: &Options) -> Outcome<bool> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!("The bot against the sandbox at zero latency, SQLite, {cores} cores shared by bot, sandbox and load.");
     println!(
@@ -115,7 +95,7 @@ async fn run(options: &Options) -> Outcome<()> {
     if let Some(file) = &options.json {
         fs::write(file, serde_json::to_string_pretty(&Value::Object(report))?)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 struct Latency {
@@ -154,18 +134,7 @@ async fn latency(span: Duration, entrance: Entrance) -> Outcome<Latency> {
     // Connections, statements and pages are there before the clock runs.
     stage.everybody_once(100).await;
     let meter = stage.meter();
-    let mut gaps = StdRng::seed_from_u64(1);
-    let mut running = JoinSet::new();
-    let began = tokio::time::Instant::now();
-    let (mut at, mut turn) = (Duration::ZERO, 0);
-    while at < span {
-        tokio::time::sleep_until(began + at).await;
-        let (stage, chat) = (stage.clone(), 1 + turn % PEOPLE);
-        running.spawn(async move { stage.ask(chat).await });
-        at += Duration::from_secs_f64(-gaps.random_range(f64::EPSILON..1.0).ln() / 50.0);
-        turn += 1;
-    }
-    let took: Vec<Option<Took>> = running.join_all().await;
+    let took = stage.arrive(PEOPLE, 50.0, span, stage::QUESTION).await;
     let used = meter.stop();
     let answered: Vec<Took> = took.iter().flatten().copied().collect();
     Ok(Latency {

@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use reelcoach::sandbox::{Sandbox, Settings};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 
 use crate::database::{Database, Failed, Outcome};
 use crate::process::{Bot, Share};
@@ -22,6 +25,8 @@ const SECRET: &str = "bench-secret";
 const CURSOR: char = '▌';
 /// A turn that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What everybody asks.
+pub const QUESTION: &str = "How do I open a video about sourdough so that people stay?";
 /// People who take part if nothing else is said.
 pub const PEOPLE: i64 = 1000;
 
@@ -147,7 +152,7 @@ impl Stage {
 
     /// One turn of one person; `None` if it was not answered in time.
     pub async fn ask(&self, chat: i64) -> Option<Took> {
-        self.say(chat, "How do I open a video about sourdough so that people stay?").await
+        self.say(chat, QUESTION).await
     }
 
     /// One message of one person, and its answer; `None` if it was not answered in time.
@@ -177,6 +182,29 @@ impl Stage {
             }
         }
         tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
+    }
+
+    /// Open-loop arrivals at `rate` a second (a Poisson process), of one person after the other; `None` for what was not
+    /// answered.
+    pub async fn arrive(
+        self: &Arc<Self>,
+        people: i64,
+        rate: f64,
+        span: Duration,
+        text: &'static str,
+    ) -> Vec<Option<Took>> {
+        let mut gaps = StdRng::seed_from_u64(1);
+        let mut running = JoinSet::new();
+        let began = tokio::time::Instant::now();
+        let (mut at, mut turn) = (Duration::ZERO, 0);
+        while at < span {
+            tokio::time::sleep_until(began + at).await;
+            let (stage, chat) = (self.clone(), 1 + turn % people);
+            running.spawn(async move { stage.say(chat, text).await });
+            at += Duration::from_secs_f64(-gaps.random_range(f64::EPSILON..1.0).ln() / rate);
+            turn += 1;
+        }
+        running.join_all().await
     }
 
     /// Every person asks once, at most so many at a time; how many were not answered.
