@@ -176,7 +176,20 @@ macro_rules! exclusive {
         }
     };
 }
-pub(crate) use {exclusive, read, write};
+
+/// Runs one statement that nobody with the same lock runs at the same time. SQLite's one writer is enough for that.
+macro_rules! alone {
+    ($db:expr, $lock:expr, $executor:ident => $run:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite { write: $executor, .. } => Ok::<_, $crate::store::StoreError>($run),
+            $crate::store::Db::Pg(_) => $crate::store::exclusive!($db, [$lock], tx => {
+                let $executor = &mut *tx;
+                Ok($run)
+            }),
+        }
+    };
+}
+pub(crate) use {alone, exclusive, read, write};
 
 /// The store: the database and the hints that something in it has changed.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ pub enum Refusal {
 /// What came through the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    Welcome,
+    Welcome(Known),
     /// With an invitation, just now.
     Invited,
     /// To be told so if `told`; the person, if the bot knows them.
@@ -199,7 +199,7 @@ impl Gate {
     /// Lets something a person started in, or not. An invitation in it is redeemed.
     pub async fn enter(&self, inbound: &Inbound, now: Timestamp) -> Result<Entry, StoreError> {
         let (verdict, known) = self.look(inbound).await?;
-        let Verdict::Refused(mut refusal) = verdict else { return Ok(Entry::Welcome) };
+        let Verdict::Refused(mut refusal) = verdict else { return Ok(Entry::Welcome(known)) };
         let asker = Asker::from(inbound);
         let platform = asker.chat.platform;
         if refusal == Refusal::NotInvited

@@ -8,7 +8,7 @@ use super::chat::{Addressed, Author, Inbound};
 use super::command::Command;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::{ChatId, Platform};
+use crate::ids::{ChatId, PersonId, Platform};
 use crate::store::turns::{Arrival, Received};
 use crate::store::{Store, StoreError};
 
@@ -43,24 +43,22 @@ impl Inbox {
         if inbound.addressed == Addressed::Overheard && !(self.overheard_reels && mentions_instagram(inbound)) {
             return Ok(None);
         }
-        let platform = inbound.message.chat.platform;
         let author = &inbound.author;
         let now = self.clock.now();
         let kept;
         let (inbound, person) = match self.gate.enter(inbound, now).await? {
-            Entry::Welcome => (inbound, self.store.person(platform, &author.account, &author.name, now).await?),
+            Entry::Welcome(known) => {
+                let person = known.person.filter(|_| known.name == author.name);
+                (inbound, self.person(person, inbound, &author.name, now).await?)
+            }
             Entry::Invited => {
                 kept = Inbound { text: "/start".to_owned(), ..inbound.clone() };
-                (&kept, self.store.person(platform, &author.account, &author.name, now).await?)
+                (&kept, self.person(None, &kept, &author.name, now).await?)
             }
             Entry::Refused { told: false, .. } => return Ok(None),
             Entry::Refused { told: true, person, refusal } => {
                 kept = redacted(inbound, &refusal);
-                let person = match person {
-                    Some(person) => person,
-                    None => self.store.person(platform, &author.account, "", now).await?,
-                };
-                (&kept, person)
+                (&kept, self.person(person, &kept, "", now).await?)
             }
         };
         let payload = serde_json::to_string(inbound).unwrap_or_default();
@@ -81,6 +79,20 @@ impl Inbox {
             .await?;
         crash::point("message received");
         Ok(Some(received))
+    }
+
+    /// The author of a message, looked up under this name unless it is `known` who it is.
+    async fn person(
+        &self,
+        known: Option<PersonId>,
+        inbound: &Inbound,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<PersonId, StoreError> {
+        match known {
+            Some(person) => Ok(person),
+            None => self.store.person(inbound.message.chat.platform, &inbound.author.account, name, now).await,
+        }
     }
 
     /// Whether its author may use the bot there; when that is not known, it is told later.

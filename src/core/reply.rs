@@ -22,10 +22,10 @@ use super::reels::Reels;
 use super::{text, wording};
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::InstanceId;
+use crate::ids::{ConversationId, InstanceId};
 use crate::store::answers::KeptAnswer;
 use crate::store::boards::TakenBoard;
-use crate::store::chats::Role;
+use crate::store::chats::{Memory, Role};
 use crate::store::failures::Noted;
 use crate::store::reels::Subscription;
 use crate::store::turns::{NewMessage, Outcome, Sealed, Source, Told, Turn, TurnKind};
@@ -194,7 +194,7 @@ impl Replies {
             tracing::error!(turn = %turn.id, %reference, "a turn is given up after {ATTEMPTS} attempts");
             self.note_failure(turn, &reference, "internal", format!("given up after {ATTEMPTS} attempts")).await;
             screen.told.source = Some(Source::Failure);
-            self.finish(turn, Body::text(wording::internal_failure(&reference)), Vec::new(), &mut screen).await?;
+            self.finish(turn, Body::text(wording::internal_failure(&reference)), None, &mut screen).await?;
             return Ok(Done::Closed);
         }
         let mut run = 0;
@@ -213,7 +213,14 @@ impl Replies {
                 Plan::Lost => return Ok(Done::Closed),
                 Plan::Say(body, lines) => {
                     screen.told.source = Some(Source::Own);
-                    self.finish(turn, body, lines, &mut screen).await?;
+                    let memory = match lines.is_empty() {
+                        true => None,
+                        false => {
+                            let read = || self.store.memory(turn.person, &turn.chat, self.clock.now());
+                            Some(self.store.insist("reading the memory", read).await?.conversation)
+                        }
+                    };
+                    self.finish(turn, body, memory.map(|memory| (memory, lines)), &mut screen).await?;
                     return Ok(Done::Closed);
                 }
                 Plan::Coach(question) => {
@@ -239,7 +246,7 @@ impl Replies {
         let memory = self.store.memory(turn.person, &turn.chat, self.clock.now()).await?;
         let transcript = question.reel.as_ref().map(|reel| wording::transcript(reel)).unwrap_or_default();
         if let Some(kept) = self.coach.recall(turn, &question, &memory).await? {
-            return self.give_again(turn, &question, kept, screen).await;
+            return self.give_again(turn, &question, &memory, kept, screen).await;
         }
         live.restart(transcript.clone());
         let answered = CancellationToken::new();
@@ -276,7 +283,7 @@ impl Replies {
             Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
         }
         let (text, remembered) = match answer {
-            Said::Kept(kept) => return self.give_again(turn, &question, kept, screen).await,
+            Said::Kept(kept) => return self.give_again(turn, &question, &memory, kept, screen).await,
             Said::Answered(answered) => {
                 metrics::counter!(ANSWERS, "source" => "model").increment(1);
                 if let Err(error) = self.coach.keep(&question, &memory, &answered).await {
@@ -319,7 +326,7 @@ impl Replies {
                 };
                 let text = if transcript.is_empty() { sentence } else { format!("{transcript}\n\n{sentence}") };
                 screen.told.source = Some(Source::Failure);
-                self.finish(turn, Body::text(text), Vec::new(), screen).await?;
+                self.finish(turn, Body::text(text), None, screen).await?;
                 return Ok(Some(Done::Closed));
             }
         };
@@ -328,7 +335,7 @@ impl Replies {
         screen.told.source = Some(Source::Model);
         let is_long = self.coach.is_long(&memory, &lines);
         let text = if transcript.is_empty() { text } else { format!("{transcript}\n\n{text}") };
-        self.finish(turn, Body::text(text), lines, screen).await?;
+        self.finish(turn, Body::text(text), Some((memory.conversation, lines)), screen).await?;
         if !screen.began {
             metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
         }
@@ -340,6 +347,7 @@ impl Replies {
         &self,
         turn: &Turn,
         question: &Question,
+        memory: &Memory,
         kept: KeptAnswer,
         screen: &mut Screen,
     ) -> Result<Option<Done>, StoreError> {
@@ -352,7 +360,8 @@ impl Replies {
         screen.told.source = Some(Source::Recalled);
         let mut lines = question.lines();
         lines.push(NewMessage { role: Role::Coach, content: kept.answer.clone() });
-        self.finish(turn, wording::from_memory(&kept.answer, &kept.key), lines, screen).await?;
+        let body = wording::from_memory(&kept.answer, &kept.key);
+        self.finish(turn, body, Some((memory.conversation, lines)), screen).await?;
         Ok(Some(Done::Closed))
     }
 
@@ -476,22 +485,16 @@ impl Replies {
         }
     }
 
-    /// Stores the answer, then delivers it.
+    /// Stores the answer, with what the conversation remembers of it, then delivers it.
     async fn finish(
         &self,
         turn: &Turn,
         body: Body,
-        lines: Vec<NewMessage>,
+        remembered: Option<(ConversationId, Vec<NewMessage>)>,
         screen: &mut Screen,
     ) -> Result<(), StoreError> {
-        let memory = if lines.is_empty() {
-            None
-        } else {
-            let read = || self.store.memory(turn.person, &turn.chat, self.clock.now());
-            Some(self.store.insist("reading the memory", read).await?.conversation)
-        };
         let answer = serde_json::to_string(&body).unwrap_or_default();
-        let memory = memory.map(|conversation| (conversation, lines.as_slice()));
+        let memory = remembered.as_ref().map(|(conversation, lines)| (*conversation, lines.as_slice()));
         let store = || self.store.answer_turn(turn, &answer, memory, self.clock.now());
         if !self.store.insist("storing an answer", store).await? {
             return Ok(());

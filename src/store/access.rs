@@ -9,10 +9,12 @@ use crate::ids::{ChangeId, ChatId, GuildId, PersonId, Platform};
 use super::{Result, Store, StoreError, exclusive, read, storable, write};
 
 /// What the database knows of somebody at the door.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// `None`: the account has never been let in, and nobody has named it.
     pub person: Option<PersonId>,
+    /// The account's display name when it was last seen.
+    pub name: String,
     pub blocked: bool,
     /// Only in the community that was asked about.
     pub blocked_here: bool,
@@ -107,8 +109,8 @@ pub struct Activity {
 impl Store {
     /// What is known of an account, and of it in this community.
     pub async fn known(&self, platform: Platform, account: &str, guild: Option<&GuildId>) -> Result<Known> {
-        let row: Option<(String, i64, i64, i64)> = read!(&self.db, pool => sqlx::query_as(
-                "SELECT a.person_id, \
+        let row: Option<(String, String, i64, i64, i64)> = read!(&self.db, pool => sqlx::query_as(
+                "SELECT a.person_id, a.name, \
                  (SELECT COUNT(*) FROM blocks b WHERE b.person_id = a.person_id AND b.guild = ''), \
                  (SELECT COUNT(*) FROM blocks b WHERE b.person_id = a.person_id AND b.guild = $3), \
                  (SELECT COUNT(*) FROM admissions m WHERE m.person_id = a.person_id) \
@@ -118,9 +120,10 @@ impl Store {
             .bind(scope(guild).unwrap_or_else(|| "-".into()))
             .fetch_optional(pool)
             .await)?;
-        let Some((person, everywhere, here, admitted)) = row else { return Ok(Known::default()) };
+        let Some((person, name, everywhere, here, admitted)) = row else { return Ok(Known::default()) };
         Ok(Known {
             person: Some(person.parse()?),
+            name,
             blocked: everywhere > 0,
             blocked_here: here > 0,
             admitted: admitted > 0,

@@ -112,46 +112,93 @@ macro_rules! guild_of {
             .bind($chat.to_string())
             .fetch_optional(&mut *$tx)
             .await?;
-        $crate::store::budgets::read_guild(row)?
+        $crate::store::budgets::read_guild(row.and_then(|(guild,)| guild))?
     }};
 }
 pub(super) use guild_of;
 
 pub(super) const GUILD_OF_CHAT: &str = "SELECT guild FROM chats WHERE id = $1";
 
-pub(super) fn read_guild(row: Option<(Option<String>,)>) -> Result<Option<GuildId>> {
-    Ok(row.and_then(|(guild,)| guild).map(|guild| guild.parse()).transpose()?)
+pub(super) fn read_guild(guild: Option<String>) -> Result<Option<GuildId>> {
+    Ok(guild.map(|guild| guild.parse()).transpose()?)
 }
 
 /// A budget that admins have set: scope or kind, span, amount.
-pub(super) type SetRow = (String, String, Option<i64>);
-pub(super) const SET_BUDGETS: &str = "SELECT scope, span, micro_usd FROM budgets";
+type SetRow = (String, String, Option<i64>);
+const SET_BUDGETS: &str = "SELECT scope, span, micro_usd FROM budgets";
 
-/// The budgets that a call falls under, with their scopes' names: one set for the very scope, else one set for its kind,
-/// else one of the configuration.
-pub(super) fn in_force(
-    set: &[SetRow],
-    configured: &[(&str, Span, i64)],
-    person: PersonId,
-    chat: &ChatId,
-    guild: Option<&GuildId>,
-) -> Vec<(Cap, String)> {
-    let budget = |(scope, span): (Scope, Span)| {
-        let name = scope.name();
-        let micro_usd = amount(set, configured, &name, scope.kind(), span)?;
-        Some((Cap { scope, span, micro_usd }, name))
-    };
-    scopes(person, chat, guild).into_iter().filter_map(budget).collect()
+/// Reads what the budgets of a person in a chat rest on, in one statement: [`Funds`].
+macro_rules! funds {
+    ($executor:expr, $person:expr, $chat:expr, $at:expr) => {{
+        let chat: &$crate::ids::ChatId = $chat;
+        let rows = sqlx::query_as($crate::store::budgets::FUNDS)
+            .bind(chat.to_string())
+            .bind(Span::Day.period($at))
+            .bind(Span::Month.period($at))
+            .bind($crate::store::budgets::Scope::Platform(chat.platform).name())
+            .bind($crate::store::budgets::Scope::Chat(chat.clone()).name())
+            .bind($crate::store::budgets::Scope::Person($person).name())
+            .fetch_all($executor)
+            .await?;
+        $crate::store::budgets::Funds::read(rows)?
+    }};
+}
+pub(super) use funds;
+
+/// `$1` the chat, `$2` the day, `$3` the month, `$4` to `$6` scopes.
+pub(super) const FUNDS: &str = "WITH own AS (SELECT 'guild:' || guild AS scope FROM chats WHERE id = $1 AND guild IS NOT NULL) \
+     SELECT 'set' AS part, scope, span, micro_usd FROM budgets \
+     WHERE scope IN ('bot', 'platform', 'guild', 'chat', 'person', $4, $5, $6, (SELECT scope FROM own)) \
+     UNION ALL SELECT 'guild', scope, '', NULL FROM own \
+     UNION ALL SELECT 'spent', scope, period, micro_usd FROM spending \
+     WHERE scope IN ('bot', $4, $5, $6, (SELECT scope FROM own)) AND period IN ($2, $3)";
+
+/// What the budgets of a person in a chat rest on.
+pub(super) struct Funds {
+    /// The community of the chat.
+    pub(super) guild: Option<GuildId>,
+    set: Vec<SetRow>,
+    /// Scope, period, amount; what has no row has spent nothing.
+    spent: Vec<(String, String, i64)>,
+}
+
+impl Funds {
+    /// Of the rows of [`FUNDS`].
+    pub(super) fn read(rows: Vec<(String, String, String, Option<i64>)>) -> Result<Funds> {
+        let mut funds = Funds { guild: None, set: Vec::new(), spent: Vec::new() };
+        for (part, scope, span, micro_usd) in rows {
+            match (part.as_str(), micro_usd) {
+                ("set", micro_usd) => funds.set.push((scope, span, micro_usd)),
+                ("spent", Some(micro_usd)) => funds.spent.push((scope, span, micro_usd)),
+                ("guild", _) => funds.guild = read_guild(scope.strip_prefix("guild:").map(str::to_owned))?,
+                _ => return Err(StoreError::Corrupt("spending.micro_usd")),
+            }
+        }
+        Ok(funds)
+    }
+
+    /// How the budgets stand that a call falls under: one set for the very scope, else one set for its kind, else one of
+    /// the configuration.
+    pub(super) fn standings(
+        &self,
+        configured: &[(&str, Span, i64)],
+        person: PersonId,
+        chat: &ChatId,
+        at: Timestamp,
+    ) -> Vec<Standing> {
+        let standing = |(scope, span): (Scope, Span)| {
+            let (name, period) = (scope.name(), span.period(at));
+            let micro_usd = amount(&self.set, configured, &name, scope.kind(), span)?;
+            let spent = self.spent.iter().find(|(of, within, _)| *of == name && *within == period);
+            let spent = spent.map_or(0, |(_, _, micro_usd)| *micro_usd);
+            Some(Standing { cap: Cap { scope, span, micro_usd }, spent, resets_at: span.end(at) })
+        };
+        scopes(person, chat, self.guild.as_ref()).into_iter().filter_map(standing).collect()
+    }
 }
 
 /// The budget of one scope, if it has one.
-pub(super) fn amount(
-    set: &[SetRow],
-    configured: &[(&str, Span, i64)],
-    scope: &str,
-    kind: &str,
-    span: Span,
-) -> Option<i64> {
+fn amount(set: &[SetRow], configured: &[(&str, Span, i64)], scope: &str, kind: &str, span: Span) -> Option<i64> {
     let set_for = |wanted: &str| {
         let found = set.iter().find(|(set, for_span, _)| set == wanted && for_span == span.name());
         found.map(|(_, _, micro_usd)| *micro_usd)
@@ -239,31 +286,6 @@ macro_rules! spend {
 }
 pub(super) use spend;
 
-/// The sums of some scopes, all of them in one statement: rows for [`Sums`].
-macro_rules! spent_in {
-    ($executor:expr, $scopes:expr, $at:expr) => {{
-        let scopes = $scopes;
-        let statement = $crate::store::budgets::read_sums(scopes.len());
-        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(statement));
-        for (scope, span) in scopes {
-            query = query.bind(scope.name()).bind(span.period($at));
-        }
-        query.fetch_all($executor).await?
-    }};
-}
-pub(super) use spent_in;
-
-/// What some scopes have spent: name, period, amount. What has no row has spent nothing.
-pub(super) struct Sums(pub(super) Vec<(String, String, i64)>);
-
-impl Sums {
-    pub(super) fn of(&self, scope: &str, span: Span, at: Timestamp) -> i64 {
-        let period = span.period(at);
-        let row = self.0.iter().find(|(name, of, _)| name == scope && *of == period);
-        row.map_or(0, |(_, _, micro_usd)| *micro_usd)
-    }
-}
-
 /// Adds `$1` to so many sums; then scope and period of each. No value of anybody's is part of the text.
 pub(super) fn add_to_sums(count: usize) -> String {
     let rows: Vec<String> = (0..count).map(|nth| format!("(${}, ${}, $1, 0)", 2 * nth + 2, 2 * nth + 3)).collect();
@@ -272,13 +294,6 @@ pub(super) fn add_to_sums(count: usize) -> String {
          ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd",
         rows.join(", ")
     )
-}
-
-/// Reads so many sums by scope and period.
-pub(super) fn read_sums(count: usize) -> String {
-    let each = |nth| format!("(scope = ${} AND period = ${})", 2 * nth + 1, 2 * nth + 2);
-    let rows: Vec<String> = (0..count).map(each).collect();
-    format!("SELECT scope, period, micro_usd FROM spending WHERE {}", rows.join(" OR "))
 }
 
 impl Store {
@@ -300,15 +315,8 @@ impl Store {
         configured: &[(&str, Span, i64)],
         at: Timestamp,
     ) -> Result<Vec<Standing>> {
-        let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
-        let guild = self.guild_of(chat).await?;
-        let scopes = scopes(person, chat, guild.as_ref());
-        let sums = Sums(read!(&self.db, pool => Ok::<_, StoreError>(spent_in!(pool, &scopes, at)))?);
-        let standing = |(cap, name): (Cap, String)| {
-            let (spent, resets_at) = (sums.of(&name, cap.span, at), cap.span.end(at));
-            Standing { cap, spent, resets_at }
-        };
-        Ok(in_force(&set, configured, person, chat, guild.as_ref()).into_iter().map(standing).collect())
+        let funds = read!(&self.db, pool => Ok::<_, StoreError>(funds!(pool, person, chat, at)))?;
+        Ok(funds.standings(configured, person, chat, at))
     }
 
     /// The budgets that admins have set, and `configured` ones where they have set none.
@@ -338,7 +346,7 @@ impl Store {
     pub async fn guild_of(&self, chat: &ChatId) -> Result<Option<GuildId>> {
         let row =
             read!(&self.db, pool => sqlx::query_as(GUILD_OF_CHAT).bind(chat.to_string()).fetch_optional(pool).await)?;
-        read_guild(row)
+        read_guild(row.and_then(|(guild,): (Option<String>,)| guild))
     }
 
     /// The budgets that admins have set: scope or kind, span, amount (`None`: there is none).

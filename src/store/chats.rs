@@ -50,50 +50,49 @@ pub struct Memory {
     pub lines: Vec<Line>,
 }
 
+/// A current conversation, and behind it its lines since the summary, oldest first: id, beginning, role, text.
+const REMEMBERED: &str = "WITH current AS (SELECT id, started_at, summary, summary_until FROM conversations \
+     WHERE person_id = $1 AND chat = $2 AND ended_at IS NULL) \
+     SELECT id, started_at, '' AS role, summary AS content FROM current \
+     UNION ALL SELECT m.id, -1, m.role, m.content FROM current c \
+     JOIN messages m ON m.conversation_id = c.id AND m.id > c.summary_until ORDER BY 2 DESC, 1";
+
+impl Memory {
+    /// Of the rows of [`REMEMBERED`].
+    fn read(rows: Vec<(String, i64, String, String)>) -> Result<Option<Memory>> {
+        let mut rows = rows.into_iter();
+        let Some((id, started_at, _, summary)) = rows.next() else { return Ok(None) };
+        let line = |(id, _, role, content): (_, _, String, _)| Ok(Line { id, role: Role::parse(&role)?, content });
+        let lines = rows.map(line).collect::<Result<_>>()?;
+        Ok(Some(Memory { conversation: id.parse()?, started_at: Timestamp(started_at), summary, lines }))
+    }
+}
+
 impl Store {
     /// The memory of the current conversation, which begins if there is none.
     pub async fn memory(&self, person: PersonId, chat: &ChatId, now: Timestamp) -> Result<Memory> {
-        type Row = (String, i64, String, String);
-        let find = "SELECT id, started_at, summary, summary_until FROM conversations \
-                    WHERE person_id = $1 AND chat = $2 AND ended_at IS NULL";
-        let row: Option<Row> = read!(&self.db, pool => sqlx::query_as(find)
+        let found = read!(&self.db, pool => sqlx::query_as(REMEMBERED)
             .bind(person.to_string())
             .bind(chat.to_string())
-            .fetch_optional(pool)
-            .await)?;
-        let (id, started_at, summary, summary_until) = match row {
-            Some(row) => row,
-            None => {
-                let fresh = ConversationId::new();
-                write!(&self.db, pool => sqlx::query(
-                        "INSERT INTO conversations (id, person_id, chat, started_at, summary, summary_until) \
-                         VALUES ($1, $2, $3, $4, '', '') ON CONFLICT DO NOTHING")
-                    .bind(fresh.to_string())
-                    .bind(person.to_string())
-                    .bind(chat.to_string())
-                    .bind(now.0)
-                    .execute(pool)
-                    .await
-                    .map(|_| ()))?;
-                let row: Row = write!(&self.db, pool => sqlx::query_as(find)
-                    .bind(person.to_string())
-                    .bind(chat.to_string())
-                    .fetch_one(pool)
-                    .await)?;
-                row
-            }
-        };
-        let lines: Vec<(String, String, String)> = read!(&self.db, pool => sqlx::query_as(
-                "SELECT id, role, content FROM messages WHERE conversation_id = $1 AND id > $2 ORDER BY id")
-            .bind(&id)
-            .bind(&summary_until)
             .fetch_all(pool)
             .await)?;
-        let lines = lines
-            .into_iter()
-            .map(|(id, role, content)| Ok(Line { id, role: Role::parse(&role)?, content }))
-            .collect::<Result<_>>()?;
-        Ok(Memory { conversation: id.parse()?, started_at: Timestamp(started_at), summary, lines })
+        if let Some(memory) = Memory::read(found)? {
+            return Ok(memory);
+        }
+        let begun = write!(&self.db, pool => {
+            sqlx::query(
+                    "INSERT INTO conversations (id, person_id, chat, started_at, summary, summary_until) \
+                     VALUES ($1, $2, $3, $4, '', '') ON CONFLICT DO NOTHING")
+                .bind(ConversationId::new().to_string())
+                .bind(person.to_string())
+                .bind(chat.to_string())
+                .bind(now.0)
+                .execute(pool)
+                .await?;
+            sqlx::query_as(REMEMBERED).bind(person.to_string()).bind(chat.to_string()).fetch_all(pool).await
+        })?;
+        // Unless it was ended at once.
+        Memory::read(begun)?.ok_or(StoreError::Query(sqlx::Error::RowNotFound))
     }
 
     /// Replaces the lines up to and including `until` by `summary` in what is remembered.

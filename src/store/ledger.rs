@@ -1,12 +1,12 @@
 //! The ledger: every paid call once. What reports read are the sums that are kept with it (usage).
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, GuildId, PersonId};
+use crate::ids::{ChatId, PersonId};
 use crate::upstream::{Provider, Usage};
 
-use super::budgets::{SET_BUDGETS, SetRow, Span, Standing, Sums, guild_of, in_force, scopes, spend, spent_in};
+use super::budgets::{Span, Standing, funds, guild_of, read_guild, spend};
 use super::usage::{Stood, changes, roll_up, settled};
-use super::{Result, Store, exclusive, read};
+use super::{Result, Store, alone, exclusive, read};
 
 /// One paid call.
 #[derive(Clone, Debug)]
@@ -28,16 +28,17 @@ pub struct Entry<'a> {
     pub outcome: &'a str,
 }
 
-/// Writes a call and moves the sums by what is new of it; whether anything was. Part of a transaction.
+/// Writes a call of a chat in this community and moves the sums by what is new of it; whether anything was. Part of a
+/// transaction.
 macro_rules! write_entry {
-    ($tx:ident, $entry:expr, $until:expr) => {{
+    ($tx:ident, $entry:expr, $guild:expr, $until:expr) => {{
         let entry: &Entry<'_> = $entry;
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         let stood: Option<Stood> = sqlx::query_as(Stood::SELECT).bind(entry.key).fetch_optional(&mut *$tx).await?;
         // The community is the one it was reserved for, whatever became known since.
         let guild = match &stood {
-            Some(stood) => stood.guild.as_ref().map(|guild| guild.parse::<GuildId>()).transpose()?,
-            None => guild_of!($tx, entry.chat),
+            Some(stood) => read_guild(stood.guild.clone())?,
+            None => $guild,
         };
         let changed = sqlx::query(
             "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
@@ -114,19 +115,16 @@ impl Store {
     /// where they have set none. The reservation is given up at `until` if the call has not ended by then.
     pub async fn reserve(&self, entry: &Entry<'_>, caps: &[(&str, Span, i64)], until: Timestamp) -> Result<Reserved> {
         exclusive!(&self.db, [MONEY], tx => {
-            let set: Vec<SetRow> = sqlx::query_as(SET_BUDGETS).fetch_all(&mut *tx).await?;
-            let guild = guild_of!(tx, entry.chat);
-            let sums = Sums(spent_in!(&mut *tx, &scopes(entry.person, entry.chat, guild.as_ref()), entry.at));
-            let mut standings = Vec::new();
-            for (cap, name) in in_force(&set, caps, entry.person, entry.chat, guild.as_ref()) {
-                let spent = sums.of(&name, cap.span, entry.at);
-                let (limit, resets_at) = (cap.micro_usd, cap.span.end(entry.at));
-                if spent.saturating_add(entry.micro_usd) > limit {
-                    return Ok(Reserved::Over(Standing { cap, spent, resets_at }));
-                }
-                standings.push(Standing { cap, spent: spent + entry.micro_usd, resets_at });
+            let funds = funds!(&mut *tx, entry.person, entry.chat, entry.at);
+            let mut standings = funds.standings(caps, entry.person, entry.chat, entry.at);
+            let over = |standing: &&Standing| standing.spent.saturating_add(entry.micro_usd) > standing.cap.micro_usd;
+            if let Some(over) = standings.iter().find(over) {
+                return Ok(Reserved::Over(over.clone()));
             }
-            write_entry!(tx, entry, Some(until.0));
+            for standing in &mut standings {
+                standing.spent += entry.micro_usd;
+            }
+            write_entry!(tx, entry, funds.guild, Some(until.0));
             Ok(Reserved::Yes { standings })
         })
     }
@@ -135,7 +133,7 @@ impl Store {
     /// of it, and an estimate to what the provider says.
     pub async fn record(&self, entry: Entry<'_>) -> Result<bool> {
         exclusive!(&self.db, [MONEY], tx => {
-            Ok(write_entry!(tx, &entry, None::<i64>))
+            Ok(write_entry!(tx, &entry, guild_of!(tx, entry.chat), None::<i64>))
         })
     }
 
@@ -143,16 +141,15 @@ impl Store {
     /// nobody else can take it in between. `false`, and nothing is changed, if nothing is reserved under `key` or
     /// something stands under `new` already.
     pub async fn rekey(&self, key: &str, new: &str) -> Result<bool> {
-        exclusive!(&self.db, [MONEY], tx => {
-            let changed = sqlx::query(
-                    "UPDATE ledger SET key = $1 WHERE key = $2 AND outcome = 'started' \
-                     AND NOT EXISTS (SELECT 1 FROM ledger AS other WHERE other.key = $1)")
-                .bind(new)
-                .bind(key)
-                .execute(&mut *tx)
-                .await?;
-            Ok(changed.rows_affected() == 1)
-        })
+        let changed = alone!(&self.db, MONEY, executor => sqlx::query(
+                "UPDATE ledger SET key = $1 WHERE key = $2 AND outcome = 'started' \
+                 AND NOT EXISTS (SELECT 1 FROM ledger AS other WHERE other.key = $1)")
+            .bind(new)
+            .bind(key)
+            .execute(executor)
+            .await?
+            .rows_affected())?;
+        Ok(changed == 1)
     }
 
     /// Takes back what was reserved for a call that was not made.
@@ -164,7 +161,7 @@ impl Store {
                 .fetch_optional(&mut *tx)
                 .await?;
             if let Some((at, micro_usd, person, chat, guild)) = row {
-                let (chat, guild) = (chat.parse::<ChatId>()?, guild.map(|guild| guild.parse::<GuildId>()).transpose()?);
+                let (chat, guild) = (chat.parse::<ChatId>()?, read_guild(guild)?);
                 spend!(tx, person.parse()?, &chat, guild.as_ref(), Timestamp(at), -micro_usd);
             }
             Ok(())
@@ -190,7 +187,7 @@ impl Store {
                 .await?;
             if let Some(stood) = stood {
                 let chat = stood.chat.parse::<ChatId>()?;
-                let guild = stood.guild.as_ref().map(|guild| guild.parse::<GuildId>()).transpose()?;
+                let guild = read_guild(stood.guild.clone())?;
                 spend!(tx, stood.person_id.parse()?, &chat, guild.as_ref(), Timestamp(stood.at), micro_usd - stood.micro_usd);
                 sqlx::query("UPDATE ledger SET micro_usd = $1, output_tokens = 0, reserved_until = NULL, outcome = $2 WHERE key = $3")
                     .bind(micro_usd)

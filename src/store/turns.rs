@@ -10,9 +10,9 @@ use sqlx::FromRow;
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, ConversationId, GuildId, InstanceId, MessageRef, PersonId, Platform, SubscriptionId, TurnId};
 
-use super::budgets::guild_of;
+use super::budgets::read_guild;
 use super::usage::{Counted, Timed, Within, count_up, time_up};
-use super::{Result, Store, StoreError, exclusive, read, storable, write};
+use super::{Result, Store, StoreError, alone, exclusive, read, storable, write};
 
 /// Something a person did, on its way into the inbox.
 #[derive(Debug)]
@@ -205,24 +205,21 @@ impl Store {
         let chat = arrival.message.chat.to_string();
         let person = arrival.person.to_string();
         let received: Result<Received> = exclusive!(&self.db, [talk_lock(arrival.person, &arrival.message.chat)], tx => {
-            let known: Option<(String,)> = sqlx::query_as("SELECT turn_id FROM inbox WHERE chat = $1 AND message = $2")
+            let (known, newest): (Option<String>, Option<String>) = sqlx::query_as(
+                    "SELECT (SELECT turn_id FROM inbox WHERE chat = $1 AND message = $2), \
+                     (SELECT id FROM turns WHERE person_id = $3 AND chat = $1 AND state <> 'closed' AND NOT aside ORDER BY id DESC LIMIT 1)")
                 .bind(&chat)
                 .bind(&arrival.message.id)
-                .fetch_optional(&mut *tx)
+                .bind(&person)
+                .fetch_one(&mut *tx)
                 .await?;
             if known.is_some() {
                 return Ok(Received::Duplicate);
             }
-            let newest: Option<(String,)> = sqlx::query_as(
-                    "SELECT id FROM turns WHERE person_id = $1 AND chat = $2 AND state <> 'closed' AND NOT aside ORDER BY id DESC LIMIT 1")
-                .bind(&person)
-                .bind(&chat)
-                .fetch_optional(&mut *tx)
-                .await?;
             // Long past for an atomic one, so that no clock of another instance lets a message join it.
             let merge_until = if arrival.atomic { Timestamp(0) } else { arrival.at + arrival.merge_window };
             let mut joined = None;
-            if let Some((turn,)) = &newest
+            if let Some(turn) = &newest
                 && !arrival.atomic
             {
                 let grown = sqlx::query(
@@ -301,26 +298,24 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Turn>> {
         // One claimer at a time: of two that look at the same rows, the second would go away empty-handed.
-        let rows: Result<Vec<TurnRow>> = exclusive!(&self.db, ["turns"], tx => {
-            Ok(sqlx::query_as(
-                    "UPDATE turns SET leased_by = $1, due_at = $2, attempt = attempt + 1 \
-                     WHERE id IN (SELECT id FROM turns WHERE state <> 'closed' AND due_at <= $3 \
-                     AND ((chat LIKE 'discord:%' AND $5) OR (chat LIKE 'telegram:%' AND $6) OR (chat LIKE 'console:%' AND $7)) \
-                     AND (kind = 'talk' OR state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause)) \
-                     ORDER BY due_at, id LIMIT $4) \
-                     AND due_at <= $3 \
-                     RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, sealed, \
-                     attempt, shown, answer, created_at")
-                .bind(who.to_string())
-                .bind((now + lease).0)
-                .bind(now.0)
-                .bind(i64::from(limit))
-                .bind(platforms.contains(&Platform::Discord))
-                .bind(platforms.contains(&Platform::Telegram))
-                .bind(platforms.contains(&Platform::Console))
-                .fetch_all(&mut *tx)
-                .await?)
-        });
+        let rows: Result<Vec<TurnRow>> = alone!(&self.db, "turns", executor => sqlx::query_as(
+                "UPDATE turns SET leased_by = $1, due_at = $2, attempt = attempt + 1 \
+                 WHERE id IN (SELECT id FROM turns WHERE state <> 'closed' AND due_at <= $3 \
+                 AND ((chat LIKE 'discord:%' AND $5) OR (chat LIKE 'telegram:%' AND $6) OR (chat LIKE 'console:%' AND $7)) \
+                 AND (kind = 'talk' OR state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause)) \
+                 ORDER BY due_at, id LIMIT $4) \
+                 AND due_at <= $3 \
+                 RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, sealed, \
+                 attempt, shown, answer, created_at")
+            .bind(who.to_string())
+            .bind((now + lease).0)
+            .bind(now.0)
+            .bind(i64::from(limit))
+            .bind(platforms.contains(&Platform::Discord))
+            .bind(platforms.contains(&Platform::Telegram))
+            .bind(platforms.contains(&Platform::Console))
+            .fetch_all(executor)
+            .await?);
         rows?.into_iter().map(|row| row.turn(who)).collect()
     }
 
@@ -402,19 +397,15 @@ impl Store {
             if changed.rows_affected() == 0 {
                 return Ok(false);
             }
-            if let Some((conversation, lines)) = memory {
+            if let Some((conversation, lines)) = memory.filter(|(_, lines)| !lines.is_empty()) {
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(remember(lines.len())))
+                    .bind(conversation.to_string())
+                    .bind(turn.id.to_string())
+                    .bind(now.0);
                 for line in lines {
-                    sqlx::query(
-                            "INSERT INTO messages (id, conversation_id, turn_id, role, content, at) VALUES ($1, $2, $3, $4, $5, $6)")
-                        .bind(TurnId::new().to_string())
-                        .bind(conversation.to_string())
-                        .bind(turn.id.to_string())
-                        .bind(line.role.name())
-                        .bind(storable(&line.content))
-                        .bind(now.0)
-                        .execute(&mut *tx)
-                        .await?;
+                    query = query.bind(TurnId::new().to_string()).bind(line.role.name()).bind(storable(&line.content));
                 }
+                query.execute(&mut *tx).await?;
             }
             Ok(true)
         })
@@ -430,20 +421,19 @@ impl Store {
     /// and the first row that knows of it.
     pub async fn end_turn(&self, turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Result<bool> {
         let closed: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
-            let changed = sqlx::query(
+            let place: Option<(Option<String>, Option<bool>)> = sqlx::query_as(
                     "UPDATE turns SET state = 'closed', outcome = $1, closed_at = $2, answer = NULL, leased_by = NULL, \
-                     shown = COALESCE($6, shown) WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state <> 'closed'")
+                     shown = COALESCE($6, shown) WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state <> 'closed' \
+                     RETURNING (SELECT c.guild FROM chats c WHERE c.id = turns.chat), (SELECT c.spoken FROM chats c WHERE c.id = turns.chat)")
                 .bind(outcome.name())
                 .bind(now.0)
                 .bind(turn.id.to_string())
                 .bind(turn.leased_by.to_string())
                 .bind(turn.attempt)
                 .bind((!told.shown.is_empty()).then(|| json(&told.shown)))
-                .execute(&mut *tx)
+                .fetch_optional(&mut *tx)
                 .await?;
-            if changed.rows_affected() == 0 {
-                return Ok((false, false));
-            }
+            let Some((guild, spoken)) = place else { return Ok((false, false)) };
             sqlx::query("UPDATE inbox SET payload = '' WHERE turn_id = $1")
                 .bind(turn.id.to_string())
                 .execute(&mut *tx)
@@ -454,7 +444,7 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
             }
-            if outcome != Outcome::Undeliverable {
+            if outcome != Outcome::Undeliverable && spoken != Some(true) {
                 sqlx::query("UPDATE chats SET spoken = TRUE WHERE id = $1 AND NOT spoken")
                     .bind(turn.chat.to_string())
                     .execute(&mut *tx)
@@ -469,7 +459,7 @@ impl Store {
                 .bind(turn.chat.to_string())
                 .execute(&mut *tx)
                 .await?;
-            let within = Within::new(&turn.chat, guild_of!(tx, &turn.chat));
+            let within = Within::new(&turn.chat, read_guild(guild)?);
             count_up!(tx, within, now, counted(turn, outcome, told));
             time_up!(tx, within, now, timed(turn, outcome, told, now));
             Ok((true, woken.rows_affected() > 0))
@@ -502,20 +492,19 @@ impl Store {
     /// Only for one that is awake: ids of two instances need not sort by time, and of two turns that each
     /// slept for the other none would ever be woken.
     pub async fn park_turn(&self, turn: &Turn) -> Result<bool> {
-        exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
-            let parked = sqlx::query(
-                    "UPDATE turns SET leased_by = NULL, due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND EXISTS \
-                     (SELECT 1 FROM turns o WHERE o.person_id = $5 AND o.chat = $6 AND o.state <> 'closed' AND NOT o.aside AND o.due_at < $1 AND o.id < $2)")
-                .bind(Timestamp::NEVER.0)
-                .bind(turn.id.to_string())
-                .bind(turn.leased_by.to_string())
-                .bind(turn.attempt)
-                .bind(turn.person.to_string())
-                .bind(turn.chat.to_string())
-                .execute(&mut *tx)
-                .await?;
-            Ok(parked.rows_affected() == 1)
-        })
+        let parked = alone!(&self.db, talk_lock(turn.person, &turn.chat), executor => sqlx::query(
+                "UPDATE turns SET leased_by = NULL, due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND EXISTS \
+                 (SELECT 1 FROM turns o WHERE o.person_id = $5 AND o.chat = $6 AND o.state <> 'closed' AND NOT o.aside AND o.due_at < $1 AND o.id < $2)")
+            .bind(Timestamp::NEVER.0)
+            .bind(turn.id.to_string())
+            .bind(turn.leased_by.to_string())
+            .bind(turn.attempt)
+            .bind(turn.person.to_string())
+            .bind(turn.chat.to_string())
+            .execute(executor)
+            .await?
+            .rows_affected())?;
+        Ok(parked == 1)
     }
 
     /// How many answers are owed.
@@ -576,6 +565,14 @@ fn timed(turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Vec<(Tim
 /// Serialises what arrives and closes for one person in one chat.
 pub(super) fn talk_lock(person: PersonId, chat: &ChatId) -> String {
     format!("talk:{person}:{chat}")
+}
+
+/// Adds so many lines to a conversation. `$1` the conversation, `$2` the turn, `$3` the time; then id, role and text of
+/// each.
+fn remember(lines: usize) -> String {
+    let row = |nth| format!("(${}, $1, $2, ${}, ${}, $3)", 3 * nth + 4, 3 * nth + 5, 3 * nth + 6);
+    let rows: Vec<String> = (0..lines).map(row).collect();
+    format!("INSERT INTO messages (id, conversation_id, turn_id, role, content, at) VALUES {}", rows.join(", "))
 }
 
 fn json(ids: &[String]) -> String {

@@ -2,12 +2,14 @@
 //! transactions, and the last thing in them: many meet at these rows, and nobody may wait for anything else while they
 //! hold one.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId, Platform};
 use crate::store::ledger::Entry;
 use crate::upstream::STARTED;
 
-use super::{BLOCK, Days, Sums};
+use super::{BLOCK, Buckets, Days, Sums, Timed};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -229,21 +231,16 @@ macro_rules! count_up {
     ($tx:ident, $within:expr, $at:expr, $counted:expr) => {{
         let within: &$crate::store::usage::Within = &$within;
         let day = $crate::store::usage::Days::of($at);
-        for ((what, outcome), count) in $crate::store::usage::written::gathered($counted) {
-            for guild in within.guilds() {
-                sqlx::query(
-                    "INSERT INTO usage_counts (guild, day, platform, what, outcome, count) VALUES ($1, $2, $3, $4, $5, $6) \
-                     ON CONFLICT (guild, day, platform, what, outcome) DO UPDATE SET count = usage_counts.count + excluded.count",
-                )
-                .bind(guild)
-                .bind(day)
-                .bind(within.platform.name())
-                .bind(what.name())
-                .bind(outcome)
-                .bind::<i64>(count)
-                .execute(&mut *$tx)
-                .await?;
+        let (guilds, counted) = (within.guilds(), $crate::store::usage::written::gathered($counted));
+        if !counted.is_empty() {
+            let statement = $crate::store::usage::written::add_to_counts(guilds.len() * counted.len());
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(day).bind(within.platform.name());
+            for guild in &guilds {
+                for ((what, outcome), count) in &counted {
+                    query = query.bind(guild).bind(what.name()).bind(*outcome).bind::<i64>(*count);
+                }
             }
+            query.execute(&mut *$tx).await?;
         }
     }};
 }
@@ -253,22 +250,16 @@ macro_rules! time_up {
     ($tx:ident, $within:expr, $at:expr, $times:expr) => {{
         let within: &$crate::store::usage::Within = &$within;
         let day = $crate::store::usage::Days::of($at);
-        let mut times: Vec<($crate::store::usage::Timed, std::time::Duration)> = $times.into_iter().collect();
-        times.sort_by_key(|(what, _)| what.name());
-        for (what, took) in times {
-            let bucket = $crate::store::usage::Buckets::of(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
-            for guild in within.guilds() {
-                sqlx::query(
-                    "INSERT INTO usage_times (guild, day, what, bucket, count) VALUES ($1, $2, $3, $4, 1) \
-                     ON CONFLICT (guild, day, what, bucket) DO UPDATE SET count = usage_times.count + excluded.count",
-                )
-                .bind(guild)
-                .bind(day)
-                .bind(what.name())
-                .bind(bucket)
-                .execute(&mut *$tx)
-                .await?;
+        let (guilds, times) = (within.guilds(), $crate::store::usage::written::bucketed($times));
+        if !times.is_empty() {
+            let statement = $crate::store::usage::written::add_to_times(guilds.len() * times.len());
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(day);
+            for guild in &guilds {
+                for ((what, bucket), count) in &times {
+                    query = query.bind(guild).bind(*what).bind::<i64>(*bucket).bind::<i64>(*count);
+                }
             }
+            query.execute(&mut *$tx).await?;
         }
     }};
 }
@@ -281,6 +272,38 @@ pub fn gathered(counted: impl IntoIterator<Item = (Counted, &'static str)>) -> V
         *all.entry(one).or_default() += 1;
     }
     all.into_iter().collect()
+}
+
+/// How often what took how long, by bucket of the histogram, in the order in which everybody takes the rows.
+pub fn bucketed(times: impl IntoIterator<Item = (Timed, Duration)>) -> Vec<((&'static str, i64), i64)> {
+    let mut all: std::collections::BTreeMap<(&'static str, i64), i64> = std::collections::BTreeMap::new();
+    for (what, took) in times {
+        let bucket = Buckets::of(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+        *all.entry((what.name(), bucket)).or_default() += 1;
+    }
+    all.into_iter().collect()
+}
+
+/// Adds to so many counts. `$1` the day, `$2` the platform; then community, what, outcome and number of each.
+pub fn add_to_counts(rows: usize) -> String {
+    let row = |nth| format!("(${}, $1, $2, ${}, ${}, ${})", 4 * nth + 3, 4 * nth + 4, 4 * nth + 5, 4 * nth + 6);
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO usage_counts (guild, day, platform, what, outcome, count) VALUES {} \
+         ON CONFLICT (guild, day, platform, what, outcome) DO UPDATE SET count = usage_counts.count + excluded.count",
+        rows.join(", ")
+    )
+}
+
+/// Adds to so many buckets. `$1` the day; then community, what, bucket and number of each.
+pub fn add_to_times(rows: usize) -> String {
+    let row = |nth| format!("(${}, $1, ${}, ${}, ${})", 4 * nth + 2, 4 * nth + 3, 4 * nth + 4, 4 * nth + 5);
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO usage_times (guild, day, what, bucket, count) VALUES {} \
+         ON CONFLICT (guild, day, what, bucket) DO UPDATE SET count = usage_times.count + excluded.count",
+        rows.join(", ")
+    )
 }
 
 /// The first day of the block that a day is in.
