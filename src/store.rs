@@ -26,12 +26,13 @@ pub mod usage;
 pub mod vitals;
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use deadpool::unmanaged;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, Executor};
 use tokio::sync::Notify;
 
@@ -87,10 +88,26 @@ pub enum Db {
     /// One connection writes, some read: SQLite has one writer anyway, and a queue in front of it is
     /// fairer than its busy handler.
     Sqlite {
-        read: SqlitePool,
-        write: SqlitePool,
+        read: Connections,
+        write: Connections,
     },
     Pg(PgPool),
+}
+
+/// Connections to SQLite, open for as long as the store. sqlx's own pool asks each one that comes back for a sign of life,
+/// which costs another way to the connection's thread and back, as much as the statement itself; a file needs none.
+type Connections = unmanaged::Pool<SqliteConnection>;
+
+/// How long a connection to SQLite is waited for.
+const LENT: Duration = Duration::from_secs(30);
+
+/// A connection to SQLite, given back when it is dropped. What its last user left undone in it, a transaction or rows that
+/// nobody reads any more, its thread ends before it begins with anything else.
+async fn lend(from: &Connections) -> sqlx::Result<unmanaged::Object<SqliteConnection>> {
+    match tokio::time::timeout(LENT, from.get()).await {
+        Ok(lent) => lent.map_err(|_| sqlx::Error::PoolClosed),
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    }
 }
 
 /// How long PostgreSQL may take to give a connection, and a call in all: beyond it the path to it is taken for dead.
@@ -118,22 +135,32 @@ const SESSION: &str = "SET idle_in_transaction_session_timeout = '3s'; SET lock_
      SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SET max_parallel_workers_per_gather = 0";
 
-/// Runs one expression on the native pool, whichever it is: `read!(db, pool => query.fetch_all(pool).await)`.
+/// Runs one expression on a native connection, whichever it is: `read!(db, connection => query.fetch_all(connection).await)`.
 macro_rules! read {
-    ($db:expr, $pool:ident => $run:expr) => {
-        match $db {
-            $crate::store::Db::Sqlite { read: $pool, .. } => $run,
-            $crate::store::Db::Pg($pool) => $crate::store::bounded(async { $run }).await,
-        }
-    };
+    ($db:expr, $connection:ident => $run:expr) => { $crate::store::lent!($db, read, $connection => $run) };
 }
 
-/// The same on the pool that may write.
+/// The same on one that may write.
 macro_rules! write {
-    ($db:expr, $pool:ident => $run:expr) => {
+    ($db:expr, $connection:ident => $run:expr) => { $crate::store::lent!($db, write, $connection => $run) };
+}
+
+macro_rules! lent {
+    ($db:expr, $kind:ident, $connection:ident => $run:expr) => {
         match $db {
-            $crate::store::Db::Sqlite { write: $pool, .. } => $run,
-            $crate::store::Db::Pg($pool) => $crate::store::bounded(async { $run }).await,
+            $crate::store::Db::Sqlite { $kind, .. } => {
+                let mut lent = $crate::store::lend($kind).await?;
+                let $connection = &mut *lent;
+                $run
+            }
+            $crate::store::Db::Pg(pool) => {
+                $crate::store::bounded(async {
+                    let mut lent = pool.acquire().await?;
+                    let $connection = &mut *lent;
+                    $run
+                })
+                .await
+            }
         }
     };
 }
@@ -145,7 +172,8 @@ macro_rules! exclusive {
     ($db:expr, $locks:expr, $tx:ident => $body:block) => {
         match $db {
             $crate::store::Db::Sqlite { write, .. } => {
-                let mut transaction = write.begin_with("BEGIN IMMEDIATE").await?;
+                let mut lent = $crate::store::lend(write).await?;
+                let mut transaction = sqlx::Connection::begin_with(&mut *lent, "BEGIN IMMEDIATE").await?;
                 let outcome: $crate::store::Result<_> = {
                     let $tx = &mut *transaction;
                     async { $body }.await
@@ -179,22 +207,28 @@ macro_rules! exclusive {
 
 /// Runs one statement that nobody with the same lock runs at the same time. SQLite's one writer is enough for that.
 macro_rules! alone {
-    ($db:expr, $lock:expr, $executor:ident => $run:expr) => {
+    ($db:expr, $lock:expr, $connection:ident => $run:expr) => {
         match $db {
-            $crate::store::Db::Sqlite { write: $executor, .. } => Ok::<_, $crate::store::StoreError>($run),
+            $crate::store::Db::Sqlite { write, .. } => {
+                let mut lent = $crate::store::lend(write).await?;
+                let $connection = &mut *lent;
+                Ok::<_, $crate::store::StoreError>($run)
+            }
             $crate::store::Db::Pg(_) => $crate::store::exclusive!($db, [$lock], tx => {
-                let $executor = &mut *tx;
+                let $connection = &mut *tx;
                 Ok($run)
             }),
         }
     };
 }
-pub(crate) use {alone, exclusive, read, write};
+pub(crate) use {alone, exclusive, lent, read, write};
 
 /// The store: the database and the hints that something in it has changed.
 #[derive(Debug)]
 pub struct Store {
     db: Db,
+    /// The file, where it is one.
+    file: Option<PathBuf>,
     /// Held for its lock alone.
     lock: Option<std::fs::File>,
     pub wake: Wake,
@@ -218,26 +252,27 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] for any other scheme, [`StoreError::Open`] when it cannot be reached.
     pub async fn open(url: &str, connections: u32) -> Result<Store> {
-        let db = if url.starts_with("sqlite:") {
+        let (db, file) = if url.starts_with("sqlite:") {
             if url.contains(":memory:") || url.contains("mode=memory") {
                 return Err(StoreError::Url("a database in memory is gone with its connection: name a file".into()));
             }
-            open_sqlite(url, connections).await?
+            let (db, file) = open_sqlite(url, connections).await?;
+            (db, Some(file))
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| StoreError::Url("not a valid postgres:// address".into()))?
                 .application_name("reelcoach");
-            open_postgres(options, connections).await?
+            (open_postgres(options, connections).await?, None)
         } else {
             return Err(StoreError::Url("must begin with sqlite:// or postgres://".into()));
         };
-        Ok(Store { db, lock: None, wake: Wake::default() })
+        Ok(Store { db, file, lock: None, wake: Wake::default() })
     }
 
     /// Brings the tables to this program's version; does nothing when they are there already.
     pub async fn migrate(&self) -> Result<()> {
         match &self.db {
-            Db::Sqlite { write, .. } => MIGRATOR.run(write).await?,
+            Db::Sqlite { write, .. } => MIGRATOR.run(&mut *lend(write).await?).await?,
             Db::Pg(pool) => {
                 // A session without our bounds: a change of a large table takes its time, and other instances that
                 // start meanwhile wait for the migrator's lock.
@@ -251,7 +286,8 @@ impl Store {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        let asked = async { read!(&self.db, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ())) };
+        let asked =
+            async { read!(&self.db, connection => sqlx::query("SELECT 1").execute(connection).await.map(|_| ())) };
         tokio::time::timeout(SIGN_OF_LIFE * 2, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         Ok(())
     }
@@ -284,8 +320,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] while another process has it.
     pub fn claim(&mut self) -> Result<()> {
-        let Db::Sqlite { write, .. } = &self.db else { return Ok(()) };
-        let mut name = write.connect_options().get_filename().as_os_str().to_owned();
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut name = file.as_os_str().to_owned();
         name.push(".lock");
         make_private_file(Path::new(&name)).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
         let file = std::fs::File::open(&name).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
@@ -332,9 +368,15 @@ impl Store {
     /// Closes all connections.
     pub async fn close(&self) {
         match &self.db {
+            // The writer last: whoever closes last empties the log into the file.
             Db::Sqlite { read, write } => {
-                read.close().await;
-                write.close().await;
+                for connections in [read, write] {
+                    while connections.status().size > 0 {
+                        let Ok(Ok(connection)) = tokio::time::timeout(LENT, connections.remove()).await else { break };
+                        let _ = connection.close().await;
+                    }
+                    connections.close();
+                }
             }
             Db::Pg(pool) => {
                 if tokio::time::timeout(SIGN_OF_LIFE * 2, pool.close()).await.is_err() {
@@ -414,7 +456,7 @@ async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<Db
     Ok(Db::Pg(pool))
 }
 
-async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
+async fn open_sqlite(url: &str, connections: u32) -> Result<(Db, PathBuf)> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|_| StoreError::Url("not a valid sqlite:// address".into()))?
         .create_if_missing(true)
@@ -428,26 +470,15 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
         make_private_folder(folder).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
     }
     make_private_file(options.get_filename()).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
-    // A connection has a thread of its own: the pools are kept small and never closed for idleness.
-    let write = SqlitePoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .acquire_timeout(Duration::from_secs(30))
-        .connect_with(options.clone())
-        .await
-        .map_err(StoreError::Open)?;
-    let read = SqlitePoolOptions::new()
-        .max_connections(connections.clamp(1, 4))
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .acquire_timeout(Duration::from_secs(30))
-        .connect_with(options)
-        .await
-        .map_err(StoreError::Open)?;
-    Ok(Db::Sqlite { read, write })
+    let open = async || SqliteConnection::connect_with(&options).await.map_err(StoreError::Open);
+    let write = Connections::from(vec![open().await?]);
+    // A connection has a thread of its own: a few are enough.
+    let mut readers = Vec::new();
+    for _ in 0..connections.clamp(1, 4) {
+        readers.push(open().await?);
+    }
+    let file = options.get_filename().to_owned();
+    Ok((Db::Sqlite { read: Connections::from(readers), write }, file))
 }
 
 /// What people and models write, as PostgreSQL's TEXT can hold it: without NUL.

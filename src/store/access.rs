@@ -109,7 +109,7 @@ pub struct Activity {
 impl Store {
     /// What is known of an account, and of it in this community.
     pub async fn known(&self, platform: Platform, account: &str, guild: Option<&GuildId>) -> Result<Known> {
-        let row: Option<(String, String, i64, i64, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let row: Option<(String, String, i64, i64, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT a.person_id, a.name, \
                  (SELECT COUNT(*) FROM blocks b WHERE b.person_id = a.person_id AND b.guild = ''), \
                  (SELECT COUNT(*) FROM blocks b WHERE b.person_id = a.person_id AND b.guild = $3), \
@@ -118,7 +118,7 @@ impl Store {
             .bind(platform.name())
             .bind(account)
             .bind(scope(guild).unwrap_or_else(|| "-".into()))
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         let Some((person, name, everywhere, here, admitted)) = row else { return Ok(Known::default()) };
         Ok(Known {
@@ -132,12 +132,12 @@ impl Store {
 
     /// Whether a person is kept out of a chat: everywhere, or in its community.
     pub async fn is_blocked(&self, person: PersonId, chat: &ChatId) -> Result<bool> {
-        let (count,): (i64,) = read!(&self.db, pool => sqlx::query_as(
+        let (count,): (i64,) = read!(&self.db, connection => sqlx::query_as(
                 "SELECT COUNT(*) FROM blocks WHERE person_id = $1 \
                  AND (guild = '' OR guild = (SELECT guild FROM chats WHERE id = $2))")
             .bind(person.to_string())
             .bind(chat.to_string())
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         Ok(count > 0)
     }
@@ -178,10 +178,10 @@ impl Store {
 
     /// Lets a person in again, in one community or everywhere; `false` if they were not kept out.
     pub async fn unblock(&self, person: PersonId, guild: Option<&GuildId>) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query("DELETE FROM blocks WHERE person_id = $1 AND ($2 IS NULL OR guild = $2)")
+        let changed = write!(&self.db, connection => sqlx::query("DELETE FROM blocks WHERE person_id = $1 AND ($2 IS NULL OR guild = $2)")
             .bind(person.to_string())
             .bind(scope(guild))
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed > 0)
@@ -189,21 +189,21 @@ impl Store {
 
     /// How many are kept out; with a community only of it.
     pub async fn count_blocks(&self, guild: Option<&GuildId>) -> Result<usize> {
-        let (count,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM blocks WHERE ($1 IS NULL OR guild = $1)")
+        let (count,): (i64,) = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM blocks WHERE ($1 IS NULL OR guild = $1)")
             .bind(scope(guild))
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
     /// Who is kept out, the latest first; with a community only those kept out of it alone.
     pub async fn blocks(&self, guild: Option<&GuildId>, limit: u32) -> Result<Vec<Block>> {
-        let rows: Vec<(String, String, String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, String, String, String, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT person_id, guild, reason, admin, at FROM blocks WHERE ($1 IS NULL OR guild = $1) \
                  ORDER BY at DESC, person_id LIMIT $2")
             .bind(scope(guild))
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         let mut blocks = Vec::with_capacity(rows.len());
         for (person, guild, reason, admin, at) in rows {
@@ -217,21 +217,21 @@ impl Store {
 
     /// The accounts of a person, as `platform:account`.
     pub async fn accounts(&self, person: PersonId) -> Result<Vec<String>> {
-        let rows: Vec<(String, String)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, String)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT platform, account FROM accounts WHERE person_id = $1 ORDER BY created_at, platform")
             .bind(person.to_string())
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(|(platform, account)| format!("{platform}:{account}")).collect())
     }
 
     /// Accounts of this name, whatever its case; `platform:account`. Names are nobody's own: never act on one.
     pub async fn accounts_named(&self, name: &str, limit: u32) -> Result<Vec<String>> {
-        let rows: Vec<(String, String)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, String)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT platform, account FROM accounts WHERE LOWER(name) = LOWER($1) ORDER BY created_at DESC LIMIT $2")
             .bind(storable(name))
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(|(platform, account)| format!("{platform}:{account}")).collect())
     }
@@ -245,14 +245,14 @@ impl Store {
         admin: &str,
         now: Timestamp,
     ) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
+        write!(&self.db, connection => sqlx::query(
                 "INSERT INTO invites (code_hash, uses_left, until, admin, at) VALUES ($1, $2, $3, $4, $5)")
             .bind(code_hash)
             .bind(i64::from(uses))
             .bind(until.0)
             .bind(admin)
             .bind(now.0)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         Ok(())
@@ -260,12 +260,12 @@ impl Store {
 
     /// The invitations that are open at `now`, those that end first before the others.
     pub async fn invites(&self, now: Timestamp, limit: u32) -> Result<Vec<Invite>> {
-        let rows: Vec<InviteRow> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<InviteRow> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT code_hash, uses_left, until, admin, at FROM invites WHERE uses_left > 0 AND until > $1 \
                  ORDER BY until, code_hash LIMIT $2")
             .bind(now.0)
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(invite).collect())
     }
@@ -273,13 +273,13 @@ impl Store {
     /// Takes an open invitation back, by its code's hash or at least the first 8 characters of it: from now on it lets
     /// nobody in. As it stood; `None`: there is none, or more than one begins like that.
     pub async fn revoke_invite(&self, hash: &str, now: Timestamp) -> Result<Option<Invite>> {
-        let row: Option<InviteRow> = write!(&self.db, pool => sqlx::query_as(
+        let row: Option<InviteRow> = write!(&self.db, connection => sqlx::query_as(
                 "DELETE FROM invites WHERE code_hash = (SELECT MIN(code_hash) FROM invites \
                  WHERE SUBSTR(code_hash, 1, LENGTH($1)) = $1 AND LENGTH($1) >= 8 AND uses_left > 0 AND until > $2 \
                  HAVING COUNT(*) = 1) RETURNING code_hash, uses_left, until, admin, at")
             .bind(storable(hash))
             .bind(now.0)
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(row.map(invite))
     }
@@ -317,7 +317,7 @@ impl Store {
     /// Whether something may be told now that is told only so many `times` within a span; if so, it counts as told.
     pub async fn may_tell(&self, who: &str, what: &str, times: u32, within: Duration, now: Timestamp) -> Result<bool> {
         let before = (now - within).0;
-        let changed = write!(&self.db, pool => sqlx::query(
+        let changed = write!(&self.db, connection => sqlx::query(
                 "INSERT INTO notices (who, what, since, times) VALUES ($1, $2, $3, 1) \
                  ON CONFLICT (who, what) DO UPDATE SET \
                  times = CASE WHEN notices.since <= $4 THEN 1 ELSE notices.times + 1 END, \
@@ -328,7 +328,7 @@ impl Store {
             .bind(now.0)
             .bind(before)
             .bind(i64::from(times))
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
@@ -336,21 +336,21 @@ impl Store {
 
     /// The pause that is in force, if any.
     pub async fn pause(&self) -> Result<Option<Pause>> {
-        let row: Option<(String, i64)> = read!(&self.db, pool => sqlx::query_as("SELECT reason, at FROM pause WHERE id = 1")
-            .fetch_optional(pool)
+        let row: Option<(String, i64)> = read!(&self.db, connection => sqlx::query_as("SELECT reason, at FROM pause WHERE id = 1")
+            .fetch_optional(connection)
             .await)?;
         Ok(row.map(|(reason, at)| Pause { reason, at: Timestamp(at) }))
     }
 
     /// Pauses the whole bot, on every instance.
     pub async fn pause_all(&self, reason: &str, admin: &str, now: Timestamp) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
+        write!(&self.db, connection => sqlx::query(
                 "INSERT INTO pause (id, reason, admin, at) VALUES (1, $1, $2, $3) \
                  ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, admin = excluded.admin")
             .bind(storable(reason))
             .bind(admin)
             .bind(now.0)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         self.jobs_changed().await;
@@ -359,8 +359,8 @@ impl Store {
 
     /// Lets the bot go on; `false` if it did not pause.
     pub async fn resume_all(&self) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query("DELETE FROM pause")
-            .execute(pool)
+        let changed = write!(&self.db, connection => sqlx::query("DELETE FROM pause")
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         self.jobs_changed().await;
@@ -370,8 +370,7 @@ impl Store {
 
     /// The limits that admins have set.
     pub async fn set_limits(&self) -> Result<Vec<(LimitName, i64)>> {
-        let rows: Vec<(String, i64)> =
-            read!(&self.db, pool => sqlx::query_as("SELECT name, value FROM limits").fetch_all(pool).await)?;
+        let rows: Vec<(String, i64)> = read!(&self.db, connection => sqlx::query_as("SELECT name, value FROM limits").fetch_all(connection).await)?;
         rows.into_iter()
             .map(|(name, value)| {
                 let known = LimitName::ALL.into_iter().find(|limit| limit.name() == name);
@@ -382,15 +381,15 @@ impl Store {
 
     /// Sets a limit, or with `None` gives it back to the configuration.
     pub async fn set_limit(&self, limit: LimitName, value: Option<u32>) -> Result<()> {
-        write!(&self.db, pool => match value {
+        write!(&self.db, connection => match value {
             Some(value) => sqlx::query(
                     "INSERT INTO limits (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
                 .bind(limit.name())
                 .bind(i64::from(value))
-                .execute(pool)
+                .execute(connection)
                 .await
                 .map(|_| ()),
-            None => sqlx::query("DELETE FROM limits WHERE name = $1").bind(limit.name()).execute(pool).await.map(|_| ()),
+            None => sqlx::query("DELETE FROM limits WHERE name = $1").bind(limit.name()).execute(connection).await.map(|_| ()),
         })?;
         Ok(())
     }
@@ -403,13 +402,13 @@ impl Store {
         change: &str,
         at: Timestamp,
     ) -> Result<()> {
-        write!(&self.db, pool => sqlx::query("INSERT INTO audit (id, at, admin, change, guild) VALUES ($1, $2, $3, $4, $5)")
+        write!(&self.db, connection => sqlx::query("INSERT INTO audit (id, at, admin, change, guild) VALUES ($1, $2, $3, $4, $5)")
             .bind(ChangeId::new().to_string())
             .bind(at.0)
             .bind(admin)
             .bind(storable(change))
             .bind(scope(guild))
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         Ok(())
@@ -423,27 +422,27 @@ impl Store {
         skip: u32,
         limit: u32,
     ) -> Result<Vec<Change>> {
-        let rows: Vec<(i64, String, String)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(i64, String, String)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT at, admin, change FROM audit WHERE ($1 IS NULL OR guild = $1) AND at >= $2 \
                  ORDER BY id DESC LIMIT $3 OFFSET $4")
             .bind(scope(guild))
             .bind(since.0)
             .bind(i64::from(limit))
             .bind(i64::from(skip))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(|(at, admin, change)| Change { at: Timestamp(at), admin, change }).collect())
     }
 
     /// The messages that a person wrote to the coach, and the reels they asked for, since then: as far as they are kept.
     pub async fn activity(&self, person: PersonId, since: Timestamp) -> Result<Activity> {
-        let (messages, reels): (i64, i64) = read!(&self.db, pool => sqlx::query_as(
+        let (messages, reels): (i64, i64) = read!(&self.db, connection => sqlx::query_as(
                 "SELECT (SELECT CAST(COALESCE(SUM(inputs), 0) AS BIGINT) FROM turns WHERE person_id = $1 AND kind = 'talk' \
                  AND NOT aside AND created_at >= $2), \
                  (SELECT COUNT(*) FROM subscriptions WHERE person_id = $1 AND created_at >= $2)")
             .bind(person.to_string())
             .bind(since.0)
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         Ok(Activity { messages, reels })
     }

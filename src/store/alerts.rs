@@ -124,9 +124,9 @@ impl Store {
 
     /// How many alerts of each rule are raised.
     pub async fn raised_alerts(&self) -> Result<Vec<(String, i64)>> {
-        Ok(read!(&self.db, pool => sqlx::query_as(
+        Ok(read!(&self.db, connection => sqlx::query_as(
                 "SELECT rule, COUNT(*) FROM alerts WHERE raised_at IS NOT NULL GROUP BY rule")
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?)
     }
 }

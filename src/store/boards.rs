@@ -43,24 +43,24 @@ pub enum TakenBoard {
 impl Store {
     /// All open boards, oldest first.
     pub async fn open_boards(&self) -> Result<Vec<Board>> {
-        let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, \
                  s.shortcode, s.state, s.job_id \
                  FROM boards b JOIN subscriptions s ON s.board_id = b.id WHERE b.state = 'open' ORDER BY b.id, s.id")
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         boards(rows)
     }
 
     /// A person's open boards, oldest first.
     pub async fn open_boards_of(&self, person: PersonId) -> Result<Vec<Board>> {
-        let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, \
                  s.shortcode, s.state, s.job_id \
                  FROM boards b JOIN subscriptions s ON s.board_id = b.id WHERE b.state = 'open' AND b.person_id = $1 \
                  ORDER BY b.id, s.id")
             .bind(person.to_string())
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         boards(rows)
     }
@@ -68,13 +68,13 @@ impl Store {
     /// Takes the right to write to a board until `until`; `false` if somebody has it, or if the board does not
     /// show `shown` any more. Whoever has it writes, then calls [`Store::posted`].
     pub async fn begin_posting(&self, board: BoardId, shown: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
+        let changed = write!(&self.db, connection => sqlx::query(
                 "UPDATE boards SET posting_until = $1 WHERE id = $2 AND state = 'open' AND posting_until <= $3 AND shown = $4")
             .bind(until.0)
             .bind(board.to_string())
             .bind(now.0)
             .bind(shown)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
@@ -82,11 +82,11 @@ impl Store {
 
     /// Holds the right to write, which was held until `from`, until `to`; `false` if somebody else has it by now.
     pub async fn extend_posting(&self, board: BoardId, from: Timestamp, to: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query("UPDATE boards SET posting_until = $1 WHERE id = $2 AND posting_until = $3")
+        let changed = write!(&self.db, connection => sqlx::query("UPDATE boards SET posting_until = $1 WHERE id = $2 AND posting_until = $3")
             .bind(to.0)
             .bind(board.to_string())
             .bind(from.0)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
@@ -100,7 +100,7 @@ impl Store {
         until: Timestamp,
         change: Option<(&str, &str, Timestamp)>,
     ) -> Result<bool> {
-        let changed = write!(&self.db, pool => match change {
+        let changed = write!(&self.db, connection => match change {
             Some((message, shown, posted_at)) => sqlx::query(
                     "UPDATE boards SET message = $1, shown = $2, posted_at = $3, posting_until = 0 \
                      WHERE id = $4 AND posting_until = $5 AND state = 'open'")
@@ -109,13 +109,13 @@ impl Store {
                 .bind(posted_at.0)
                 .bind(board.to_string())
                 .bind(until.0)
-                .execute(pool)
+                .execute(connection)
                 .await
                 .map(|done| done.rows_affected()),
             None => sqlx::query("UPDATE boards SET posting_until = 0 WHERE id = $1 AND posting_until = $2")
                 .bind(board.to_string())
                 .bind(until.0)
-                .execute(pool)
+                .execute(connection)
                 .await
                 .map(|done| done.rows_affected()),
         })?;
@@ -124,9 +124,9 @@ impl Store {
 
     /// Nothing is owed on this board any more.
     pub async fn close_board(&self, board: BoardId) -> Result<()> {
-        write!(&self.db, pool => sqlx::query("UPDATE boards SET state = 'closed' WHERE id = $1")
+        write!(&self.db, connection => sqlx::query("UPDATE boards SET state = 'closed' WHERE id = $1")
             .bind(board.to_string())
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         Ok(())
@@ -134,11 +134,11 @@ impl Store {
 
     /// A reel turn takes over its board's message.
     pub async fn take_board(&self, board: BoardId, now: Timestamp) -> Result<TakenBoard> {
-        let row: Option<(Option<String>, Option<String>)> = write!(&self.db, pool => sqlx::query_as(
+        let row: Option<(Option<String>, Option<String>)> = write!(&self.db, connection => sqlx::query_as(
                 "UPDATE boards SET state = 'closed' WHERE id = $1 AND posting_until <= $2 RETURNING message, placeholder")
             .bind(board.to_string())
             .bind(now.0)
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(match row {
             Some((message, placeholder)) => TakenBoard::Taken { message, placeholder },

@@ -299,10 +299,10 @@ pub(super) fn add_to_sums(count: usize) -> String {
 impl Store {
     /// What is spent in a scope, reservations among it.
     pub async fn spent(&self, scope: &Scope, span: Span, at: Timestamp) -> Result<i64> {
-        let row: Option<(i64,)> = read!(&self.db, pool => sqlx::query_as("SELECT micro_usd FROM spending WHERE scope = $1 AND period = $2")
+        let row: Option<(i64,)> = read!(&self.db, connection => sqlx::query_as("SELECT micro_usd FROM spending WHERE scope = $1 AND period = $2")
             .bind(scope.name())
             .bind(span.period(at))
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(row.map_or(0, |(spent,)| spent))
     }
@@ -315,13 +315,13 @@ impl Store {
         configured: &[(&str, Span, i64)],
         at: Timestamp,
     ) -> Result<Vec<Standing>> {
-        let funds = read!(&self.db, pool => Ok::<_, StoreError>(funds!(pool, person, chat, at)))?;
+        let funds = read!(&self.db, connection => Ok::<_, StoreError>(funds!(connection, person, chat, at)))?;
         Ok(funds.standings(configured, person, chat, at))
     }
 
     /// The budgets that admins have set, and `configured` ones where they have set none.
     pub async fn amounts(&self, configured: Vec<(&'static str, Span, i64)>) -> Result<Amounts> {
-        let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
+        let set: Vec<SetRow> = read!(&self.db, connection => sqlx::query_as(SET_BUDGETS).fetch_all(connection).await)?;
         Ok(Amounts { set, configured })
     }
 
@@ -332,7 +332,7 @@ impl Store {
         configured: &[(&str, Span, i64)],
         at: Timestamp,
     ) -> Result<Vec<Spending>> {
-        let set: Vec<SetRow> = read!(&self.db, pool => sqlx::query_as(SET_BUDGETS).fetch_all(pool).await)?;
+        let set: Vec<SetRow> = read!(&self.db, connection => sqlx::query_as(SET_BUDGETS).fetch_all(connection).await)?;
         let mut all = Vec::with_capacity(scopes.len());
         for (scope, span) in scopes {
             let spent = self.spent(scope, *span, at).await?;
@@ -344,14 +344,13 @@ impl Store {
 
     /// The community that a chat belongs to, if it is known of one.
     pub async fn guild_of(&self, chat: &ChatId) -> Result<Option<GuildId>> {
-        let row =
-            read!(&self.db, pool => sqlx::query_as(GUILD_OF_CHAT).bind(chat.to_string()).fetch_optional(pool).await)?;
+        let row = read!(&self.db, connection => sqlx::query_as(GUILD_OF_CHAT).bind(chat.to_string()).fetch_optional(connection).await)?;
         read_guild(row.and_then(|(guild,): (Option<String>,)| guild))
     }
 
     /// The budgets that admins have set: scope or kind, span, amount (`None`: there is none).
     pub async fn budgets(&self) -> Result<Vec<(String, Span, Option<i64>)>> {
-        let rows: Vec<(String, String, Option<i64>)> = read!(&self.db, pool => sqlx::query_as("SELECT scope, span, micro_usd FROM budgets ORDER BY scope, span").fetch_all(pool).await)?;
+        let rows: Vec<(String, String, Option<i64>)> = read!(&self.db, connection => sqlx::query_as("SELECT scope, span, micro_usd FROM budgets ORDER BY scope, span").fetch_all(connection).await)?;
         rows.into_iter()
             .map(|(scope, span, micro_usd)| {
                 let span = match span.as_str() {
@@ -366,14 +365,14 @@ impl Store {
 
     /// Sets a budget for a scope or for all of a kind. Its marks are told anew: they are parts of another amount.
     pub async fn set_budget(&self, scope: &str, span: Span, micro_usd: Option<i64>) -> Result<()> {
-        write!(&self.db, pool => {
+        write!(&self.db, connection => {
             sqlx::query(
                 "INSERT INTO budgets (scope, span, micro_usd) VALUES ($1, $2, $3) \
                  ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd")
                 .bind(scope)
                 .bind(span.name())
                 .bind(micro_usd)
-                .execute(pool)
+                .execute(&mut *connection)
                 .await?;
             sqlx::query(
                 "UPDATE spending SET alerted = 0, announced = 0 WHERE alerted > 0 AND (scope = $1 OR scope LIKE $2) \
@@ -381,7 +380,7 @@ impl Store {
                 .bind(scope)
                 .bind(format!("{scope}:%"))
                 .bind(span.period(Timestamp(0)).len() as i64)
-                .execute(pool)
+                .execute(connection)
                 .await
                 .map(|_| ())
         })?;
@@ -390,12 +389,12 @@ impl Store {
 
     /// Notes that the operator is told that a budget is used to `percent`; `false` if somebody told it before.
     pub async fn alert_budget(&self, scope: &Scope, span: Span, at: Timestamp, percent: i64) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
+        let changed = write!(&self.db, connection => sqlx::query(
                 "UPDATE spending SET alerted = $1 WHERE scope = $2 AND period = $3 AND alerted < $1")
             .bind(percent)
             .bind(scope.name())
             .bind(span.period(at))
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)

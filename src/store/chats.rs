@@ -71,15 +71,15 @@ impl Memory {
 impl Store {
     /// The memory of the current conversation, which begins if there is none.
     pub async fn memory(&self, person: PersonId, chat: &ChatId, now: Timestamp) -> Result<Memory> {
-        let found = read!(&self.db, pool => sqlx::query_as(REMEMBERED)
+        let found = read!(&self.db, connection => sqlx::query_as(REMEMBERED)
             .bind(person.to_string())
             .bind(chat.to_string())
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         if let Some(memory) = Memory::read(found)? {
             return Ok(memory);
         }
-        let begun = write!(&self.db, pool => {
+        let begun = write!(&self.db, connection => {
             sqlx::query(
                     "INSERT INTO conversations (id, person_id, chat, started_at, summary, summary_until) \
                      VALUES ($1, $2, $3, $4, '', '') ON CONFLICT DO NOTHING")
@@ -87,9 +87,9 @@ impl Store {
                 .bind(person.to_string())
                 .bind(chat.to_string())
                 .bind(now.0)
-                .execute(pool)
+                .execute(&mut *connection)
                 .await?;
-            sqlx::query_as(REMEMBERED).bind(person.to_string()).bind(chat.to_string()).fetch_all(pool).await
+            sqlx::query_as(REMEMBERED).bind(person.to_string()).bind(chat.to_string()).fetch_all(connection).await
         })?;
         // Unless it was ended at once.
         Memory::read(begun)?.ok_or(StoreError::Query(sqlx::Error::RowNotFound))
@@ -97,12 +97,12 @@ impl Store {
 
     /// Replaces the lines up to and including `until` by `summary` in what is remembered.
     pub async fn summarise(&self, conversation: ConversationId, summary: &str, until: &str) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
+        write!(&self.db, connection => sqlx::query(
                 "UPDATE conversations SET summary = $1, summary_until = $2 WHERE id = $3 AND summary_until < $2")
             .bind(storable(summary))
             .bind(until)
             .bind(conversation.to_string())
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         Ok(())
@@ -124,9 +124,9 @@ impl Store {
 
     /// Whether the bot has said something in this chat.
     pub async fn has_spoken(&self, chat: &ChatId) -> Result<bool> {
-        let row: Option<(bool,)> = read!(&self.db, pool => sqlx::query_as("SELECT spoken FROM chats WHERE id = $1")
+        let row: Option<(bool,)> = read!(&self.db, connection => sqlx::query_as("SELECT spoken FROM chats WHERE id = $1")
             .bind(chat.to_string())
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(row.is_some_and(|(spoken,)| spoken))
     }
@@ -139,12 +139,12 @@ impl Store {
         since: Timestamp,
         limit: u32,
     ) -> Result<Vec<(ChatId, Option<String>)>> {
-        let rows: Vec<(String, Option<String>)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, Option<String>)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT id, last_message FROM chats WHERE platform = $1 AND last_at >= $2 ORDER BY last_at DESC LIMIT $3")
             .bind(platform.name())
             .bind(since.0)
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         rows.into_iter().map(|(id, message)| Ok((id.parse()?, message))).collect()
     }

@@ -43,7 +43,7 @@ impl From<NotedRow> for Noted {
 impl Store {
     /// Notes a failure; one code is noted once.
     pub async fn note_failure(&self, noted: &Noted) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
+        write!(&self.db, connection => sqlx::query(
                 "INSERT INTO failures (reference, at, part, subject, cause, detail) VALUES ($1, $2, $3, $4, $5, $6) \
                  ON CONFLICT (reference) DO NOTHING")
             .bind(&noted.reference)
@@ -52,7 +52,7 @@ impl Store {
             .bind(storable(&noted.subject))
             .bind(&noted.cause)
             .bind(storable(&noted.detail))
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         Ok(())
@@ -60,41 +60,41 @@ impl Store {
 
     /// The latest failures, newest first.
     pub async fn failures(&self, limit: u32) -> Result<Vec<Noted>> {
-        let rows: Vec<NotedRow> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<NotedRow> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT reference, at, part, subject, cause, detail FROM failures ORDER BY at DESC, reference LIMIT $1")
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(Noted::from).collect())
     }
 
     /// The failure of a code.
     pub async fn failure(&self, reference: &str) -> Result<Option<Noted>> {
-        let row: Option<NotedRow> = read!(&self.db, pool => sqlx::query_as(
+        let row: Option<NotedRow> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT reference, at, part, subject, cause, detail FROM failures WHERE reference = $1")
             .bind(storable(reference))
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(row.map(Noted::from))
     }
 
     /// How many failed since.
     pub async fn failures_since(&self, from: Timestamp) -> Result<i64> {
-        let (count,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM failures WHERE at >= $1")
+        let (count,): (i64,) = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM failures WHERE at >= $1")
             .bind(from.0)
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         Ok(count)
     }
 
     /// How each provider's calls ended that began since.
     pub async fn provider_health(&self, from: Timestamp) -> Result<Vec<ProviderHealth>> {
-        let rows: Vec<(String, String, i64, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, String, i64, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT provider, outcome, COUNT(*), MAX(at) FROM ledger \
                  WHERE at >= $1 AND outcome NOT IN ('started', 'lost', 'cancelled') \
                  GROUP BY provider, outcome ORDER BY provider, outcome")
             .bind(from.0)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         let mut all: Vec<ProviderHealth> = Vec::new();
         for (provider, outcome, count, at) in rows {

@@ -101,7 +101,7 @@ impl Store {
     pub async fn history(&self) -> Result<History> {
         macro_rules! all {
             ($sql:literal) => {
-                read!(&self.db, pool => sqlx::query_as($sql).fetch_all(pool).await)?
+                read!(&self.db, connection => sqlx::query_as($sql).fetch_all(connection).await)?
             };
         }
         Ok(History {
@@ -128,7 +128,7 @@ impl Store {
     /// How many messages have been stored.
     pub async fn messages_received(&self) -> Result<i64> {
         let (count,): (i64,) =
-            read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM inbox").fetch_one(pool).await)?;
+            read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM inbox").fetch_one(connection).await)?;
         Ok(count)
     }
 }

@@ -54,7 +54,7 @@ impl Store {
         now: Timestamp,
         measured: &str,
     ) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
+        write!(&self.db, connection => sqlx::query(
                 "INSERT INTO instances (id, name, started_at, seen_at, measured) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, measured = excluded.measured")
             .bind(id.to_string())
@@ -62,7 +62,7 @@ impl Store {
             .bind(started_at.0)
             .bind(now.0)
             .bind(measured)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         Ok(())
@@ -70,15 +70,15 @@ impl Store {
 
     /// An instance has ended as it should, or is not waited for any more.
     pub async fn forget_instance(&self, id: &str) -> Result<()> {
-        write!(&self.db, pool => sqlx::query("DELETE FROM instances WHERE id = $1").bind(id).execute(pool).await.map(|_| ()))?;
+        write!(&self.db, connection => sqlx::query("DELETE FROM instances WHERE id = $1").bind(id).execute(connection).await.map(|_| ()))?;
         Ok(())
     }
 
     /// Every instance that has not said good-bye.
     pub async fn heartbeats(&self) -> Result<Vec<Heartbeat>> {
-        let rows: Vec<(String, String, i64, i64, String)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, String, i64, i64, String)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT id, name, started_at, seen_at, measured FROM instances ORDER BY name, started_at, id")
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         let heartbeat = |(id, name, started_at, at, measured)| Heartbeat {
             id,
@@ -92,23 +92,23 @@ impl Store {
 
     /// How many instances are alive.
     pub async fn live_instances(&self, now: Timestamp) -> Result<u32> {
-        let (live,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM instances WHERE seen_at > $1")
+        let (live,): (i64,) = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM instances WHERE seen_at > $1")
             .bind((now - ALIVE).0)
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         Ok(u32::try_from(live).unwrap_or(u32::MAX))
     }
 
     /// Takes or keeps a role until `until`; `false` while another instance holds it.
     pub async fn hold(&self, role: &str, who: InstanceId, now: Timestamp, until: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
+        let changed = write!(&self.db, connection => sqlx::query(
                 "INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
                  SET holder = excluded.holder, until = excluded.until WHERE leases.holder = $2 OR leases.until <= $4")
             .bind(role)
             .bind(who.to_string())
             .bind(until.0)
             .bind(now.0)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
@@ -116,10 +116,10 @@ impl Store {
 
     /// Gives a role up, so that another instance can take it at once.
     pub async fn let_go(&self, role: &str, who: InstanceId) -> Result<()> {
-        write!(&self.db, pool => sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
+        write!(&self.db, connection => sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
             .bind(role)
             .bind(who.to_string())
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         Ok(())
@@ -127,7 +127,7 @@ impl Store {
 
     /// Who holds a role or a lease at `now`, or is alive.
     pub async fn instances_seen(&self, now: Timestamp) -> Result<Vec<Seen>> {
-        let rows: Vec<(String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, String, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT holder, name, CAST(1 AS BIGINT) FROM leases WHERE until > $1 \
                  UNION ALL SELECT id, '', CAST(0 AS BIGINT) FROM instances WHERE seen_at > $2 \
                  UNION ALL SELECT leased_by, '', COUNT(*) FROM turns \
@@ -136,7 +136,7 @@ impl Store {
                  WHERE state = 'running' AND leased_by IS NOT NULL AND leased_until > $1 GROUP BY leased_by")
             .bind(now.0)
             .bind((now - ALIVE).0)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         let mut all: Vec<Seen> = Vec::new();
         for (instance, what, count) in rows {

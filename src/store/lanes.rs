@@ -179,21 +179,23 @@ impl Lanes {
 impl Store {
     /// What is known of all lanes.
     pub async fn lanes(&self) -> Result<Lanes> {
-        let settings: Vec<SettingRow> = read!(&self.db, pool => sqlx::query_as(SETTINGS).fetch_all(pool).await)?;
-        let breakers: Vec<BreakerRow> = read!(&self.db, pool => sqlx::query_as(BREAKERS).fetch_all(pool).await)?;
+        let settings: Vec<SettingRow> =
+            read!(&self.db, connection => sqlx::query_as(SETTINGS).fetch_all(connection).await)?;
+        let breakers: Vec<BreakerRow> =
+            read!(&self.db, connection => sqlx::query_as(BREAKERS).fetch_all(connection).await)?;
         let (draining,): (bool,) =
-            read!(&self.db, pool => sqlx::query_as("SELECT draining FROM line").fetch_one(pool).await)?;
+            read!(&self.db, connection => sqlx::query_as("SELECT draining FROM line").fetch_one(connection).await)?;
         Ok(Lanes::from_rows(settings, breakers, draining))
     }
 
     /// Pauses lanes or lets them go on; a running job ends all the same.
     pub async fn pause_lanes(&self, lanes: &[Lane], paused: bool) -> Result<()> {
         for lane in lanes {
-            write!(&self.db, pool => sqlx::query(
+            write!(&self.db, connection => sqlx::query(
                     "INSERT INTO lanes (name, paused, used_at) VALUES ($1, $2, 0) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused")
                 .bind(&lane.name)
                 .bind(paused)
-                .execute(pool)
+                .execute(connection)
                 .await
                 .map(|_| ()))?;
         }
@@ -203,7 +205,7 @@ impl Store {
 
     /// Whether new reels are taken into the line; those in it go on either way.
     pub async fn drain_line(&self, draining: bool) -> Result<()> {
-        write!(&self.db, pool => sqlx::query("UPDATE line SET draining = $1").bind(draining).execute(pool).await.map(|_| ()))?;
+        write!(&self.db, connection => sqlx::query("UPDATE line SET draining = $1").bind(draining).execute(connection).await.map(|_| ()))?;
         self.jobs_changed().await;
         Ok(())
     }
@@ -211,10 +213,10 @@ impl Store {
     /// Notes what a run says about its upstream; the breaker if it opened by that.
     pub async fn note_health(&self, upstream: &str, health: Health<'_>, now: Timestamp) -> Result<Option<Breaker>> {
         let Health::Failed { cause, reference, lasting } = health else {
-            let closed = write!(&self.db, pool => sqlx::query(
+            let closed = write!(&self.db, connection => sqlx::query(
                     "UPDATE breakers SET failures = 0, trips = 0, open_until = 0 WHERE upstream = $1 AND failures > 0")
                 .bind(upstream)
-                .execute(pool)
+                .execute(connection)
                 .await
                 .map(|done| done.rows_affected()))?;
             if closed > 0 {

@@ -141,12 +141,12 @@ impl Store {
     /// nobody else can take it in between. `false`, and nothing is changed, if nothing is reserved under `key` or
     /// something stands under `new` already.
     pub async fn rekey(&self, key: &str, new: &str) -> Result<bool> {
-        let changed = alone!(&self.db, MONEY, executor => sqlx::query(
+        let changed = alone!(&self.db, MONEY, connection => sqlx::query(
                 "UPDATE ledger SET key = $1 WHERE key = $2 AND outcome = 'started' \
                  AND NOT EXISTS (SELECT 1 FROM ledger AS other WHERE other.key = $1)")
             .bind(new)
             .bind(key)
-            .execute(executor)
+            .execute(connection)
             .await?
             .rows_affected())?;
         Ok(changed == 1)
@@ -170,11 +170,11 @@ impl Store {
 
     /// Reservations that should have ended before `now`.
     pub async fn lost_reservations(&self, now: Timestamp, limit: u32) -> Result<Vec<Lost>> {
-        Ok(read!(&self.db, pool => sqlx::query_as(
+        Ok(read!(&self.db, connection => sqlx::query_as(
                 "SELECT key, model, input_tokens, micro_usd FROM ledger WHERE reserved_until < $1 ORDER BY reserved_until LIMIT $2")
             .bind(now.0)
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?)
     }
 

@@ -70,36 +70,36 @@ impl Measured {
 impl Store {
     /// What was measured from `from` (inclusive) to `to` (exclusive).
     pub async fn measured(&self, from: Timestamp, to: Timestamp) -> Result<Measured> {
-        let oldest: Option<(i64,)> = read!(&self.db, pool => sqlx::query_as(
+        let oldest: Option<(i64,)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT at FROM ledger WHERE at >= $1 AND at < $2 ORDER BY at DESC LIMIT 1 OFFSET $3")
             .bind(from.0)
             .bind(to.0)
             .bind(CALLS)
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         // Whole days, so that each hour of the day is as often in it as the others.
         let from = oldest.map_or(from, |(at,)| Timestamp(to.0 - ((to.0 - at) / DAY).max(1) * DAY));
-        let (first,): (Option<i64>,) = read!(&self.db, pool => sqlx::query_as(
+        let (first,): (Option<i64>,) = read!(&self.db, connection => sqlx::query_as(
                 "SELECT MIN(at) FROM ledger WHERE at >= $1 AND at < $2")
             .bind(from.0)
             .bind(to.0)
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         let Some(first) = first else { return Ok(Measured::default()) };
         let mut measured = Measured { days: (to.0 - first).max(1) as f64 / DAY as f64, ..Measured::default() };
-        let (person_days,): (i64,) = read!(&self.db, pool => sqlx::query_as(
+        let (person_days,): (i64,) = read!(&self.db, connection => sqlx::query_as(
                 "SELECT COUNT(*) FROM (SELECT DISTINCT person_id, at / 86400000 FROM ledger WHERE at >= $1 AND at < $2) AS days")
             .bind(from.0)
             .bind(to.0)
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         measured.person_days = person_days;
-        let hours: Vec<(i64, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let hours: Vec<(i64, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT (at / 3600000) % 24 AS hour, COUNT(*) FROM ledger WHERE at >= $1 AND at < $2 \
                  AND tool = 'coach' AND outcome = 'ok' GROUP BY 1 ORDER BY 1")
             .bind(from.0)
             .bind(to.0)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         for (hour, answers) in hours {
             if let Some(place) = usize::try_from(hour).ok().and_then(|hour| measured.answers_by_hour.get_mut(hour)) {
@@ -117,14 +117,14 @@ impl Store {
 
     async fn measure_usage(&self, measured: &mut Measured, from: Timestamp, to: Timestamp) -> Result<()> {
         type Row = (String, i64, i64, i64, i64, i64, i64);
-        let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT tool, COUNT(*), CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT), \
                  CAST(COALESCE(SUM(cached_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(cache_write_tokens), 0) AS BIGINT), \
                  CAST(COALESCE(SUM(output_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) \
                  FROM ledger WHERE at >= $1 AND at < $2 AND outcome = 'ok' GROUP BY tool ORDER BY tool")
             .bind(from.0)
             .bind(to.0)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         for (tool, calls, input, cached, written, output, micro_usd) in rows {
             match tool.as_str() {
@@ -149,11 +149,11 @@ impl Store {
     async fn measure_reels(&self, measured: &mut Measured, from: Timestamp, to: Timestamp) -> Result<()> {
         // A message's id begins with its time.
         let (first, last) = (first_id(from), first_id(to));
-        let rows: Vec<(String, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT role, COUNT(*) FROM messages WHERE id >= $1 AND id < $2 GROUP BY role ORDER BY role")
             .bind(&first)
             .bind(&last)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         for (role, count) in rows {
             match role.as_str() {
@@ -163,12 +163,12 @@ impl Store {
                 _ => return Err(StoreError::Corrupt("messages.role")),
             }
         }
-        let (run, failed): (i64, i64) = read!(&self.db, pool => sqlx::query_as(
+        let (run, failed): (i64, i64) = read!(&self.db, connection => sqlx::query_as(
                 "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT) FROM jobs \
                  WHERE state IN ('done', 'failed', 'cancelled') AND finished_at >= $1 AND finished_at < $2 AND started_at IS NOT NULL")
             .bind(from.0)
             .bind(to.0)
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         measured.reels_run = run;
         measured.reels_failed = failed;
@@ -177,7 +177,7 @@ impl Store {
 
     /// How long the latest calls of a tool took that went well.
     async fn latencies(&self, tool: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Duration>> {
-        let rows: Vec<(i64,)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(i64,)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT latency_ms FROM (SELECT latency_ms, tool, outcome FROM ledger WHERE at >= $1 AND at < $2 \
                  ORDER BY at DESC LIMIT $3) AS latest WHERE tool = $4 AND outcome = 'ok' LIMIT $5")
             .bind(from.0)
@@ -185,7 +185,7 @@ impl Store {
             .bind(ROWS)
             .bind(tool)
             .bind(SAMPLES)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(|(ms,)| Duration::from_millis(ms.max(0).unsigned_abs())).collect())
     }

@@ -9,20 +9,20 @@ impl Store {
     /// The person behind an account; an account seen for the first time becomes a new person.
     pub async fn person(&self, platform: Platform, account: &str, name: &str, now: Timestamp) -> Result<PersonId> {
         let name = storable(name);
-        let known: Option<(String, String)> = read!(&self.db, pool => sqlx::query_as(
+        let known: Option<(String, String)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT person_id, name FROM accounts WHERE platform = $1 AND account = $2")
             .bind(platform.name())
             .bind(account)
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         if let Some((person, known_name)) = known {
             if known_name != name {
-                write!(&self.db, pool => sqlx::query(
+                write!(&self.db, connection => sqlx::query(
                         "UPDATE accounts SET name = $1 WHERE platform = $2 AND account = $3")
                     .bind(&name)
                     .bind(platform.name())
                     .bind(account)
-                    .execute(pool)
+                    .execute(connection)
                     .await
                     .map(|_| ()))?;
             }
@@ -59,19 +59,19 @@ impl Store {
 
     /// When a person's next new reel may start, as far as their spacing goes.
     pub async fn next_reel_at(&self, person: PersonId) -> Result<Timestamp> {
-        let row: Option<(i64,)> = read!(&self.db, pool => sqlx::query_as("SELECT next_reel_at FROM people WHERE id = $1")
+        let row: Option<(i64,)> = read!(&self.db, connection => sqlx::query_as("SELECT next_reel_at FROM people WHERE id = $1")
             .bind(person.to_string())
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(Timestamp(row.map_or(0, |(at,)| at)))
     }
 
     /// The account names of a person, for people to read (never for logs).
     pub async fn names(&self, person: PersonId) -> Result<Vec<String>> {
-        let rows: Vec<(String,)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String,)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT name FROM accounts WHERE person_id = $1 ORDER BY created_at")
             .bind(person.to_string())
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(|(name,)| name).collect())
     }

@@ -407,24 +407,24 @@ impl Store {
         pipeline: i64,
         now: Timestamp,
     ) -> Result<Option<std::result::Result<String, String>>> {
-        let row: Option<(String, String)> = read!(&self.db, pool => sqlx::query_as(
+        let row: Option<(String, String)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT state, content FROM reels WHERE shortcode = $1 AND pipeline = $2 AND until > $3")
             .bind(code.as_str())
             .bind(pipeline)
             .bind(now.0)
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(row.map(|(state, content)| if state == "done" { Ok(content) } else { Err(content) }))
     }
 
     /// The reels a person asked for in a chat, newest first.
     pub async fn reels_of(&self, person: PersonId, chat: &ChatId, limit: u32) -> Result<Vec<Asked>> {
-        let rows: Vec<(String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, String, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT shortcode, state, created_at FROM subscriptions WHERE person_id = $1 AND chat = $2 ORDER BY id DESC LIMIT $3")
             .bind(person.to_string())
             .bind(chat.to_string())
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         rows.into_iter()
             .map(|(code, state, at)| {
@@ -436,13 +436,13 @@ impl Store {
     /// What a reel turn is about.
     pub async fn subscription(&self, id: SubscriptionId) -> Result<Subscription> {
         type Row = (String, String, String, Option<String>, Option<String>, Option<String>, i64);
-        let row: Row = read!(&self.db, pool => sqlx::query_as(
+        let row: Row = read!(&self.db, connection => sqlx::query_as(
                 "SELECT s.shortcode, s.question, s.board_id, s.reply_to, j.failure, r.content, \
                  (SELECT COUNT(*) FROM subscriptions o WHERE o.board_id = s.board_id) \
                  FROM subscriptions s LEFT JOIN jobs j ON j.id = s.job_id \
                  LEFT JOIN reels r ON r.shortcode = s.shortcode AND r.state = 'done' WHERE s.id = $1")
             .bind(id.to_string())
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         let (shortcode, question, board, reply_to, failure, content, on_board) = row;
         let result = match (failure, content) {

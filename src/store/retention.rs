@@ -36,10 +36,10 @@ impl Store {
     pub async fn sweep(&self, limit: Timestamp) -> Result<u64> {
         let mut deleted = 0;
         for statement in OLD {
-            deleted += write!(&self.db, pool => sqlx::query(statement)
+            deleted += write!(&self.db, connection => sqlx::query(statement)
                 .bind(limit.0)
                 .bind(BATCH)
-                .execute(pool)
+                .execute(connection)
                 .await
                 .map(|done| done.rows_affected()))?;
         }

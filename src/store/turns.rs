@@ -298,7 +298,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Turn>> {
         // One claimer at a time: of two that look at the same rows, the second would go away empty-handed.
-        let rows: Result<Vec<TurnRow>> = alone!(&self.db, "turns", executor => sqlx::query_as(
+        let rows: Result<Vec<TurnRow>> = alone!(&self.db, "turns", connection => sqlx::query_as(
                 "UPDATE turns SET leased_by = $1, due_at = $2, attempt = attempt + 1 \
                  WHERE id IN (SELECT id FROM turns WHERE state <> 'closed' AND due_at <= $3 \
                  AND ((chat LIKE 'discord:%' AND $5) OR (chat LIKE 'telegram:%' AND $6) OR (chat LIKE 'console:%' AND $7)) \
@@ -314,20 +314,20 @@ impl Store {
             .bind(platforms.contains(&Platform::Discord))
             .bind(platforms.contains(&Platform::Telegram))
             .bind(platforms.contains(&Platform::Console))
-            .fetch_all(executor)
+            .fetch_all(connection)
             .await?);
         rows?.into_iter().map(|row| row.turn(who)).collect()
     }
 
     /// Extends the lease; `false` once it is lost.
     pub async fn renew_turn(&self, turn: &Turn, until: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
+        let changed = write!(&self.db, connection => sqlx::query(
                 "UPDATE turns SET due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
             .bind(until.0)
             .bind(turn.id.to_string())
             .bind(turn.leased_by.to_string())
             .bind(turn.attempt)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
@@ -335,24 +335,24 @@ impl Store {
 
     /// What the turn's messages were, oldest first.
     pub async fn turn_inputs(&self, turn: TurnId) -> Result<Vec<String>> {
-        let rows: Vec<(String,)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String,)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT payload FROM inbox WHERE turn_id = $1 ORDER BY received_at, LENGTH(message), message")
             .bind(turn.to_string())
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(|(payload,)| payload).collect())
     }
 
     /// Output begins: from here on nothing joins the turn. Refused if it has more than `inputs` messages.
     pub async fn seal_turn(&self, turn: &Turn, inputs: i64) -> Result<Sealed> {
-        let row: Option<(i64, i64, bool)> = write!(&self.db, pool => sqlx::query_as(
+        let row: Option<(i64, i64, bool)> = write!(&self.db, connection => sqlx::query_as(
                 "UPDATE turns SET sealed = (sealed OR inputs = $1) WHERE id = $2 AND leased_by = $3 AND attempt = $4 \
                  RETURNING inputs, merge_until, sealed")
             .bind(inputs)
             .bind(turn.id.to_string())
             .bind(turn.leased_by.to_string())
             .bind(turn.attempt)
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(match row {
             None => Sealed::Lost,
@@ -363,13 +363,13 @@ impl Store {
 
     /// Notes which messages show the answer so far; `false` once the lease is lost.
     pub async fn show_turn(&self, turn: &Turn, shown: &[String]) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
+        let changed = write!(&self.db, connection => sqlx::query(
                 "UPDATE turns SET shown = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
             .bind(json(shown))
             .bind(turn.id.to_string())
             .bind(turn.leased_by.to_string())
             .bind(turn.attempt)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
@@ -473,14 +473,14 @@ impl Store {
 
     /// Gives a turn back until `due_at`: whoever comes then goes on with it.
     pub async fn release_turn(&self, turn: &Turn, due_at: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
+        let changed = write!(&self.db, connection => sqlx::query(
                 "UPDATE turns SET leased_by = NULL, due_at = $1 \
                  WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
             .bind(due_at.0)
             .bind(turn.id.to_string())
             .bind(turn.leased_by.to_string())
             .bind(turn.attempt)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         self.turns_changed();
@@ -492,7 +492,7 @@ impl Store {
     /// Only for one that is awake: ids of two instances need not sort by time, and of two turns that each
     /// slept for the other none would ever be woken.
     pub async fn park_turn(&self, turn: &Turn) -> Result<bool> {
-        let parked = alone!(&self.db, talk_lock(turn.person, &turn.chat), executor => sqlx::query(
+        let parked = alone!(&self.db, talk_lock(turn.person, &turn.chat), connection => sqlx::query(
                 "UPDATE turns SET leased_by = NULL, due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND EXISTS \
                  (SELECT 1 FROM turns o WHERE o.person_id = $5 AND o.chat = $6 AND o.state <> 'closed' AND NOT o.aside AND o.due_at < $1 AND o.id < $2)")
             .bind(Timestamp::NEVER.0)
@@ -501,7 +501,7 @@ impl Store {
             .bind(turn.attempt)
             .bind(turn.person.to_string())
             .bind(turn.chat.to_string())
-            .execute(executor)
+            .execute(connection)
             .await?
             .rows_affected())?;
         Ok(parked == 1)
@@ -509,32 +509,32 @@ impl Store {
 
     /// How many answers are owed.
     pub async fn open_turns(&self) -> Result<i64> {
-        let (count,): (i64,) = read!(&self.db, pool => sqlx::query_as("SELECT COUNT(*) FROM turns WHERE state <> 'closed'")
-            .fetch_one(pool)
+        let (count,): (i64,) = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM turns WHERE state <> 'closed'")
+            .fetch_one(connection)
             .await)?;
         Ok(count)
     }
 
     /// Whether nothing is owed to anybody: no turn, no board, no job.
     pub async fn is_idle(&self) -> Result<bool> {
-        let (busy,): (i64,) = read!(&self.db, pool => sqlx::query_as(
+        let (busy,): (i64,) = read!(&self.db, connection => sqlx::query_as(
                 "SELECT (SELECT COUNT(*) FROM turns WHERE state <> 'closed') + (SELECT COUNT(*) FROM boards WHERE state = 'open') \
                  + (SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'running'))")
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         Ok(busy == 0)
     }
 
     /// Ends the leases of a process that is gone. Only for a database that no other process uses.
     pub async fn release_everything(&self, now: Timestamp) -> Result<()> {
-        write!(&self.db, pool => {
+        write!(&self.db, connection => {
             sqlx::query("UPDATE turns SET due_at = $1 WHERE state <> 'closed' AND leased_by IS NOT NULL")
                 .bind(now.0)
-                .execute(pool)
+                .execute(&mut *connection)
                 .await?;
-            sqlx::query("UPDATE boards SET posting_until = 0 WHERE state = 'open'").execute(pool).await?;
-            sqlx::query("DELETE FROM leases").execute(pool).await?;
-            sqlx::query("UPDATE jobs SET leased_until = 0 WHERE state = 'running'").execute(pool).await.map(|_| ())
+            sqlx::query("UPDATE boards SET posting_until = 0 WHERE state = 'open'").execute(&mut *connection).await?;
+            sqlx::query("DELETE FROM leases").execute(&mut *connection).await?;
+            sqlx::query("UPDATE jobs SET leased_until = 0 WHERE state = 'running'").execute(connection).await.map(|_| ())
         })?;
         Ok(())
     }

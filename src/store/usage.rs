@@ -241,14 +241,14 @@ pub struct ReservedNow {
 impl Store {
     /// Calls by day and by what was called, of everything or of one community, by day.
     pub async fn usage_of_models(&self, period: Days, guild: Option<&GuildId>) -> Result<Vec<ModelRow>> {
-        Ok(read!(&self.db, pool => sqlx::query_as(
+        Ok(read!(&self.db, connection => sqlx::query_as(
                 "SELECT day, platform, provider, model, tool, calls, failed, called_off, input_tokens, cached_tokens, \
                  cache_write_tokens, output_tokens, reasoning_tokens, micro_usd FROM usage_models WHERE guild = $1 AND day >= $2 AND day < $3 \
                  ORDER BY day, platform, provider, model, tool")
             .bind(guild_name(guild))
             .bind(period.from)
             .bind(period.to)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?)
     }
 
@@ -269,7 +269,7 @@ impl Store {
             (Place::Person, true) => of_places("person_id", NAME, " AND guild = $6"),
         };
         let blocks = period.blocks();
-        Ok(read!(&self.db, pool => {
+        Ok(read!(&self.db, connection => {
             let query = sqlx::query_as(sqlx::AssertSqlSafe(statement))
                 .bind(blocks.from)
                 .bind(blocks.to)
@@ -277,34 +277,34 @@ impl Store {
                 .bind(period.to)
                 .bind(i64::from(limit));
             match guild {
-                Some(guild) => query.bind(guild.to_string()).fetch_all(pool).await,
-                None => query.fetch_all(pool).await,
+                Some(guild) => query.bind(guild.to_string()).fetch_all(connection).await,
+                None => query.fetch_all(connection).await,
             }
         })?)
     }
 
     /// How often what happened, by day.
     pub async fn usage_counts(&self, period: Days, guild: Option<&GuildId>) -> Result<Vec<CountRow>> {
-        Ok(read!(&self.db, pool => sqlx::query_as(
+        Ok(read!(&self.db, connection => sqlx::query_as(
                 "SELECT day, platform, what, outcome, count FROM usage_counts WHERE guild = $1 AND day >= $2 AND day < $3 \
                  ORDER BY day, platform, what, outcome")
             .bind(guild_name(guild))
             .bind(period.from)
             .bind(period.to)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?)
     }
 
     /// Histograms of a period in slots of `step` days (at least 1), buckets ascending.
     pub async fn usage_times(&self, period: Days, step: i64, guild: Option<&GuildId>) -> Result<Vec<TimeRow>> {
-        Ok(read!(&self.db, pool => sqlx::query_as(
+        Ok(read!(&self.db, connection => sqlx::query_as(
                 "SELECT (day - $2) / $4 AS slot, what, bucket, CAST(SUM(count) AS BIGINT) AS count FROM usage_times \
                  WHERE guild = $1 AND day >= $2 AND day < $3 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
             .bind(guild_name(guild))
             .bind(period.from)
             .bind(period.to)
             .bind(step.max(1))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?)
     }
 
@@ -315,9 +315,9 @@ impl Store {
                    WHERE reserved_until IS NOT NULL";
         let within = "SELECT COUNT(*) AS calls, CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) AS micro_usd FROM ledger \
                       WHERE reserved_until IS NOT NULL AND guild = $1";
-        Ok(read!(&self.db, pool => match guild {
-            None => sqlx::query_as(all).fetch_one(pool).await,
-            Some(guild) => sqlx::query_as(within).bind(guild.to_string()).fetch_one(pool).await,
+        Ok(read!(&self.db, connection => match guild {
+            None => sqlx::query_as(all).fetch_one(connection).await,
+            Some(guild) => sqlx::query_as(within).bind(guild.to_string()).fetch_one(connection).await,
         })?)
     }
 

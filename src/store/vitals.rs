@@ -42,13 +42,13 @@ pub struct Connections {
 impl Store {
     /// Adds to a sum of the day that `at` is in.
     pub async fn tally(&self, name: &str, at: Timestamp, more: i64) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
+        write!(&self.db, connection => sqlx::query(
                 "INSERT INTO tallies (name, day, value) VALUES ($1, $2, $3) \
                  ON CONFLICT (name, day) DO UPDATE SET value = tallies.value + excluded.value")
             .bind(name)
             .bind(Span::Day.period(at))
             .bind(more)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         Ok(())
@@ -56,24 +56,24 @@ impl Store {
 
     /// A sum of the day that `at` is in.
     pub async fn tallied(&self, name: &str, at: Timestamp) -> Result<i64> {
-        let row: Option<(i64,)> = read!(&self.db, pool => sqlx::query_as("SELECT value FROM tallies WHERE name = $1 AND day = $2")
+        let row: Option<(i64,)> = read!(&self.db, connection => sqlx::query_as("SELECT value FROM tallies WHERE name = $1 AND day = $2")
             .bind(name)
             .bind(Span::Day.period(at))
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(row.map_or(0, |(value,)| value))
     }
 
     /// The line from afar.
     pub async fn line_size(&self, now: Timestamp) -> Result<LineSize> {
-        let (waiting, ready_at): (i64, Option<i64>) = read!(&self.db, pool => sqlx::query_as(
+        let (waiting, ready_at): (i64, Option<i64>) = read!(&self.db, connection => sqlx::query_as(
                 "SELECT waiting, (SELECT MIN(ready_at) FROM jobs WHERE state = 'queued') FROM line")
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
-        let busy: Vec<(String,)> = read!(&self.db, pool => sqlx::query_as(
+        let busy: Vec<(String,)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT lane FROM jobs WHERE state = 'running' AND leased_until > $1 AND lane IS NOT NULL")
             .bind(now.0)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         let busy = busy.into_iter().map(|(lane,)| lane).collect();
         Ok(LineSize { waiting, ready_since: ready_at.map(Timestamp), busy })
@@ -81,11 +81,11 @@ impl Store {
 
     /// Answers owed by all instances.
     pub async fn owed(&self) -> Result<Owed> {
-        let (open, undelivered): (i64, i64) = read!(&self.db, pool => sqlx::query_as(
+        let (open, undelivered): (i64, i64) = read!(&self.db, connection => sqlx::query_as(
                 "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'answered' THEN 1 ELSE 0 END), 0) AS BIGINT) \
                  FROM (SELECT state FROM turns WHERE state <> 'closed' LIMIT $1) AS owed")
             .bind(OWED_COUNTED)
-            .fetch_one(pool)
+            .fetch_one(connection)
             .await)?;
         Ok(Owed { open, undelivered })
     }
@@ -104,14 +104,14 @@ impl Store {
         let part = to.since(from) / parts.max(1);
         for at in 0..parts {
             let begin = from + part * at;
-            let rows: Vec<(i64, i64)> = read!(&self.db, pool => sqlx::query_as(
+            let rows: Vec<(i64, i64)> = read!(&self.db, connection => sqlx::query_as(
                     "SELECT started_at, finished_at FROM jobs WHERE lane_kind = $1 AND state = 'done' AND finished_at >= $2 \
                      AND finished_at < $3 AND started_at IS NOT NULL ORDER BY finished_at LIMIT $4")
                 .bind(kind.name())
                 .bind(begin.0)
                 .bind((begin + part).0)
                 .bind(i64::from(each))
-                .fetch_all(pool)
+                .fetch_all(connection)
                 .await)?;
             durations.extend(rows.into_iter().map(|(from, to)| Timestamp(to).since(Timestamp(from))));
         }
@@ -120,18 +120,16 @@ impl Store {
 
     /// The connections of this process.
     pub fn connections(&self) -> Connections {
-        macro_rules! of {
-            ($pool:expr) => {{
-                let (size, idle) = ($pool.size(), u32::try_from($pool.num_idle()).unwrap_or(u32::MAX));
-                Connections { busy: size.saturating_sub(idle), idle, max: $pool.options().get_max_connections() }
-            }};
-        }
+        let of = |size: usize, idle: usize, max: usize| {
+            let count = |connections: usize| u32::try_from(connections).unwrap_or(u32::MAX);
+            Connections { busy: count(size.saturating_sub(idle)), idle: count(idle), max: count(max) }
+        };
         match &self.db {
             Db::Sqlite { read, write } => {
-                let (read, write) = (of!(read), of!(write));
-                Connections { busy: read.busy + write.busy, idle: read.idle + write.idle, max: read.max + write.max }
+                let (read, write) = (read.status(), write.status());
+                of(read.size + write.size, read.available + write.available, read.max_size + write.max_size)
             }
-            Db::Pg(pool) => of!(pool),
+            Db::Pg(pool) => of(pool.size() as usize, pool.num_idle(), pool.options().get_max_connections() as usize),
         }
     }
 }

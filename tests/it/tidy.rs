@@ -12,6 +12,7 @@ const LONGEST: usize = 600;
 /// Crates that only some files may use: everything else stays free of them.
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx", &["src/store"]),
+    ("deadpool", &["src/store"]),
     ("serenity", &["src/platforms/discord"]),
     ("poise", &["src/platforms/discord"]),
     ("teloxide", &["src/platforms/telegram"]),

@@ -126,13 +126,13 @@ impl Store {
 
     /// Extends the lease and tells whether the job is still wanted.
     pub async fn renew_job(&self, job: &Claimed, until: Timestamp) -> Result<JobLease> {
-        let row: Option<(bool,)> = write!(&self.db, pool => sqlx::query_as(
+        let row: Option<(bool,)> = write!(&self.db, connection => sqlx::query_as(
                 "UPDATE jobs SET leased_until = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running' RETURNING cancel")
             .bind(until.0)
             .bind(job.job.to_string())
             .bind(job.leased_by.to_string())
             .bind(job.attempt)
-            .fetch_optional(pool)
+            .fetch_optional(connection)
             .await)?;
         Ok(match row {
             None => JobLease::Lost,
@@ -143,13 +143,13 @@ impl Store {
 
     /// Notes the Apify run that is being paid for, or with `None` that it is of no use any more.
     pub async fn note_run(&self, job: &Claimed, run: Option<&str>) -> Result<bool> {
-        let changed = write!(&self.db, pool => sqlx::query(
+        let changed = write!(&self.db, connection => sqlx::query(
                 "UPDATE jobs SET run_id = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running'")
             .bind(run)
             .bind(job.job.to_string())
             .bind(job.leased_by.to_string())
             .bind(job.attempt)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;
         Ok(changed == 1)
@@ -157,13 +157,13 @@ impl Store {
 
     /// Notes how far the job is.
     pub async fn note_phase(&self, job: &Claimed, phase: JobPhase) -> Result<()> {
-        write!(&self.db, pool => sqlx::query(
+        write!(&self.db, connection => sqlx::query(
                 "UPDATE jobs SET phase = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running'")
             .bind(phase.name())
             .bind(job.job.to_string())
             .bind(job.leased_by.to_string())
             .bind(job.attempt)
-            .execute(pool)
+            .execute(connection)
             .await
             .map(|_| ()))?;
         self.jobs_changed().await;
@@ -288,10 +288,10 @@ impl Store {
     /// All jobs in the line, in order, after those at work.
     pub async fn line(&self) -> Result<Vec<LiveJob>> {
         type Row = (String, String, i64, i64, i64, Option<String>, String, Option<i64>);
-        let rows: Vec<Row> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT id, shortcode, ready_at, created_at, not_before, lane, phase, started_at FROM jobs \
                  WHERE state IN ('queued', 'running') ORDER BY state DESC, ready_at, id")
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         rows.into_iter()
             .map(|(id, shortcode, ready_at, created_at, not_before, lane, phase, started_at)| {
@@ -315,31 +315,31 @@ impl Store {
 
     /// The latest jobs that failed, newest first: which reel, why (as JSON), when.
     pub async fn recent_failures(&self, limit: u32) -> Result<Vec<(Shortcode, String, Timestamp)>> {
-        let rows: Vec<(String, String, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(String, String, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT shortcode, failure, finished_at FROM jobs WHERE state = 'failed' AND failure IS NOT NULL \
                  AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT $1")
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         rows.into_iter().map(|(code, failure, at)| Ok((code.parse()?, failure, Timestamp(at)))).collect()
     }
 
     /// When the next queued job becomes ready.
     pub async fn next_ready(&self) -> Result<Option<Timestamp>> {
-        let (at,): (Option<i64>,) = read!(&self.db, pool => sqlx::query_as("SELECT MIN(ready_at) FROM jobs WHERE state = 'queued'")
-            .fetch_one(pool)
+        let (at,): (Option<i64>,) = read!(&self.db, connection => sqlx::query_as("SELECT MIN(ready_at) FROM jobs WHERE state = 'queued'")
+            .fetch_one(connection)
             .await)?;
         Ok(at.map(Timestamp))
     }
 
     /// How long the latest finished jobs of a kind of lane took, newest first.
     pub async fn recent_durations(&self, kind: LaneKind, limit: u32) -> Result<Vec<Duration>> {
-        let rows: Vec<(i64, i64)> = read!(&self.db, pool => sqlx::query_as(
+        let rows: Vec<(i64, i64)> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT started_at, finished_at FROM jobs WHERE lane_kind = $1 AND state = 'done' AND started_at IS NOT NULL \
                  ORDER BY finished_at DESC LIMIT $2")
             .bind(kind.name())
             .bind(i64::from(limit))
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await)?;
         Ok(rows.into_iter().map(|(from, to)| Timestamp(to).since(Timestamp(from))).collect())
     }
