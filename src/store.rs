@@ -31,9 +31,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool::unmanaged;
+use futures::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, Postgres};
 use tokio::sync::Notify;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -135,6 +137,12 @@ const SESSION: &str = "SET idle_in_transaction_session_timeout = '3s'; SET lock_
      SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SET max_parallel_workers_per_gather = 0";
 
+/// A connection to PostgreSQL. In a box: the way there may lead through a new connection, whose state is of kilobytes, and
+/// each place that waits for one, in each turn that is in flight, would hold room for it.
+fn acquire(pool: &PgPool) -> BoxFuture<'static, sqlx::Result<PoolConnection<Postgres>>> {
+    Box::pin(pool.acquire())
+}
+
 /// Runs one expression on a native connection, whichever it is: `read!(db, connection => query.fetch_all(connection).await)`.
 macro_rules! read {
     ($db:expr, $connection:ident => $run:expr) => { $crate::store::lent!($db, read, $connection => $run) };
@@ -155,7 +163,7 @@ macro_rules! lent {
             }
             $crate::store::Db::Pg(pool) => {
                 $crate::store::bounded(async {
-                    let mut lent = pool.acquire().await?;
+                    let mut lent = $crate::store::acquire(pool).await?;
                     let $connection = &mut *lent;
                     $run
                 })
@@ -184,7 +192,8 @@ macro_rules! exclusive {
             }
             $crate::store::Db::Pg(pool) => {
                 $crate::store::bounded(async {
-                    let mut transaction = pool.begin().await?;
+                    let mut lent = $crate::store::acquire(pool).await?;
+                    let mut transaction = sqlx::Connection::begin(&mut *lent).await?;
                     for lock in $locks {
                         sqlx::query("SELECT pg_advisory_xact_lock($1)")
                             .bind($crate::store::lock_key(&lock))

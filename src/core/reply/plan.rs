@@ -62,7 +62,8 @@ impl Replies {
             Command::Fresh(key) => return self.plan_fresh(turn, first, &key, screen).await,
             command => {
                 return match self.seal(turn, screen).await? {
-                    None | Some(ShowEnd::Answered) => self.plan_command(turn, first, command).await,
+                    // In a box: the reports among them would make every turn large.
+                    None | Some(ShowEnd::Answered) => Box::pin(self.plan_command(turn, first, command)).await,
                     Some(ShowEnd::Grown) => Ok(Plan::Again),
                     Some(ShowEnd::Lost) => Ok(Plan::Lost),
                 };
