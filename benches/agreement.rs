@@ -41,18 +41,15 @@ const BOUND: f64 = 0.10;
 const AT_ONCE: usize = 12;
 
 fn main() -> ExitCode {
-    start::start(run)
+    let all = settings::all(false);
+    let names: Vec<&str> = all.iter().map(|compared| compared.name).collect();
+    start::start(&names, run)
 }
 
 async fn run(options: &Options) -> Outcome<bool> {
-    let server = server();
-    let all: Vec<Compared> = settings::all(options.quick)
-        .into_iter()
-        .filter(|compared| options.wants(compared.name) && (!compared.on_server || server.is_some()))
-        .collect();
-    if server.is_none() {
-        println!("(what needs PostgreSQL is left out: TEST_DATABASE_URL)");
-    }
+    let server = server()?;
+    let all: Vec<Compared> =
+        settings::all(options.quick).into_iter().filter(|compared| options.wants(compared.name)).collect();
     println!(
         "Reels a minute, and waits in seconds from the message to the whole answer: measured by the program under stress,\n\
          planned by simulation, and by how much the plan is off. {AT_ONCE} settings are played at a time, compressed."
@@ -62,7 +59,7 @@ async fn run(options: &Options) -> Outcome<bool> {
     println!("  {:<14} asked  read {figures} {figures} {figures}", "setting");
     let (began, busy) = (Instant::now(), Busy::read());
     let playing = all.iter().enumerate().map(|(at, compared)| {
-        let server = server.clone().filter(|_| compared.on_server);
+        let server = compared.on_server.then(|| server.clone());
         async move {
             let host = Host { program: PathBuf::from(env!("CARGO_BIN_EXE_reelcoach")), server };
             let measured = reel_storm(&host, &compared.storm).await;

@@ -20,6 +20,8 @@ mod line;
 mod options;
 #[path = "growth/plans.rs"]
 mod plans;
+#[path = "shared/start.rs"]
+mod start;
 
 use std::fs;
 use std::hint::black_box;
@@ -41,7 +43,7 @@ use reelcoach::store::chats::Role;
 use reelcoach::store::turns::{Arrival, NewMessage, Outcome as Ended};
 use serde_json::{Value, json};
 
-use database::{Failed, Outcome, server};
+use database::{Outcome, server};
 use fixture::Place;
 use line::{BACKGROUND, Line, Probe};
 use options::Options;
@@ -60,32 +62,21 @@ const SAMPLE: u32 = 50;
 const BOUND: f64 = 2.0;
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let wants = |part: &str| options.wants(part);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let ran = runtime.map_err(Failed::from).and_then(|runtime| {
-        let mut table = Table::default();
-        if wants("pure") {
-            pure(&mut table);
-        }
-        runtime.block_on(stored(&mut table, &wants))?;
-        if let Some(file) = &options.json {
-            fs::write(file, serde_json::to_string_pretty(&table.json())?)?;
-        }
-        Ok(table)
-    });
-    match ran {
-        Ok(table) if table.broken.is_empty() => ExitCode::SUCCESS,
-        Ok(table) => {
-            println!();
-            table.broken.iter().for_each(|what| println!("NOT MET: {what}"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("growth: {error}");
-            ExitCode::FAILURE
-        }
+    start::start(&["pure", "line", "talk"], run)
+}
+
+async fn run(options: &Options) -> Outcome<bool> {
+    let mut table = Table::default();
+    if options.wants("pure") {
+        pure(&mut table);
     }
+    stored(&mut table, options).await?;
+    if let Some(file) = &options.json {
+        fs::write(file, serde_json::to_string_pretty(&table.json())?)?;
+    }
+    println!();
+    table.broken.iter().for_each(|what| println!("NOT MET: {what}"));
+    Ok(table.broken.is_empty())
 }
 
 /// What was measured: a name, and a time for each size.
@@ -235,19 +226,17 @@ fn median(spans: &mut [Duration]) -> Duration {
 }
 
 /// What the database does, on each that there is.
-async fn stored(table: &mut Table, wants: &impl Fn(&str) -> bool) -> Outcome<()> {
+async fn stored(table: &mut Table, options: &Options) -> Outcome<()> {
     let ear = Ear::installed();
     let folder = tempfile::tempdir()?;
-    let server = server();
-    let mut kinds = vec![("SQLite", None)];
-    kinds.extend(server.as_deref().map(|server| ("PostgreSQL", Some(server))));
-    for (kind, server) in kinds {
-        if wants("line") {
+    let server = server()?;
+    for (kind, server) in [("SQLite", None), ("PostgreSQL", Some(server.as_str()))] {
+        if options.wants("line") {
             let mut place = Place::make(folder.path(), server, "line").await?;
             in_line(table, kind, &mut place, &ear).await?;
             place.remove().await?;
         }
-        if wants("talk") {
+        if options.wants("talk") {
             println!("\n{kind}: 1,000 and 100,000 finished turns.");
             let mut rows = Vec::new();
             for turns in [1000, 100_000] {

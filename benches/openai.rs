@@ -32,8 +32,10 @@ use serde_json::{Map, Value, json};
 use database::{Failed, Outcome};
 use options::Options;
 
+const SCENARIOS: [&str; 2] = ["quota", "cache"];
+
 fn main() -> ExitCode {
-    start::start(run)
+    start::start(&SCENARIOS, run)
 }
 
 /// What a scenario found.
@@ -46,7 +48,7 @@ struct Found {
 async fn run(options: &Options) -> Outcome<bool> {
     let mut report = Map::new();
     let mut broken = Vec::new();
-    for scenario in ["quota", "cache"].into_iter().filter(|name| options.wants(name)) {
+    for scenario in SCENARIOS.into_iter().filter(|name| options.wants(name)) {
         let began = Instant::now();
         let found = match scenario {
             "quota" => quota::run(options.quick).await?,

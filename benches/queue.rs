@@ -37,8 +37,10 @@ use serde_json::{Map, Value, json};
 use database::{Failed, Outcome};
 use options::Options;
 
+const SCENARIOS: [&str; 5] = ["lanes", "eta", "hits", "wake", "boards"];
+
 fn main() -> ExitCode {
-    start::start(run)
+    start::start(&SCENARIOS, run)
 }
 
 /// What a scenario found.
@@ -51,7 +53,7 @@ struct Found {
 async fn run(options: &Options) -> Outcome<bool> {
     let mut report = Map::new();
     let mut broken = Vec::new();
-    for scenario in ["lanes", "eta", "hits", "wake", "boards"].into_iter().filter(|name| options.wants(name)) {
+    for scenario in SCENARIOS.into_iter().filter(|name| options.wants(name)) {
         let busy = Busy::start();
         let began = Instant::now();
         let found = match scenario {

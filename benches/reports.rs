@@ -9,6 +9,8 @@
 mod database;
 #[path = "shared/options.rs"]
 mod options;
+#[path = "shared/start.rs"]
+mod start;
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +28,7 @@ use reelcoach::store::ledger::Entry;
 use reelcoach::upstream::{Provider, STARTED, Usage};
 use serde_json::{Value, json};
 
-use database::{Database, Failed, Outcome, server};
+use database::{Database, Outcome, server};
 use options::Options;
 
 /// 2026-11-24, 12:00 UTC.
@@ -59,28 +61,13 @@ const WISHES: [(&str, bool); 9] = [
 ];
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(run(&options))) {
-        Ok(broken) if broken.is_empty() => ExitCode::SUCCESS,
-        Ok(broken) => {
-            for what in broken {
-                eprintln!("not met: {what}");
-            }
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("reports: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    start::start(&["report", "call"], run)
 }
 
-async fn run(options: &Options) -> Outcome<Vec<String>> {
+async fn run(options: &Options) -> Outcome<bool> {
     let folder = tempfile::tempdir()?;
-    let server = server();
-    let mut kinds = vec![("SQLite", None)];
-    kinds.extend(server.as_deref().map(|server| ("PostgreSQL", Some(server))));
+    let server = server()?;
+    let kinds = [("SQLite", None), ("PostgreSQL", Some(server.as_str()))];
     let sizes = if options.quick { &ROWS[..2] } else { &ROWS[..] };
     let (mut found, mut broken) = (Vec::new(), Vec::new());
     for (kind, server) in kinds {
@@ -110,7 +97,9 @@ async fn run(options: &Options) -> Outcome<Vec<String>> {
     if let Some(file) = &options.json {
         fs::write(file, serde_json::to_string_pretty(&Value::Array(found))?)?;
     }
-    Ok(broken)
+    println!();
+    broken.iter().for_each(|what| println!("NOT MET: {what}"));
+    Ok(broken.is_empty())
 }
 
 /// Everything over a ledger of so many rows: what, and its median.

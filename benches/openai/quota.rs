@@ -65,16 +65,10 @@ pub async fn run(quick: bool) -> Outcome<Found> {
     let mean = probe().await?;
     for short in [Short::Requests, Short::Tokens] {
         let one = flood(short, mean, None, (warm, span));
-        let ran = match server() {
-            // What is counted does not depend on the processors' load.
-            Some(server) => {
-                let two = flood(short, mean, Some(server), (warm, span));
-                let (one, two) = tokio::join!(one, two);
-                vec![one?, two?]
-            }
-            None => vec![one.await?],
-        };
-        for ran in ran {
+        let two = flood(short, mean, Some(server()?), (warm, span));
+        // At the same time: what is counted does not depend on the processors' load.
+        let (one, two) = tokio::join!(one, two);
+        for ran in [one?, two?] {
             figures.push(show(&ran, &mut broken));
         }
     }

@@ -28,11 +28,8 @@ pub async fn run(quick: bool) -> Outcome<Found> {
         WORKFLOW - ANALYSIS
     );
     println!("  database     direct  n8n  reels  possible/min  measured/min  share    lost: run  between");
-    let mut settings: Vec<(usize, usize, Option<String>)> =
-        vec![(2, 0, None), (3, 0, None), (5, 0, None), (2, 3, None)];
-    if let Some(server) = server() {
-        settings.push((5, 0, Some(server)));
-    }
+    let settings: [(usize, usize, Option<String>); 5] =
+        [(2, 0, None), (3, 0, None), (5, 0, None), (2, 3, None), (5, 0, Some(server()?))];
     let (mut figures, mut broken) = (Vec::new(), Vec::new());
     for (direct, n8n, server) in settings {
         let reels = rounds * (direct + n8n);

@@ -125,7 +125,13 @@ impl Database {
     }
 }
 
-/// Where a PostgreSQL server is, if one is given (`TEST_DATABASE_URL`).
-pub fn server() -> Option<String> {
-    std::env::var("TEST_DATABASE_URL").ok().filter(|url| !url.is_empty())
+/// Where a PostgreSQL server is (`TEST_DATABASE_URL`).
+///
+/// # Errors
+/// When none is named: what is left out would seem to be kept.
+pub fn server() -> Outcome<String> {
+    let url = std::env::var("TEST_DATABASE_URL").ok().filter(|url| !url.is_empty());
+    url.ok_or_else(|| {
+        "TEST_DATABASE_URL: name a PostgreSQL server (postgres://…, a user that may create databases)".into()
+    })
 }

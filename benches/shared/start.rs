@@ -2,15 +2,17 @@
 
 use std::process::ExitCode;
 
-use crate::database::{Failed, Outcome};
+use crate::database::Outcome;
 use crate::options::Options;
 
-/// Runs it with the options of the command line: 0 if all that is promised is so. A signal ends what it started, which
-/// would outlive this process otherwise.
-pub fn start(run: impl AsyncFnOnce(&Options) -> Outcome<bool>) -> ExitCode {
-    let options = Options::read();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(until_told(run(&options)))) {
+/// Runs it with the options of the command line, whose `--only` takes `scenarios`: 0 if all that is promised is so. A
+/// signal ends what it started, which would outlive this process otherwise.
+pub fn start(scenarios: &[&str], run: impl AsyncFnOnce(&Options) -> Outcome<bool>) -> ExitCode {
+    let ran = Options::read(scenarios).and_then(|options| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(until_told(run(&options)))
+    });
+    match ran {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -262,6 +262,24 @@ impl Stage {
         Meter::start(self.bots.iter().map(|bot| bot.id()).collect())
     }
 
+    /// The most turns that the (first) bot has in flight at a time in the next seconds, until it has none any more.
+    pub async fn most_in_flight(&self) -> i64 {
+        let Some(bot) = self.bots.first() else { return 0 };
+        let (mut most, mut seen) = (0, 0);
+        for _ in 0..600 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let Ok(told) = self.http.get(format!("{}/metrics", bot.url)).send().await else { continue };
+            let told = told.text().await.unwrap_or_default();
+            let gauge = told.lines().find_map(|line| line.strip_prefix("reelcoach_turns_in_flight "));
+            seen = gauge.and_then(|value| value.parse::<f64>().ok()).map_or(seen, |value| value as i64);
+            most = most.max(seen);
+            if most > 0 && seen == 0 {
+                break;
+            }
+        }
+        most
+    }
+
     /// Resident memory of the (first) bot in MB: now, and the most so far.
     pub fn memory(&self) -> Outcome<(f64, f64)> {
         let id = self.bots.first().map(|bot| bot.id()).unwrap_or_default();
