@@ -135,11 +135,19 @@ pub enum Cause {
     OverBudget(Budget),
 }
 
-/// A budget that is used up.
+/// A budget that does not cover something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     pub whose: BudgetOf,
     pub resets_at: Timestamp,
+    /// How much of it is used.
+    #[serde(default = "all_of_it")]
+    pub percent: i64,
+}
+
+/// Of what was written down before it was noted.
+fn all_of_it() -> i64 {
+    100
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

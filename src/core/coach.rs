@@ -90,8 +90,7 @@ pub enum Said {
     Answered(Answered),
     /// No model's answer is covered, but this one is known.
     Kept(KeptAnswer),
-    /// With the budget that does not cover an answer, if it is that.
-    Failed(Failure, Option<Standing>),
+    Failed(Failure),
 }
 
 /// An answer of the model.
@@ -100,8 +99,6 @@ pub struct Answered {
     pub answer: Answer,
     /// The budget because of which the cheaper model answered: it is nearly used up, or does not cover the usual one.
     pub sparing: Option<Standing>,
-    /// The budget that does not cover the rest of it.
-    pub over: Option<Standing>,
     /// The model that answered.
     pub model: String,
     /// A tool was used for it.
@@ -175,7 +172,7 @@ impl Coach {
         let said: Vec<&str> = said.chain([question.text.as_str()]).collect();
         let named = self.reels.find(&said.join("\n"), &[]).links;
         let mut step = machine.begin();
-        let (mut asked, mut over) = (0, None);
+        let mut asked = 0;
         loop {
             step = match step {
                 Step::Ask(ask) => {
@@ -199,7 +196,6 @@ impl Coach {
                                     continue;
                                 }
                             }
-                            over = Some(standing.clone());
                             machine.next(Event::Failed(Unanswered::Over(standing).into()), &visible)
                         }
                         Err(Unanswered::Failed(failure)) => machine.next(Event::Failed(failure), &visible),
@@ -217,9 +213,9 @@ impl Coach {
                 }
                 Step::Answer(answer) => {
                     let used_tools = machine.rounds() > 0;
-                    return Ok(Said::Answered(Answered { answer, sparing, over, model, used_tools }));
+                    return Ok(Said::Answered(Answered { answer, sparing, model, used_tools }));
                 }
-                Step::GiveUp(failure) => return Ok(Said::Failed(failure, over)),
+                Step::GiveUp(failure) => return Ok(Said::Failed(failure)),
             };
         }
     }

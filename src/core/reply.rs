@@ -31,7 +31,7 @@ use crate::store::reels::Subscription;
 use crate::store::turns::{NewMessage, Outcome, Sealed, Source, Told, Turn, TurnKind};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ANSWERS, FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
-use crate::upstream::{Cause, Failure};
+use crate::upstream::Cause;
 
 /// How long a turn is held without renewal.
 pub const LEASE: Duration = Duration::from_secs(20);
@@ -289,20 +289,23 @@ impl Replies {
                 if let Err(error) = self.coach.keep(&question, &memory, &answered).await {
                     tracing::warn!(turn = %turn.id, "an answer could not be kept for others: {error}");
                 }
-                let Answered { answer: Answer { text, ending }, sparing, over, .. } = answered;
-                let behind = match (ending, &over) {
-                    (AnswerEnding::Whole, _) => None,
-                    (AnswerEnding::LengthLimit, _) => Some(wording::length_limit()),
-                    (AnswerEnding::BrokeOff(_), Some(standing)) => Some(wording::not_covered(standing)),
-                    (AnswerEnding::BrokeOff(Failure { cause: Cause::Crowded { again_in }, .. }), None) => {
-                        Some(wording::crowded(again_in))
-                    }
-                    (AnswerEnding::BrokeOff(failure), None) => {
+                let Answered { answer: Answer { text, ending }, sparing, .. } = answered;
+                let behind = match ending {
+                    AnswerEnding::Whole => None,
+                    AnswerEnding::LengthLimit => Some(wording::length_limit()),
+                    AnswerEnding::BrokeOff(failure) => {
                         let reference = Reference::new();
-                        tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
-                        self.note_failure(turn, &reference, failure.cause.name(), format!("broke off: {failure}"))
-                            .await;
-                        Some(wording::broke_off(&reference))
+                        match failure.cause {
+                            Cause::OverBudget(_) | Cause::Crowded { .. } => {
+                                Some(wording::failure(&failure.cause, &reference))
+                            }
+                            _ => {
+                                tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
+                                let detail = format!("broke off: {failure}");
+                                self.note_failure(turn, &reference, failure.cause.name(), detail).await;
+                                Some(wording::broke_off(&reference))
+                            }
+                        }
                     }
                 };
                 let sparing = match sparing {
@@ -312,7 +315,7 @@ impl Replies {
                 let parts = [Some(text.clone()), behind, sparing];
                 (parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"), text)
             }
-            Said::Failed(failure, over) => {
+            Said::Failed(failure) => {
                 let reference = Reference::new();
                 if let Cause::OverBudget(_) | Cause::Crowded { .. } = failure.cause {
                     tracing::info!(turn = %turn.id, "a turn was not answered: {failure}");
@@ -320,10 +323,7 @@ impl Replies {
                     tracing::error!(turn = %turn.id, %reference, "a turn could not be answered: {failure}");
                     self.note_failure(turn, &reference, failure.cause.name(), failure.to_string()).await;
                 }
-                let sentence = match &over {
-                    Some(standing) => wording::not_covered(standing),
-                    None => wording::failure(&failure.cause, &reference),
-                };
+                let sentence = wording::failure(&failure.cause, &reference);
                 let text = if transcript.is_empty() { sentence } else { format!("{transcript}\n\n{sentence}") };
                 screen.told.source = Some(Source::Failure);
                 self.finish(turn, Body::text(text), None, screen).await?;

@@ -13,6 +13,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::command::COMMANDS;
+use super::money::SPARING;
 use super::reels::KnownFailure;
 use super::reels::link::Unsupported;
 use super::reels::pipeline::{Reel, ReelFailure};
@@ -32,7 +33,7 @@ pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
     lanes_set, left_out, not_waiting, not_yours_to_cancel, queue, submission_note, unclear_queue_wish,
 };
-pub use self::money::{budget_set, budgets, me, not_covered, sparing, unclear_budget};
+pub use self::money::{budget_set, budgets, me, sparing, unclear_budget};
 
 /// The sentence for a failure that is remembered as JSON, with its reference if it has one.
 pub fn known_failure(content: &str) -> String {
@@ -65,10 +66,14 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         ReelFailure::Misconfigured => "I cannot read reels right now: the reel service is not set up correctly. Only the operator can mend that.".into(),
         ReelFailure::Cancelled => "This reel was cancelled.".into(),
         // Everybody who waits is told, not only who asked first.
-        ReelFailure::OverBudget(Budget { whose: BudgetOf::Person | BudgetOf::Chat | BudgetOf::Guild, .. }) => {
-            "I could not read this reel: the budget of who asked for it first is used up. Paste it again to have it read on yours; `/me` says what you have left.".into()
+        ReelFailure::OverBudget(Budget { whose: BudgetOf::Person | BudgetOf::Chat | BudgetOf::Guild, percent, .. }) => {
+            let why = match *percent >= SPARING {
+                true => "the budget of who asked for it first is used up",
+                false => "what is left of the budget of who asked for it first does not cover it",
+            };
+            format!("I could not read this reel: {why}. Paste it again to have it read on yours; `/me` says what you have left.")
         }
-        ReelFailure::OverBudget(budget) => format!("I could not read this reel. {}", over_budget(budget)),
+        ReelFailure::OverBudget(budget) => format!("I could not read this reel. {}", over_budget(budget, "it")),
     }
 }
 
@@ -217,23 +222,33 @@ pub fn failure(cause: &Cause, reference: &Reference) -> String {
         Cause::TooLong => "That needed a longer answer than I may give. Ask for a part of it.",
         Cause::Cancelled => "This was called off.",
         Cause::Crowded { again_in } => return crowded(*again_in),
-        Cause::OverBudget(budget) => return over_budget(budget),
+        Cause::OverBudget(budget) => return over_budget(budget, "an answer to this"),
     };
     format!("{what} (reference {reference})")
 }
 
-/// A budget is used up: whose, and when it is filled again.
-pub fn over_budget(budget: &Budget) -> String {
-    let whose = match budget.whose {
-        BudgetOf::Person => "You have used up your budget",
-        BudgetOf::Chat => "The budget of this chat is used up",
-        BudgetOf::Guild => "The budget of this server is used up",
-        BudgetOf::Everybody => "My budget is used up",
+/// A budget does not cover something: near its end it is used up to people, but not before.
+pub fn over_budget(budget: &Budget, what: &str) -> String {
+    let why = match budget.whose {
+        _ if budget.percent < SPARING => format!("What is left of {} does not cover {what}", whose(budget)),
+        BudgetOf::Person => "You have used up your budget".to_owned(),
+        BudgetOf::Chat => "The budget of this chat is used up".to_owned(),
+        BudgetOf::Guild => "The budget of this server is used up".to_owned(),
+        BudgetOf::Everybody => "My budget is used up".to_owned(),
     };
     let resets = filled_again(budget);
     format!(
-        "{whose}. It is filled again on {resets}. Until then I still answer from what I know: `/help`, and reels that were read before."
+        "{why}. It is filled again on {resets}. Until then I still answer from what I know: `/help`, and reels that were read before."
     )
+}
+
+fn whose(budget: &Budget) -> &'static str {
+    match budget.whose {
+        BudgetOf::Person => "your budget",
+        BudgetOf::Chat => "this chat's budget",
+        BudgetOf::Guild => "this server's budget",
+        BudgetOf::Everybody => "my budget",
+    }
 }
 
 fn filled_again(budget: &Budget) -> String {

@@ -260,7 +260,7 @@ impl Standing {
             Scope::Guild(_) => BudgetOf::Guild,
             Scope::Platform(_) | Scope::Bot => BudgetOf::Everybody,
         };
-        Budget { whose, resets_at: self.resets_at }
+        Budget { whose, resets_at: self.resets_at, percent: self.percent() }
     }
 
     /// 100 and more: used up.

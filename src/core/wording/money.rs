@@ -3,10 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{filled_again, line::seconds_up, over_budget};
+use super::{filled_again, line::seconds_up, whose};
 use crate::core::money::{SPARING, dollars};
 use crate::store::budgets::{Scope, Span, Standing};
-use crate::upstream::BudgetOf;
 
 /// What a person has used and has left.
 pub fn me(standings: &[Standing], waiting: usize, next_reel: Duration) -> String {
@@ -72,34 +71,13 @@ pub fn budgets(standings: &[Standing], set: &[(String, Span, Option<i64>)]) -> S
 
 /// Behind an answer of the cheaper model: a budget is nearly used up, or its rest does not cover the usual one.
 pub fn sparing(standing: &Standing) -> String {
-    let (whose, percent, again) = (whose(standing), standing.percent(), filled_again(&standing.budget()));
+    let (whose, percent, again) = (whose(&standing.budget()), standing.percent(), filled_again(&standing.budget()));
     if percent >= SPARING {
         return format!("*{percent}% of {whose} is used: I answer more simply until {again}.*");
     }
     format!(
         "*I answered more simply: what is left of {whose} does not cover my usual way. It is filled again on {again}.*"
     )
-}
-
-/// A budget does not cover an answer: to people it is used up near its end, but not before.
-pub fn not_covered(standing: &Standing) -> String {
-    if standing.percent() >= SPARING {
-        return over_budget(&standing.budget());
-    }
-    format!(
-        "What is left of {} does not cover an answer to this. It is filled again on {}. Until then I still answer from what I know: `/help`, and reels that were read before.",
-        whose(standing),
-        filled_again(&standing.budget())
-    )
-}
-
-fn whose(standing: &Standing) -> &'static str {
-    match standing.budget().whose {
-        BudgetOf::Person => "your budget",
-        BudgetOf::Chat => "this chat's budget",
-        BudgetOf::Guild => "this server's budget",
-        BudgetOf::Everybody => "my budget",
-    }
 }
 
 pub fn budget_set(scope: &str, span: Span, micro_usd: Option<i64>) -> String {
@@ -113,6 +91,7 @@ pub fn unclear_budget() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::over_budget;
     use super::*;
     use crate::clock::Timestamp;
     use crate::ids::PersonId;
@@ -138,8 +117,8 @@ mod tests {
             unclear_budget(),
             sparing(&standings[0]),
             sparing(&standings[1]),
-            not_covered(&standings[0]),
-            not_covered(&standings[1]),
+            over_budget(&standings[0].budget(), "an answer to this"),
+            over_budget(&standings[1].budget(), "an answer to this"),
         ];
         insta::assert_snapshot!(said.join("\n---\n"));
     }
