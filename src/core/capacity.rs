@@ -9,6 +9,7 @@ pub mod line;
 pub mod tiers;
 mod demand;
 mod servers;
+mod quota;
 mod run;
 mod bill;
 mod advice;
@@ -143,10 +144,19 @@ pub struct Answers {
     pub message: Usage,
     /// The same for the coaching on a reel, whose transcript is in it.
     pub reel: Usage,
-    /// Output tokens that a call asks for at most: they count against the tokens a minute (OpenAI, "Rate limits").
+    /// Output tokens that a call asks for at most (COACH_MAX_OUTPUT_TOKENS).
     pub max_output: u64,
-    /// An answer that would have to wait longer than this for the tier is given up.
-    pub patience: Duration,
+    /// Longest wait for the model's quota (OPENAI_WAIT_SECONDS): an answer that would have to wait for more than four
+    /// fifths of it is given up at once.
+    pub longest_wait: Duration,
+}
+
+impl Answers {
+    /// What the calls for one answer of this usage are charged against the tokens a minute: each the larger one of what it
+    /// sends and what it may bring back (OpenAI, guide "Rate limits"), as the bot and OpenAI do.
+    pub fn charged_tokens(&self, usage: &Usage) -> f64 {
+        (usage.input_tokens as f64).max(self.calls * self.max_output as f64)
+    }
 }
 
 /// The bot's own processes and its database.
@@ -246,7 +256,7 @@ pub struct Counts {
     pub reel_answers: u64,
     /// Of those who waited for a reel: told that it cannot be read, which takes no model.
     pub told_unreadable: u64,
-    /// Answers that the tier kept waiting for too long.
+    /// Answers that the model's quota would have kept waiting for too long.
     pub given_up: u64,
 }
 
@@ -323,7 +333,7 @@ impl Plan {
         plan.reels.n8n = self.reels.n8n.compressed(factor);
         plan.answers.first_text = self.answers.first_text.compressed(factor);
         plan.answers.writing = self.answers.writing.compressed(factor);
-        plan.answers.patience = quick(self.answers.patience);
+        plan.answers.longest_wait = quick(self.answers.longest_wait);
         plan.tier = self.tier.compressed(factor);
         if let Demand::Listed(asks) = &mut plan.demand {
             asks.iter_mut().for_each(|ask| ask.at = quick(ask.at));

@@ -5,13 +5,14 @@
 //! servers are free again: an event costs the same however many went before.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use super::chance::{Dice, Times};
 use super::demand::Stream;
 use super::line::{JobNumber, Line};
-use super::servers::{Hours, Largest, Servers, Window, micros, ms, span};
+use super::quota::Quota;
+use super::servers::{Hours, Largest, Servers, micros, ms, span};
 use super::{Ask, Asked, Busiest, Database, Demand, Outcome, PG_WRITERS, Plan, Run};
 use crate::clock::Timestamp;
 use crate::store::lanes::LaneKind;
@@ -81,8 +82,7 @@ struct World<'a> {
     turns: Servers,
     cpu: Servers,
     database: Servers,
-    window: Window,
-    tokens_per_call: f64,
+    quota: Quota,
     of_lanes: Hours,
     of_cpu: Hours,
     of_turns: Hours,
@@ -101,12 +101,6 @@ impl<'a> World<'a> {
             Database::Sqlite => 1,
             Database::Postgres => PG_WRITERS,
         };
-        let (answers, tier) = (&plan.answers, &plan.tier);
-        let calls = answers.calls.max(1.0);
-        let tokens_per_call = answers.message.input_tokens as f64 / calls + answers.max_output as f64;
-        // Calls of one answer count together.
-        let by_requests = tier.requests_a_minute.map_or(f64::INFINITY, |limit| limit / calls);
-        let by_tokens = tier.tokens_a_minute.map_or(f64::INFINITY, |limit| limit / (tokens_per_call * calls));
         let begin = ms(plan.warm_up);
         World {
             plan,
@@ -123,18 +117,12 @@ impl<'a> World<'a> {
             turns: Servers::new(bot.turns_at_once.saturating_mul(bot.instances)),
             cpu: Servers::new(bot.cores.saturating_mul(bot.instances)),
             database: Servers::new(writers),
-            window: Window {
-                recent: VecDeque::new(),
-                minute: tier.minute_ms * 1000,
-                most: by_requests.min(by_tokens).min(1e9) as usize,
-                last: 0,
-            },
-            tokens_per_call,
+            quota: Quota::of(plan),
             of_lanes: Hours::default(),
             of_cpu: Hours::default(),
             of_turns: Hours::default(),
-            requests: Largest::new(tier.minute_ms),
-            tokens: Largest::new(tier.minute_ms),
+            requests: Largest::new(plan.tier.minute_ms),
+            tokens: Largest::new(plan.tier.minute_ms),
             tokens_a_day: Largest::new(DAY),
             waited: 0.0,
             outcome: Outcome { span: plan.span, ..Outcome::default() },
@@ -168,15 +156,17 @@ impl<'a> World<'a> {
         let worked = self.cpu.serve(free, cpu);
         let stored = self.database.serve(worked, database);
         self.of_cpu.add(self.now, 1.0);
-        self.requests.add(self.now, answers.calls);
-        self.tokens.add(self.now, answers.calls.max(1.0) * self.tokens_per_call);
         let usage = if reel.is_some() { &answers.reel } else { &answers.message };
+        let charged = answers.charged_tokens(usage);
+        self.requests.add(self.now, answers.calls);
+        self.tokens.add(self.now, charged);
         self.tokens_a_day.add(self.now - self.begin, (usage.input_tokens + usage.output_tokens) as f64);
         let first = micros(answers.first_text.at(self.talk.part()));
         let writing = micros(answers.writing.at(self.talk.part()));
-        let Some(called) = self.window.admit(stored, micros(answers.patience)) else {
+        // Calls of one answer count together.
+        let Some(called) = self.quota.admit(stored, answers.calls, charged) else {
             self.outcome.counts.given_up += 1;
-            self.turns.until(stored + micros(answers.patience));
+            self.turns.until(stored);
             return;
         };
         let end = called + first + writing;

@@ -154,8 +154,8 @@ impl Default for Plan {
                 // A transcript more.
                 reel: usage(6_000, 3_200, 2_000, 600),
                 max_output: 4_000,
-                // Three attempts, 30 s between two at most (upstream, RetryPolicy).
-                patience: s(60),
+                // The default of OPENAI_WAIT_SECONDS.
+                longest_wait: s(120),
             },
             tier: Tier::of(2, model),
             // `cargo bench --bench turns`: 339 turns a second on one SQLite; processor time by the same bench.

@@ -1,7 +1,7 @@
 //! Parts that serve one after another, and what is counted of them. Owns when each is free again; never draws anything.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 const HOUR: i64 = 3_600_000;
@@ -49,39 +49,6 @@ impl Servers {
         let end = self.take(at) + takes;
         self.until(end);
         end
-    }
-}
-
-/// A tier's limits over the last minute, as OpenAI counts them: calls, and the tokens each may use.
-pub(super) struct Window {
-    pub(super) recent: VecDeque<i64>,
-    pub(super) minute: i64,
-    /// Calls that fit into a minute: all calls are equally large, so that both limits are one.
-    pub(super) most: usize,
-    pub(super) last: i64,
-}
-
-impl Window {
-    /// When a call that comes at `at` may be made; `None` if not before `patience` has passed.
-    pub(super) fn admit(&mut self, at: i64, patience: i64) -> Option<i64> {
-        let came = at;
-        let at = at.max(self.last);
-        while self.recent.front().is_some_and(|then| then + self.minute <= at) {
-            self.recent.pop_front();
-        }
-        let start = match self.recent.front() {
-            Some(oldest) if self.recent.len() >= self.most => oldest + self.minute,
-            _ => at,
-        };
-        if start - came > patience || self.most == 0 {
-            return None;
-        }
-        if start > at {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(start);
-        self.last = start;
-        Some(start)
     }
 }
 

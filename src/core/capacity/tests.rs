@@ -116,24 +116,51 @@ fn a_burst_comes_at_its_pace() {
     assert!(spread < 25.0 && (60.0..100.0).contains(&burst), "{spread} {burst}");
 }
 
-#[test]
-fn a_tier_makes_people_wait_and_then_gives_up() {
+/// Ten messages within a second, one call each, whose first text takes 2 s.
+fn ten_messages() -> Plan {
     let mut plan = listed(1, 1, 1, 1);
     let ask = |ms| Ask { at: Duration::from_millis(ms), person: 0, what: Asked::Message };
     plan.demand = Demand::Listed((0..10).map(|at| ask(at * 100)).collect());
     plan.span = Duration::from_secs(60);
     plan.answers.calls = 1.0;
     plan.answers.first_text = Times::exactly(Duration::from_secs(2));
+    plan
+}
+
+#[test]
+fn a_tier_makes_people_wait_and_then_gives_up() {
+    let mut plan = ten_messages();
     plan.tier = Tier { requests_a_minute: Some(4.0), ..Tier::unlimited() };
     let outcome = simulate(&plan);
-    // Four at once, four when these are a minute old, and the others would have to wait for two.
+    // Two at once, one each 15 s; who would wait for more than 96 of 120 s is told so at once.
     assert_eq!((outcome.counts.message_answers, outcome.counts.given_up), (8, 2));
     let longest = outcome.first_text.longest();
-    assert!((61_500..62_100).contains(&longest.as_millis()), "{longest:?}");
-    plan.tier = Tier { tokens_a_minute: Some(8_000.0 * 4.0), ..Tier::unlimited() };
-    plan.answers.message.input_tokens = 4_000;
-    plan.answers.max_output = 4_000;
-    assert_eq!(simulate(&plan).counts.given_up, 2, "the same by tokens");
+    assert!((91_000..91_700).contains(&longest.as_millis()), "the eighth, from 0.7 s to 90 s and 2 s: {longest:?}");
+    plan.answers.longest_wait = Duration::from_secs(40);
+    assert_eq!(simulate(&plan).counts.given_up, 6, "beyond 32 s");
+}
+
+#[test]
+fn a_call_is_charged_the_larger_one_of_its_input_and_its_longest_answer() {
+    let mut plan = ten_messages();
+    plan.tier = Tier { tokens_a_minute: Some(4.0 * 4_000.0), ..Tier::unlimited() };
+    for (input, max_output, given_up) in [(4_000, 4_000, 2), (100, 4_000, 2), (4_000, 100, 2), (8_000, 4_000, 6)] {
+        plan.answers.message.input_tokens = input;
+        plan.answers.max_output = max_output;
+        let outcome = simulate(&plan);
+        assert_eq!(outcome.counts.given_up, given_up, "{input} {max_output}");
+        assert_eq!(outcome.busiest.tokens, 10.0 * input.max(max_output) as f64);
+    }
+    // Each of two calls has half of the input.
+    plan.answers.calls = 2.0;
+    let charged = |input_tokens| plan.answers.charged_tokens(&Usage { input_tokens, ..Usage::default() });
+    assert_eq!((charged(6_000), charged(8_000), charged(10_000)), (8_000.0, 8_000.0, 10_000.0));
+    // What is said about a reel is charged by its own input.
+    let mut reel = listed(1, 1, 1, 1);
+    (reel.answers.calls, reel.answers.max_output) = (1.0, 4_000);
+    assert_eq!(simulate(&reel).busiest.tokens, 6_000.0);
+    reel.answers.reel.input_tokens = 9_000;
+    assert_eq!(simulate(&reel).busiest.tokens, 9_000.0);
 }
 
 #[test]
