@@ -114,7 +114,7 @@ pub struct Options {
     /// Output tokens of an answer (350).
     #[arg(long, help_heading = "Answers", value_name = "TOKENS")]
     output: Option<u64>,
-    /// OpenAI's usage tier, 1 to 5 (2).
+    /// OpenAI's usage tier, 1 to 5 (the one of OPENAI_RPM and OPENAI_TPM: 2).
     #[arg(long, help_heading = "Answers", value_parser = clap::value_parser!(u8).range(1..=5))]
     tier: Option<u8>,
     /// Requests a minute instead of the tier's.
@@ -123,6 +123,10 @@ pub struct Options {
     /// Tokens a minute instead of the tier's.
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     tpm: Option<f64>,
+    /// Longest wait for these limits in seconds; an answer that would wait for more than 80 % of it is given up
+    /// (OPENAI_WAIT_SECONDS).
+    #[arg(long, help_heading = "Answers", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    wait: Option<u32>,
     /// Tokens a day; the tiers have no such limit (the guide's 3,000,000 is the batch queue's).
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     tpd: Option<f64>,
@@ -275,7 +279,10 @@ impl Options {
             message.cached_tokens = message.input_tokens * cached / 100;
             message.cache_write_tokens = message.input_tokens * written.min(100 - cached) / 100;
         }
-        plan.tier = Tier::of(self.tier.unwrap_or(plan.tier.number), &answers.model);
+        // Limits that are configured and no tier's stay, whatever the model.
+        if let Some(number) = self.tier.or(Some(plan.tier.number).filter(|number| *number > 0)) {
+            plan.tier = Tier::of(number, &answers.model);
+        }
         if self.rpm.is_some() || self.tpm.is_some() {
             // Limits by hand belong to no tier, so that there is no next one.
             plan.tier.number = 0;
@@ -283,6 +290,7 @@ impl Options {
         plan.tier.requests_a_minute = self.rpm.or(plan.tier.requests_a_minute);
         plan.tier.tokens_a_minute = self.tpm.or(plan.tier.tokens_a_minute);
         plan.tier.tokens_a_day = self.tpd;
+        set(&mut plan.answers.longest_wait, self.wait.map(|seconds| Duration::from_secs(seconds.into())));
         let bot = &mut plan.bot;
         set(&mut bot.instances, self.instances);
         if bot.instances > 1 {

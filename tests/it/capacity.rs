@@ -359,6 +359,35 @@ async fn flags_make_another_plan() {
 }
 
 #[tokio::test]
+async fn the_quota_is_the_configured_one_until_a_flag_says_otherwise() {
+    let plan = async |environment: &[(&str, &str)], args: &[&str]| {
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let args = [&["capacity", "--people", "300", "--at-once", "60", "--days", "1", "--json"], args].concat();
+        let ran = run(&args, &environment, "", "").await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let json: Value = serde_json::from_str(&ran.out).unwrap();
+        json["plans"][0].clone()
+    };
+    let quota = |plan: &Value| {
+        ["tier", "requests_a_minute", "tokens_a_minute", "longest_wait_s"].map(|name| plan[name].as_f64().unwrap())
+    };
+    let given_up = |plan: &Value| plan["answers_given_up"].as_u64().unwrap();
+    let usual = plan(&[], &[]).await;
+    assert_eq!((quota(&usual), given_up(&usual)), ([2.0, 5_000.0, 1e6, 120.0], 0));
+    let own = [("OPENAI_RPM", "40"), ("OPENAI_TPM", "700000"), ("OPENAI_WAIT_SECONDS", "60")];
+    let narrow = plan(&own, &[]).await;
+    assert_eq!(quota(&narrow), [0.0, 40.0, 700_000.0, 60.0]);
+    assert!(given_up(&narrow) > 0, "60 people a minute of 1.2 calls each: {narrow}");
+    let patient = plan(&own, &["--wait", "240"]).await;
+    assert!(given_up(&patient) < given_up(&narrow));
+    let wide = plan(&own, &["--tier", "3", "--wait", "20"]).await;
+    assert_eq!((quota(&wide), given_up(&wide)), ([3.0, 5_000.0, 2e6, 20.0], 0));
+    let luna = plan(&own, &["--model", "gpt-6-luna"]).await;
+    assert_eq!(quota(&luna), quota(&narrow), "what is configured stays");
+}
+
+#[tokio::test]
 async fn wrong_flags_are_refused_with_what_is_right() {
     for (args, told) in [
         (&["capacity", "--scrape", "fast"][..], "give seconds"),

@@ -185,10 +185,11 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The default plan with what this bot is configured to: lanes, models, limits, prices of the table's day.
+    /// The default plan with what this bot is configured to: lanes, models, limits, the quota that it assumes, prices of
+    /// the table's day.
     pub fn of(config: &Config, prices: &Prices) -> Plan {
         let mut plan = Plan::default();
-        let (reels, coach) = (&config.reels, &config.coach);
+        let (reels, coach, openai) = (&config.reels, &config.coach, &config.openai);
         plan.limits.interval = reels.interval;
         plan.limits.waiting_per_person = i64::from(reels.waiting_per_person);
         plan.limits.waiting = i64::from(reels.waiting);
@@ -200,7 +201,8 @@ impl Plan {
         plan.answers.model.clone_from(&coach.model);
         plan.answers.cheaper_model.clone_from(&coach.economy_model);
         plan.answers.max_output = u64::from(coach.max_output_tokens);
-        plan.tier = Tier::of(plan.tier.number, &coach.model);
+        plan.answers.longest_wait = openai.longest_wait;
+        plan.tier = Tier::allowing(openai.requests_per_minute, openai.tokens_per_minute, &coach.model);
         plan.bot.turns_at_once = coach.max_turns;
         if config.database_url.starts_with("postgres") {
             plan.bot.database = Database::Postgres;
