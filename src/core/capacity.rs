@@ -271,22 +271,25 @@ impl Counts {
     }
 }
 
-/// What was asked of each part when most was; of an hour of the day on average over the days.
+/// What was asked of each part when most was.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Busiest {
-    /// Lane time that was asked for, of the lane time that there is; 1 is all of it.
+    /// Lane time that new reels asked for in the busiest five minutes, of the lane time that there is; 1 is all of it.
     pub lanes: f64,
+    /// Processor and database time that turns asked for in the busiest minute, of what there is.
     pub cpu: f64,
     pub database: f64,
+    /// Answers that were owed at one time, of those that may be in the making.
     pub turns: f64,
-    /// In one minute.
+    /// Of the model in the busiest minute: calls, and the tokens that they are charged.
     pub requests: f64,
     pub tokens: f64,
     /// On one day.
     pub tokens_a_day: f64,
-    /// Reels waiting at one time, and answers in the making.
+    /// Reels waiting at one time, answers in the making, and these with those that wait to be.
     pub waiting: usize,
     pub turns_at_once: usize,
+    pub owed_at_once: usize,
 }
 
 /// One job on a lane. Times are from the start of what is measured.

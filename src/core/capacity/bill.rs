@@ -14,11 +14,11 @@ pub const WATCH: f64 = 0.7;
 const NAMED: f64 = 0.8;
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
-/// What can run short.
+/// What can run short. Each is looked at in its busiest minute ([`super::Busiest`]), the lanes in their busiest five.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     Lanes,
-    /// Calls a minute of the tier, in the busiest minute.
+    /// Calls a minute of the tier.
     Requests,
     Tokens,
     TokensADay,
@@ -26,7 +26,7 @@ pub enum Part {
     Spending,
     /// The bot's processors.
     Processor,
-    /// Answers in the making.
+    /// Answers that are owed at one time.
     Turns,
     Database,
 }

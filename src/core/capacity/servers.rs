@@ -4,8 +4,6 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-const HOUR: i64 = 3_600_000;
-
 pub(super) fn ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4)
 }
@@ -49,22 +47,6 @@ impl Servers {
         let end = self.take(at) + takes;
         self.until(end);
         end
-    }
-}
-
-/// Work asked for in each hour of the day, in microseconds.
-#[derive(Default)]
-pub(super) struct Hours(pub(super) [f64; 24]);
-
-impl Hours {
-    pub(super) fn add(&mut self, at: i64, work: f64) {
-        self.0[(at / HOUR).rem_euclid(24) as usize] += work;
-    }
-
-    /// The most that was asked of `servers` in an hour, of what they could do.
-    pub(super) fn most(&self, covered: &[f64; 24], servers: f64) -> f64 {
-        let loads = self.0.iter().zip(covered).filter(|(_, covered)| **covered > 0.0);
-        loads.map(|(work, covered)| work / (covered * servers.max(1e-9))).fold(0.0, f64::max)
     }
 }
 

@@ -91,18 +91,42 @@ fn a_month_has_what_was_planned() {
 }
 
 #[test]
-fn the_busiest_hour_is_as_busy_as_the_curve_says() {
+fn all_parts_are_loaded_by_the_same_minute() {
     let mut plan = three_days();
-    plan.bot.cpu = Duration::from_millis(400);
-    plan.bot.cores = 1;
-    // 10 of 100 messages in that hour; 300 messages of 0.4 s and a tenth of 900 reels twice, asked for and answered.
-    let busiest = simulate(&plan).busiest.cpu;
+    plan.tier = Tier::unlimited();
+    plan.answers.calls = 1.0;
+    (plan.bot.cpu, plan.bot.database_time) = (Duration::from_millis(40), Duration::from_millis(20));
     daily(&mut plan).reels_per_person = 0.0;
-    let talk = simulate(&plan).busiest.cpu;
-    assert!((0.030..0.038).contains(&talk) && busiest > talk, "{talk} {busiest}");
+    for at_once in [None, Some(60)] {
+        daily(&mut plan).at_once = at_once;
+        let busiest = simulate(&plan).busiest;
+        let close = |load: f64, wanted: f64| assert!((load / wanted - 1.0).abs() < 1e-9, "{load} {wanted}");
+        // Two cores; one writer.
+        close(busiest.cpu, busiest.requests * 0.040 / 120.0);
+        close(busiest.database, busiest.requests * 0.020 / 60.0);
+    }
+    // 10 of 100 messages come in the busiest hour; evenly over the day it would be 4.2.
+    daily(&mut plan).at_once = None;
+    let evening = simulate(&plan).busiest.requests;
     daily(&mut plan).curve = FLAT;
-    let flat = simulate(&plan).busiest.cpu;
-    assert!((0.013..0.017).contains(&flat), "{flat}");
+    let flat = simulate(&plan).busiest.requests;
+    assert!((10.0..20.0).contains(&evening) && flat < 0.8 * evening, "{evening} {flat}");
+}
+
+#[test]
+fn lanes_are_loaded_by_the_new_reels_of_five_minutes() {
+    let ask = |at: u64, reel| Ask { at: Duration::from_secs(at), person: reel, what: Asked::Reel(reel) };
+    let mut plan = listed(1, 1, 1, 1);
+    plan.bot.lane_time = Duration::ZERO;
+    (plan.reels.scrape, plan.reels.analysis) =
+        (Times::exactly(Duration::from_secs(10)), Times::exactly(Duration::from_secs(20)));
+    // Eight in the first five minutes, one of them twice; four in the second.
+    let mut asks: Vec<Ask> = (0..8).map(|nth| ask(nth * 30, nth as u32)).collect();
+    asks.push(ask(290, 0));
+    asks.extend((0..4).map(|nth| ask(300 + nth * 60, 100 + nth as u32)));
+    plan.demand = Demand::Listed(asks);
+    let busiest = simulate(&plan).busiest;
+    assert!((busiest.lanes - 8.0 * 30.0 / 600.0).abs() < 1e-9, "{}", busiest.lanes);
 }
 
 #[test]
@@ -176,7 +200,8 @@ fn answers_at_once_are_limited() {
     let outcome = simulate(&plan);
     let waits: Vec<u128> = [25.0, 50.0, 75.0, 100.0].map(|p| outcome.first_text.percentile(p).as_millis() / 100).into();
     assert_eq!(waits, [10, 10, 50, 50]);
-    assert_eq!(outcome.busiest.turns_at_once, 2);
+    // Two are in the making, and two wait: twice as many as may be.
+    assert_eq!((outcome.busiest.turns_at_once, outcome.busiest.owed_at_once, outcome.busiest.turns), (2, 4, 2.0));
 }
 
 #[test]
