@@ -137,7 +137,7 @@ pub struct Options {
     /// Processors of one instance (2).
     #[arg(long, help_heading = "Bot", value_parser = clap::value_parser!(u32).range(1..=256))]
     cores: Option<u32>,
-    /// Milliseconds of processor time of one turn (4).
+    /// Milliseconds of processor time of one turn (7).
     #[arg(long, help_heading = "Bot", value_parser = amount, value_name = "MS")]
     cpu: Option<f64>,
     /// Milliseconds in the database of one turn (3).

@@ -23,6 +23,10 @@ pub const EVENING: [f64; 24] = [
 /// The same weight for every hour.
 pub const FLAT: [f64; 24] = [1.0; 24];
 
+/// Processor time of one turn: `cargo bench --bench load -- --only sustained` measures 6.8 to 7.9 ms for a message whose
+/// answer of 150 words is streamed.
+pub const TURN_CPU: Duration = Duration::from_millis(7);
+
 const DAY: Duration = Duration::from_secs(86_400);
 /// Messages that a scenario is played for: enough for steady percentiles.
 const ENOUGH: f64 = 300_000.0;
@@ -158,11 +162,11 @@ impl Default for Plan {
                 longest_wait: s(120),
             },
             tier: Tier::of(2, model),
-            // `cargo bench --bench turns`: 339 turns a second on one SQLite; processor time by the same bench.
+            // Time in the database by `cargo bench --bench turns`: 339 turns a second on one SQLite.
             bot: Bot {
                 instances: 1,
                 cores: 2,
-                cpu: ms(4),
+                cpu: TURN_CPU,
                 turns_at_once: 2_000,
                 database: Database::Sqlite,
                 database_time: ms(3),
