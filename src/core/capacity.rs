@@ -79,9 +79,45 @@ pub struct Daily {
     /// The weight of each hour of the day (UTC).
     pub curve: [f64; 24],
     /// So many talk at the same time in the busiest hour, each of them every [`Daily::pace`]: its messages come at that
-    /// pace as long as they last. `None`: evenly over the hour.
+    /// pace as long as they last ([`Daily::busiest`]). `None`: evenly over the hour.
     pub at_once: Option<u32>,
     pub pace: Duration,
+}
+
+/// The busiest time of a day: its busiest hour's demand, in the part of that hour in which it comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Burst {
+    /// The hour of the day (UTC) with whose beginning it begins.
+    pub hour: usize,
+    /// The whole hour if nobody is said to talk at once.
+    pub lasts: Duration,
+    /// On average over the days; both come at random moments of it.
+    pub messages: f64,
+    pub reels: f64,
+}
+
+impl Daily {
+    pub fn messages_a_day(&self) -> f64 {
+        f64::from(self.people) * self.messages_per_person
+    }
+
+    pub fn reels_a_day(&self) -> f64 {
+        f64::from(self.people) * self.reels_per_person
+    }
+
+    /// When most is asked. At the pace of those who talk at once the messages of the busiest hour are through in a part of
+    /// it; reels keep to the same time.
+    pub fn busiest(&self) -> Burst {
+        let most = self.curve.iter().copied().fold(0.0, f64::max);
+        let hour = self.curve.iter().position(|weight| *weight == most).unwrap_or_default();
+        let part = most / self.curve.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let messages = self.messages_a_day() * part;
+        let lasts = self.at_once.filter(|_| messages > 0.0).map_or(1.0, |at_once| {
+            let an_hour = f64::from(at_once) * HOUR.as_secs_f64() / self.pace.as_secs_f64().max(1e-3);
+            (messages / an_hour.max(1e-9)).clamp(1e-3, 1.0)
+        });
+        Burst { hour, lasts: HOUR.mul_f64(lasts), messages, reels: self.reels_a_day() * part }
+    }
 }
 
 /// One thing that somebody sends.
@@ -187,6 +223,8 @@ pub enum Database {
 /// Transactions at a time that the smallest PostgreSQL on two processors carries out without waiting.
 pub const PG_WRITERS: u32 = 2;
 
+const HOUR: Duration = Duration::from_secs(3_600);
+
 /// Its stream of chance, apart from those of the simulation.
 const UNREADABLE: u64 = 1 << 32;
 
@@ -263,6 +301,16 @@ pub struct Counts {
 impl Counts {
     pub fn refused(&self) -> u64 {
         self.refused_for_person + self.refused_for_line
+    }
+
+    /// Everything that was to be answered by the model.
+    pub fn answers(&self) -> u64 {
+        self.message_answers + self.reel_answers + self.given_up
+    }
+
+    /// The part of [`Counts::answers`] that the model's quota would have kept waiting for too long.
+    pub fn given_up_part(&self) -> f64 {
+        self.given_up as f64 / self.answers().max(1) as f64
     }
 
     /// The part of the reels that cost nothing.

@@ -396,6 +396,9 @@ async fn wrong_flags_are_refused_with_what_is_right() {
         (&["capacity", "--tier", "9"], "1..=5"),
         (&["capacity", "--chart", "loads.gif"], ".png or .svg"),
         (&["capacity", "--from-ledger", "--scenario", "small"], "cannot be used with"),
+        (&["capacity", "--messages", "1e12"], "a billion"),
+        (&["capacity", "--cpu", "60001"], "60000"),
+        (&["capacity", "--input", "100000001"], "--input"),
     ] {
         let ran = run(args, &[], "", "").await;
         assert!(ran.code == 2 && ran.err.contains(told), "{args:?}: {ran:?}");
@@ -404,6 +407,32 @@ async fn wrong_flags_are_refused_with_what_is_right() {
     assert!(ran.code == 1 && ran.err.contains("gpt-7"), "{ran:?}");
     let ran = run(&["capacity", "--lanes", "0"], &[], "", "").await;
     assert!(ran.code == 1 && ran.err.contains("no lane"), "{ran:?}");
+    for args in [
+        &["capacity", "--people", "100", "--messages", "1e9"][..],
+        &["capacity", "--people", "1000000", "--days", "366"],
+        &["capacity", "--people", "1000000", "--reels", "1", "--messages", "0"],
+    ] {
+        let ran = run(args, &[], "", "").await;
+        assert!(ran.code == 1 && ran.err.contains("at most 20,000,000 are played"), "{args:?}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_seen_is_a_dash_and_a_part_has_one_denominator() {
+    let ran = run(&["capacity", "--people", "20", "--reels", "0", "--days", "1"], &[], "", "").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for row in ["A new reel: half of them in", "Reels from the cache", "Time told was off by, median"] {
+        let line = ran.out.lines().find(|line| line.starts_with(row)).unwrap();
+        assert!(line.ends_with(" -"), "{line}");
+    }
+    // 200 short messages in 12 s on a tier of 500,000 tokens a minute, each charged for its longest answer.
+    let crowd =
+        "capacity --people 100 --messages 20 --at-once 1000 --input 100 --output 10 --tier 1 --wait 20 --days 1";
+    let ran = run(&crowd.split(' ').collect::<Vec<_>>(), &[], "", "").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let row = ran.out.lines().find_map(|line| line.strip_prefix("Answers given up")).unwrap().trim();
+    assert_ne!(row, "0 %");
+    assert!(ran.out.contains(&format!("answers given up {row} → 0 %")), "{}", ran.out);
 }
 
 on_both! {

@@ -38,7 +38,7 @@ pub fn from_past(base: &Plan, measured: &Measured) -> Plan {
         at_once: None,
         ..daily()
     });
-    plan.span = enough(&plan.demand);
+    plan.span = enough(&plan);
     // The catalogue stays an assumption: the one whose share of free reels is the measured one.
     let wanted = 1.0 - measured.reels_run as f64 / measured.reels_coached.max(1) as f64;
     if measured.reels_run as usize >= RUNS && wanted > 0.0 {

@@ -91,6 +91,39 @@ fn a_month_has_what_was_planned() {
 }
 
 #[test]
+fn scenarios_are_the_guides() {
+    let told = |scenario: Scenario| {
+        let day = scenario.demand();
+        let Burst { hour, lasts, messages, .. } = day.busiest();
+        assert_eq!((hour, messages), (20, day.messages_a_day() / 10.0), "a tenth of the day comes in its busiest hour");
+        // At that pace: everybody who is there says something once a minute.
+        assert_eq!(f64::from(day.at_once.unwrap()) * lasts.as_secs_f64() / 60.0, messages);
+        (day.people, day.messages_a_day(), day.reels_a_day(), day.at_once, lasts.as_secs() / 60)
+    };
+    assert_eq!(told(Scenario::Small), (100, 1_000.0, 10.0, Some(20), 5));
+    assert_eq!(told(Scenario::Growing), (1_000, 10_000.0, 100.0, Some(100), 10));
+    assert_eq!(told(Scenario::Viral), (10_000, 100_000.0, 1_000.0, Some(500), 20));
+    let spread = Daily { at_once: None, ..Scenario::Small.demand() }.busiest();
+    assert_eq!(spread.lasts, Duration::from_secs(3_600));
+    assert_eq!(Plan::default().span, scenarios::enough(&Plan::default()));
+}
+
+#[test]
+fn a_plan_is_no_longer_than_can_be_played() {
+    let days = |people, messages_per_person, reels_per_person| {
+        let mut plan = Plan::default();
+        *daily(&mut plan) = Daily { people, messages_per_person, reels_per_person, ..daily(&mut plan).clone() };
+        plan.span = scenarios::enough(&plan);
+        (plan.span.as_secs() / 86_400, scenarios::asks(&plan) <= scenarios::MOST_ASKS)
+    };
+    assert_eq!(days(100, 10.0, 0.1), (30, true));
+    assert_eq!(days(10_000, 10.0, 0.1), (3, true));
+    assert_eq!(days(500_000, 10.0, 0.1), (3, true), "5 million a day, and 1.5 million reels of the warm-up");
+    assert_eq!(days(1_000_000, 10.0, 0.1), (1, true));
+    assert_eq!(days(1_000_000, 30.0, 0.1), (1, false), "a day is the least");
+}
+
+#[test]
 fn all_parts_are_loaded_by_the_same_minute() {
     let mut plan = three_days();
     plan.tier = Tier::unlimited();
