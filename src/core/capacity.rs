@@ -233,6 +233,8 @@ const UNREADABLE: u64 = 1 << 32;
 pub struct Money {
     /// The day whose prices hold.
     pub at: Timestamp,
+    /// What OpenAI is paid for beside an answer's own calls, for each answer: summaries of long conversations.
+    pub beside_answer: i64,
     pub apify_run: i64,
     pub n8n_run: i64,
     /// n8n's own plan, a month, if there are webhooks.

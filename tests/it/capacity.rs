@@ -179,10 +179,16 @@ on_both! {
             record(format!("b{n}"), midnight + DAY + 8 * 3_600_000 + n, (n % 2) as usize, "coach", "ok", 2_000).await;
         }
         record("c".into(), midnight + DAY, 0, "coach", "timed_out", 90_000).await;
+        record("d".into(), midnight + DAY, 0, "coach", "started", 0).await;
+        record("e".into(), midnight + DAY, 0, "coach", "lost", 0).await;
+        record("f".into(), midnight + DAY, 0, "summary", "cut", 3_000).await;
         for n in 0..3 {
             record(format!("s{n}"), midnight + n, 0, "scrape", "ok", 7_000).await;
             record(format!("g{n}"), midnight + n, 0, "analyse", "ok", 16_000).await;
         }
+        record("gone".into(), midnight, 0, "scrape", "not_available", 60_000).await;
+        record("failed".into(), midnight, 0, "scrape", "run_failed", 60_000).await;
+        record("again".into(), midnight, 0, "analyse", "unavailable", 16_000).await;
         record("old".into(), from.0 - 1, 1, "coach", "ok", 1).await;
         // A turn with a reel in it, and one without; a reel that was run, and one that failed.
         for (n, reel) in [(0, true), (1, false)] {
@@ -196,11 +202,16 @@ on_both! {
             let lines = [role, Role::Coach].map(|role| NewMessage { role, content: "x".into() });
             assert!(db.answer_turn(&turn, "{}", Some((conversation, &lines)), now).await.unwrap());
         }
-        for (n, end) in [
-            (0, JobEnd::Done { content: "{}".into(), pipeline: 1, until: end }),
-            (1, JobEnd::Failed { content: "\"private\"".into(), pipeline: 1, until: end, refund: false }),
+        let failed = |kind: &str, until| {
+            JobEnd::Failed { content: format!(r#"{{"kind":"{kind}"}}"#), pipeline: 1, until, refund: false }
+        };
+        for (n, link, end) in [
+            (0, 0, JobEnd::Done { content: "{}".into(), pipeline: 1, until: end }),
+            (1, 1, failed("unavailable", now)),
+            (2, 1, failed("upstream_busy", now)),
         ] {
-            submit(&db, people[n as usize], n, now).await;
+            let now = now + Duration::from_secs(20) * n;
+            submit(&db, people[(n % 2) as usize], link, now).await;
             let job = db.claim_job(InstanceId::new(), &[Lane::direct(0)], now, Duration::from_secs(60)).await.unwrap().unwrap();
             assert!(db.finish_job(&job, &end, LIMITS.interval, now).await.unwrap());
         }
@@ -208,10 +219,15 @@ on_both! {
         assert_eq!(measured.person_days, 3, "Ana on two days, Ben on one");
         assert_eq!((measured.answers_by_hour[20], measured.answers_by_hour[8]), (40, 20));
         assert_eq!(measured.answers_by_hour.iter().sum::<i64>(), 60);
-        assert_eq!((measured.coach_calls, measured.input_tokens, measured.cached_tokens, measured.output_tokens), (60, 60_000, 48_000, 6_000));
+        assert_eq!((measured.coach_calls, measured.input_tokens, measured.cached_tokens, measured.output_tokens), (61, 61_000, 48_800, 6_100),
+            "what failed was paid for too");
+        assert_eq!(measured.beside_micro_usd, 7_200, "the summary, and the call whose end is not known");
         assert_eq!((measured.said, measured.answered, measured.reels_coached), (1, 2, 1));
-        assert_eq!((measured.reels_run, measured.reels_failed), (2, 1));
-        assert_eq!((measured.apify_runs, measured.apify_micro_usd, measured.gemini_calls, measured.gemini_input), (3, 10_800, 3, 3_000));
+        assert_eq!((measured.reels_run, measured.reels_failed, measured.links_run), (3, 2, 2));
+        let causes: Vec<&str> = measured.failed.iter().map(|(_, cause)| cause.as_str()).collect();
+        assert_eq!(causes, [r#"{"kind":"upstream_busy"}"#, r#"{"kind":"unavailable"}"#]);
+        assert!(measured.failed.iter().all(|(link, _)| *link == code(1).to_string()));
+        assert_eq!((measured.apify_runs, measured.apify_micro_usd, measured.gemini_calls, measured.gemini_input), (4, 18_000, 3, 4_000));
         assert_eq!(measured.scrape, [Duration::from_secs(7); 3]);
         assert_eq!(measured.analysis, [Duration::from_secs(16); 3]);
         assert_eq!((measured.coach.len(), measured.n8n.len()), (60, 0));

@@ -115,7 +115,7 @@ impl Cost {
         let (counts, money) = (&outcome.counts, &plan.money);
         let months = MONTH.as_secs_f64() / outcome.span.as_secs_f64().max(1e-3);
         let month = |count: u64, each: i64| (count as f64 * months * each as f64).round() as i64;
-        let coach = |usage| prices.cost(&plan.answers.model, usage, money.at);
+        let coach = |usage| Ok(prices.cost(&plan.answers.model, usage, money.at)? + money.beside_answer);
         let analysis = prices.cost(&money.gemini_model, &money.gemini, money.at)?;
         let servers = plan.bot.instances + u32::from(plan.bot.database == super::Database::Postgres);
         Ok(Cost {

@@ -209,6 +209,8 @@ impl Default for Plan {
             },
             money: Money {
                 at: Timestamp(1_795_478_400_000),
+                // Six summaries in 480 turns, of the economy model: `cargo bench --bench openai -- --only cache`.
+                beside_answer: 0,
                 apify_run: 3_600,
                 n8n_run: 10_000,
                 n8n_month: 20_000_000,

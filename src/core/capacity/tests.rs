@@ -361,28 +361,47 @@ fn the_past_takes_the_place_of_assumptions() {
     let ms = |ms: &[u64]| ms.iter().map(|ms| Duration::from_millis(*ms)).collect::<Vec<_>>();
     measured.days = 10.0;
     measured.person_days = 200;
-    measured.answered = 2_100;
+    // Four of these told that a reel cannot be read.
+    measured.answered = 2_104;
     measured.coach_calls = 4_200;
+    measured.beside_micro_usd = 21_000;
     (measured.input_tokens, measured.cached_tokens, measured.output_tokens) = (21_000_000, 10_500_000, 420_000);
     measured.answers_by_hour[20] = 1_050;
     measured.answers_by_hour[8] = 1_050;
-    (measured.reels_coached, measured.reels_run, measured.reels_failed) = (100, 40, 4);
+    (measured.reels_coached, measured.reels_run, measured.reels_failed, measured.links_run) = (96, 40, 4, 39);
+    // One link failed twice; one failure was Apify's.
+    let failed = [("A", "unavailable"), ("A", "unavailable"), ("B", "not_video"), ("C", "upstream_busy")];
+    measured.failed =
+        failed.map(|(link, kind)| (link.to_owned(), format!(r#"{{"kind":"{kind}","reference":"7K3QXZ"}}"#))).into();
     measured.scrape = ms(&[4_000; 40]);
     measured.coach = ms(&[3_000; 40]);
     (measured.apify_runs, measured.apify_micro_usd) = (40, 80_000);
     assert!(!too_little(&measured));
     let mut plan = from_past(&Plan::default(), &measured);
     let day = daily(&mut plan).clone();
-    assert_eq!((day.people, day.messages_per_person, day.reels_per_person), (20, 10.0, 0.5));
+    assert_eq!((day.people, day.messages_per_person, day.reels_per_person), (20, 10.02, 0.5));
     assert_eq!((day.curve[20], day.curve[8], day.curve[0]), (1_050.0, 1_050.0, 0.0));
     let usage = plan.answers.message;
     assert_eq!((usage.input_tokens, usage.cached_tokens, usage.output_tokens), (10_000, 5_000, 200));
-    assert_eq!((plan.answers.calls, plan.money.apify_run), (2.0, 2_000));
+    assert_eq!((plan.answers.calls, plan.money.apify_run, plan.money.beside_answer), (2.0, 2_000, 10));
+    assert_eq!(plan.popularity.unreadable, 2.0 / 39.0);
     assert_eq!(plan.reels.scrape.mean(), Duration::from_secs(4));
     assert_eq!(plan.reels.analysis, Plan::default().reels.analysis, "too seldom");
     assert_eq!(plan.answers.first_text.mean() + plan.answers.writing.mean(), Duration::from_secs(3));
-    let free = simulate(&plan).counts.free();
+    let outcome = simulate(&plan);
+    let free = outcome.counts.free();
     assert!((free - 0.6).abs() < 0.1, "{free} of the reels are free, 60 % were");
+    // The bill has everything that OpenAI was paid for.
+    let prices = Prices::built_in();
+    let cost = Cost::of(&plan, &outcome, &prices).unwrap();
+    let alone = plan.answers.model.clone();
+    let each = prices.cost(&alone, &usage, plan.money.at).unwrap() + 10;
+    assert_eq!(cost.openai, (outcome.counts.message_answers + outcome.counts.reel_answers) as i64 * each);
+    // How often links cannot be read is known without a single free one.
+    (measured.reels_coached, measured.reels_run) = (36, 40);
+    assert_eq!(from_past(&Plan::default(), &measured).popularity.unreadable, 2.0 / 39.0);
+    (measured.reels_run, measured.links_run) = (9, 9);
+    assert_eq!(from_past(&Plan::default(), &measured).popularity.unreadable, Plan::default().popularity.unreadable);
 }
 
 proptest! {
