@@ -196,7 +196,7 @@ mod tests {
         plan.name = "crowded".into();
         plan.tier = capacity::tiers::Tier::of(1, &plan.answers.model);
         if let capacity::Demand::Daily(daily) = &mut plan.demand {
-            (daily.people, daily.reels_per_person) = (2_000, 1.0);
+            (daily.people, daily.reels_per_person) = (4_000, 1.0);
         }
         plan.popularity.catalogue = 100_000;
         plan.span = Duration::from_secs(86_400);
