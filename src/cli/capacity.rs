@@ -17,10 +17,11 @@ use crate::config::Config;
 use crate::core::admin::chart::{Look, Painter};
 use crate::core::admin::figures;
 use crate::core::capacity::chance::Times;
-use crate::core::capacity::scenarios::{EVENING, FLAT, Scenario, enough};
+use crate::core::capacity::scenarios::{EVENING, FLAT, MOST_ASKS, Scenario, asks, enough};
 use crate::core::capacity::tiers::Tier;
 use crate::core::capacity::{Database, Demand, Plan, Report, from_past, report, too_little};
 use crate::core::money::Prices;
+use crate::core::wording::grouped;
 use crate::store::Store;
 use crate::telemetry;
 
@@ -48,7 +49,8 @@ pub struct Options {
     /// Another seed is another month by the same rules.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Days to play; default: as many as it takes for steady figures, 3 to 30.
+    /// Days to play; default: as many as it takes for steady figures, 3 to 30. More than 20 million messages and reels are
+    /// not played.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=366))]
     days: Option<u32>,
 
@@ -106,15 +108,15 @@ pub struct Options {
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     calls: Option<f64>,
     /// Input tokens of an answer, all its calls together (4000).
-    #[arg(long, help_heading = "Answers", value_name = "TOKENS")]
+    #[arg(long, help_heading = "Answers", value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
     input: Option<u64>,
     /// The part of them that is read from the cache, in % (80).
     #[arg(long, help_heading = "Answers", value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
     cached: Option<u64>,
     /// Output tokens of an answer (350).
-    #[arg(long, help_heading = "Answers", value_name = "TOKENS")]
+    #[arg(long, help_heading = "Answers", value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
     output: Option<u64>,
-    /// OpenAI's usage tier, 1 to 5 (2).
+    /// OpenAI's usage tier, 1 to 5 (the one of OPENAI_RPM and OPENAI_TPM: 2).
     #[arg(long, help_heading = "Answers", value_parser = clap::value_parser!(u8).range(1..=5))]
     tier: Option<u8>,
     /// Requests a minute instead of the tier's.
@@ -123,6 +125,10 @@ pub struct Options {
     /// Tokens a minute instead of the tier's.
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     tpm: Option<f64>,
+    /// Longest wait for these limits in seconds; an answer that would wait for more than 80 % of it is given up
+    /// (OPENAI_WAIT_SECONDS).
+    #[arg(long, help_heading = "Answers", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    wait: Option<u32>,
     /// Tokens a day; the tiers have no such limit (the guide's 3,000,000 is the batch queue's).
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     tpd: Option<f64>,
@@ -133,11 +139,11 @@ pub struct Options {
     /// Processors of one instance (2).
     #[arg(long, help_heading = "Bot", value_parser = clap::value_parser!(u32).range(1..=256))]
     cores: Option<u32>,
-    /// Milliseconds of processor time of one turn (4).
-    #[arg(long, help_heading = "Bot", value_parser = amount, value_name = "MS")]
+    /// Milliseconds of processor time of one turn (7).
+    #[arg(long, help_heading = "Bot", value_parser = minute, value_name = "MS")]
     cpu: Option<f64>,
     /// Milliseconds in the database of one turn (3).
-    #[arg(long, help_heading = "Bot", value_parser = amount, value_name = "MS")]
+    #[arg(long, help_heading = "Bot", value_parser = minute, value_name = "MS")]
     database: Option<f64>,
 
     /// The day whose prices hold (that of the price table).
@@ -189,6 +195,14 @@ pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> 
     let plans: Vec<Plan> = plans.into_iter().map(|plan| options.apply(plan)).collect();
     if plans.iter().any(|plan| plan.lanes().is_empty()) {
         anyhow::bail!("no lane at all: no reel could ever be read");
+    }
+    if let Some(plan) = plans.iter().find(|plan| asks(plan) > MOST_ASKS) {
+        anyhow::bail!(
+            "the plan “{}” asks for {} messages and reels, those of its warm-up among them; at most {} are played. Give fewer --people, --messages, --reels or --days",
+            plan.name,
+            grouped(asks(plan)),
+            grouped(MOST_ASKS)
+        );
     }
     let reports: Vec<Report> = plans
         .iter()
@@ -249,7 +263,7 @@ impl Options {
                 None => {}
             }
         }
-        plan.span = self.days.map_or_else(|| enough(&plan.demand), |days| DAY * days);
+        plan.span = self.days.map_or_else(|| enough(&plan), |days| DAY * days);
         set(&mut plan.popularity.catalogue, self.catalogue);
         set(&mut plan.popularity.exponent, self.zipf);
         if let Some(days) = self.circulates {
@@ -275,7 +289,10 @@ impl Options {
             message.cached_tokens = message.input_tokens * cached / 100;
             message.cache_write_tokens = message.input_tokens * written.min(100 - cached) / 100;
         }
-        plan.tier = Tier::of(self.tier.unwrap_or(plan.tier.number), &answers.model);
+        // Limits that are configured and no tier's stay, whatever the model.
+        if let Some(number) = self.tier.or(Some(plan.tier.number).filter(|number| *number > 0)) {
+            plan.tier = Tier::of(number, &answers.model);
+        }
         if self.rpm.is_some() || self.tpm.is_some() {
             // Limits by hand belong to no tier, so that there is no next one.
             plan.tier.number = 0;
@@ -283,6 +300,7 @@ impl Options {
         plan.tier.requests_a_minute = self.rpm.or(plan.tier.requests_a_minute);
         plan.tier.tokens_a_minute = self.tpm.or(plan.tier.tokens_a_minute);
         plan.tier.tokens_a_day = self.tpd;
+        set(&mut plan.answers.longest_wait, self.wait.map(|seconds| Duration::from_secs(seconds.into())));
         let bot = &mut plan.bot;
         set(&mut bot.instances, self.instances);
         if bot.instances > 1 {
@@ -314,11 +332,20 @@ fn micro_usd(usd: f64) -> i64 {
     (usd * 1e6).round() as i64
 }
 
-/// A number that is not negative.
+/// A number that is not negative, nor so large that sums of it overflow.
 fn amount(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if (0.0..=1e12).contains(&number) => Ok(number),
-        _ => Err("give a number from 0 on".to_owned()),
+    up_to(1e9, "a billion")(text)
+}
+
+/// Milliseconds, a minute at most.
+fn minute(text: &str) -> Result<f64, String> {
+    up_to(60_000.0, "60000")(text)
+}
+
+fn up_to(most: f64, told: &str) -> impl Fn(&str) -> Result<f64, String> {
+    move |text| match text.parse::<f64>() {
+        Ok(number) if (0.0..=most).contains(&number) => Ok(number),
+        _ => Err(format!("give a number from 0 to {told}")),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod line;
 pub mod tiers;
 mod demand;
 mod servers;
+mod quota;
 mod run;
 mod bill;
 mod advice;
@@ -78,9 +79,45 @@ pub struct Daily {
     /// The weight of each hour of the day (UTC).
     pub curve: [f64; 24],
     /// So many talk at the same time in the busiest hour, each of them every [`Daily::pace`]: its messages come at that
-    /// pace as long as they last. `None`: evenly over the hour.
+    /// pace as long as they last ([`Daily::busiest`]). `None`: evenly over the hour.
     pub at_once: Option<u32>,
     pub pace: Duration,
+}
+
+/// The busiest time of a day: its busiest hour's demand, in the part of that hour in which it comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Burst {
+    /// The hour of the day (UTC) with whose beginning it begins.
+    pub hour: usize,
+    /// The whole hour if nobody is said to talk at once.
+    pub lasts: Duration,
+    /// On average over the days; both come at random moments of it.
+    pub messages: f64,
+    pub reels: f64,
+}
+
+impl Daily {
+    pub fn messages_a_day(&self) -> f64 {
+        f64::from(self.people) * self.messages_per_person
+    }
+
+    pub fn reels_a_day(&self) -> f64 {
+        f64::from(self.people) * self.reels_per_person
+    }
+
+    /// When most is asked. At the pace of those who talk at once the messages of the busiest hour are through in a part of
+    /// it; reels keep to the same time.
+    pub fn busiest(&self) -> Burst {
+        let most = self.curve.iter().copied().fold(0.0, f64::max);
+        let hour = self.curve.iter().position(|weight| *weight == most).unwrap_or_default();
+        let part = most / self.curve.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let messages = self.messages_a_day() * part;
+        let lasts = self.at_once.filter(|_| messages > 0.0).map_or(1.0, |at_once| {
+            let an_hour = f64::from(at_once) * HOUR.as_secs_f64() / self.pace.as_secs_f64().max(1e-3);
+            (messages / an_hour.max(1e-9)).clamp(1e-3, 1.0)
+        });
+        Burst { hour, lasts: HOUR.mul_f64(lasts), messages, reels: self.reels_a_day() * part }
+    }
 }
 
 /// One thing that somebody sends.
@@ -143,10 +180,19 @@ pub struct Answers {
     pub message: Usage,
     /// The same for the coaching on a reel, whose transcript is in it.
     pub reel: Usage,
-    /// Output tokens that a call asks for at most: they count against the tokens a minute (OpenAI, "Rate limits").
+    /// Output tokens that a call asks for at most (COACH_MAX_OUTPUT_TOKENS).
     pub max_output: u64,
-    /// An answer that would have to wait longer than this for the tier is given up.
-    pub patience: Duration,
+    /// Longest wait for the model's quota (OPENAI_WAIT_SECONDS): an answer that would have to wait for more than four
+    /// fifths of it is given up at once.
+    pub longest_wait: Duration,
+}
+
+impl Answers {
+    /// What the calls for one answer of this usage are charged against the tokens a minute: each the larger one of what it
+    /// sends and what it may bring back (OpenAI, guide "Rate limits"), as the bot and OpenAI do.
+    pub fn charged_tokens(&self, usage: &Usage) -> f64 {
+        (usage.input_tokens as f64).max(self.calls * self.max_output as f64)
+    }
 }
 
 /// The bot's own processes and its database.
@@ -177,6 +223,8 @@ pub enum Database {
 /// Transactions at a time that the smallest PostgreSQL on two processors carries out without waiting.
 pub const PG_WRITERS: u32 = 2;
 
+const HOUR: Duration = Duration::from_secs(3_600);
+
 /// Its stream of chance, apart from those of the simulation.
 const UNREADABLE: u64 = 1 << 32;
 
@@ -185,6 +233,8 @@ const UNREADABLE: u64 = 1 << 32;
 pub struct Money {
     /// The day whose prices hold.
     pub at: Timestamp,
+    /// What OpenAI is paid for beside an answer's own calls, for each answer: summaries of long conversations.
+    pub beside_answer: i64,
     pub apify_run: i64,
     pub n8n_run: i64,
     /// n8n's own plan, a month, if there are webhooks.
@@ -246,7 +296,7 @@ pub struct Counts {
     pub reel_answers: u64,
     /// Of those who waited for a reel: told that it cannot be read, which takes no model.
     pub told_unreadable: u64,
-    /// Answers that the tier kept waiting for too long.
+    /// Answers that the model's quota would have kept waiting for too long.
     pub given_up: u64,
 }
 
@@ -255,28 +305,41 @@ impl Counts {
         self.refused_for_person + self.refused_for_line
     }
 
+    /// Everything that was to be answered by the model.
+    pub fn answers(&self) -> u64 {
+        self.message_answers + self.reel_answers + self.given_up
+    }
+
+    /// The part of [`Counts::answers`] that the model's quota would have kept waiting for too long.
+    pub fn given_up_part(&self) -> f64 {
+        self.given_up as f64 / self.answers().max(1) as f64
+    }
+
     /// The part of the reels that cost nothing.
     pub fn free(&self) -> f64 {
         (self.cached + self.remembered + self.joined) as f64 / self.asked.max(1) as f64
     }
 }
 
-/// What was asked of each part when most was; of an hour of the day on average over the days.
+/// What was asked of each part when most was.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Busiest {
-    /// Lane time that was asked for, of the lane time that there is; 1 is all of it.
+    /// Lane time that new reels asked for in the busiest five minutes, of the lane time that there is; 1 is all of it.
     pub lanes: f64,
+    /// Processor and database time that turns asked for in the busiest minute, of what there is.
     pub cpu: f64,
     pub database: f64,
+    /// Answers that were owed at one time, of those that may be in the making.
     pub turns: f64,
-    /// In one minute.
+    /// Of the model in the busiest minute: calls, and the tokens that they are charged.
     pub requests: f64,
     pub tokens: f64,
     /// On one day.
     pub tokens_a_day: f64,
-    /// Reels waiting at one time, and answers in the making.
+    /// Reels waiting at one time, answers in the making, and these with those that wait to be.
     pub waiting: usize,
     pub turns_at_once: usize,
+    pub owed_at_once: usize,
 }
 
 /// One job on a lane. Times are from the start of what is measured.
@@ -323,7 +386,7 @@ impl Plan {
         plan.reels.n8n = self.reels.n8n.compressed(factor);
         plan.answers.first_text = self.answers.first_text.compressed(factor);
         plan.answers.writing = self.answers.writing.compressed(factor);
-        plan.answers.patience = quick(self.answers.patience);
+        plan.answers.longest_wait = quick(self.answers.longest_wait);
         plan.tier = self.tier.compressed(factor);
         if let Demand::Listed(asks) = &mut plan.demand {
             asks.iter_mut().for_each(|ask| ask.at = quick(ask.at));

@@ -27,7 +27,7 @@ pub use self::access::{
     not_for_managers, pause_set, paused, refused, resumed, taken_off_the_line, unclear_audit, unclear_invitation,
     unclear_invites, unclear_limits, unclear_person, who_is_that,
 };
-pub use self::capacity::{also_loaded, basis, capacity, change, effect, grouped, part, percent, usd, wait};
+pub use self::capacity::{also_loaded, basis, capacity, change, effect, grouped, part, percent, usd, wait, wait_of};
 pub use self::demand::{crowded, from_memory, in_demand, not_in_memory};
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,

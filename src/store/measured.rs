@@ -2,7 +2,7 @@
 //! ranges. Reads only; owns no judgement of what is too little.
 //!
 //! Bounded: people and hours come from the ledger (one row per paid call, by its index on time), answers and reels from messages by
-//! their ids, durations from the latest `SAMPLES` calls of a kind; where a time has more than `CALLS` calls, only its last days count.
+//! their ids, durations from the latest `SAMPLES` calls of a kind, causes from the latest `ROWS` failed runs; where a time has more than `CALLS` calls, only its last days count.
 
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ const SAMPLES: i64 = 1_000;
 /// taken as far as they are among these.
 const ROWS: i64 = 20_000;
 
+/// Outcomes of calls for a reel after which nobody asks again: they told something of it.
+const TOLD: [&str; 6] = ["ok", "not_available", "no_video", "blocked", "too_long", "refused"];
+
 /// What was measured from `from` on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
@@ -27,23 +30,33 @@ pub struct Measured {
     pub days: f64,
     /// People who had something answered, summed over the days: one who was there on two days counts twice.
     pub person_days: i64,
-    /// Answers that the coach wrote, by the hour of the day (UTC).
+    /// Calls of the model that went well, by the hour of the day (UTC).
     pub answers_by_hour: [i64; 24],
-    /// Calls of the model for these.
+    /// Calls of the model that were made for these and for answers that came to nothing, however they ended; and what
+    /// they used.
     pub coach_calls: i64,
     pub input_tokens: i64,
     pub cached_tokens: i64,
     pub cache_write_tokens: i64,
     pub output_tokens: i64,
-    /// What people said and the coach answered, in conversations that are still kept.
+    /// What else OpenAI was paid for: summaries, and calls whose end is not known.
+    pub beside_micro_usd: i64,
+    /// What people said and the coach answered, in conversations that are still kept. Answers from memory and sentences
+    /// about reels that could not be read are among the answers.
     pub said: i64,
     pub answered: i64,
     /// Reels that were coached on, known ones among them.
     pub reels_coached: i64,
     /// Reels that were read, well or not.
     pub reels_run: i64,
-    /// Of the runs: failed.
+    /// Of the runs: failed, for whatever cause.
     pub reels_failed: i64,
+    /// Different links among the runs.
+    pub links_run: i64,
+    /// Link and cause of the latest failed runs, the newest first; the cause as it is stored ([`super::reels::JobEnd`]).
+    pub failed: Vec<(String, String)>,
+    /// Calls that told something of a reel, if only that it is gone; and what they and those that had to be made again
+    /// used or cost.
     pub gemini_calls: i64,
     pub gemini_input: i64,
     pub gemini_output: i64,
@@ -61,9 +74,11 @@ pub struct Measured {
 const DAY: i64 = 86_400_000;
 
 impl Measured {
-    /// Answers that the coach wrote; calls of the model where none of them is kept.
+    /// Answers that the coach gave, those from memory among them; calls that went well where none of them is kept.
     pub fn answers(&self) -> i64 {
-        if self.answered > 0 { self.answered } else { self.coach_calls }
+        // A reel that cannot be read is told without the coach.
+        let kept = self.answered - self.reels_failed;
+        if kept > 0 { kept } else { self.answers_by_hour.iter().sum() }
     }
 }
 
@@ -116,30 +131,43 @@ impl Store {
     }
 
     async fn measure_usage(&self, measured: &mut Measured, from: Timestamp, to: Timestamp) -> Result<()> {
-        type Row = (String, i64, i64, i64, i64, i64, i64);
+        type Row = (String, String, i64, i64, i64, i64, i64, i64);
         let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT tool, COUNT(*), CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT), \
+                "SELECT tool, outcome, COUNT(*), CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT), \
                  CAST(COALESCE(SUM(cached_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(cache_write_tokens), 0) AS BIGINT), \
                  CAST(COALESCE(SUM(output_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) \
-                 FROM ledger WHERE at >= $1 AND at < $2 AND outcome = 'ok' GROUP BY tool ORDER BY tool")
+                 FROM ledger WHERE at >= $1 AND at < $2 AND outcome <> 'started' GROUP BY tool, outcome ORDER BY tool, outcome")
             .bind(from.0)
             .bind(to.0)
             .fetch_all(connection)
             .await)?;
-        for (tool, calls, input, cached, written, output, micro_usd) in rows {
+        for (tool, outcome, calls, input, cached, written, output, micro_usd) in rows {
+            let told = if TOLD.contains(&outcome.as_str()) { calls } else { 0 };
             match tool.as_str() {
+                // Its tokens are those that it might have used.
+                "coach" if outcome == "lost" => measured.beside_micro_usd += micro_usd,
                 "coach" => {
-                    measured.coach_calls = calls;
-                    measured.input_tokens = input;
-                    measured.cached_tokens = cached;
-                    measured.cache_write_tokens = written;
-                    measured.output_tokens = output;
+                    measured.coach_calls += calls;
+                    measured.input_tokens += input;
+                    measured.cached_tokens += cached;
+                    measured.cache_write_tokens += written;
+                    measured.output_tokens += output;
                 }
-                "scrape" => (measured.apify_runs, measured.apify_micro_usd) = (calls, micro_usd),
+                "summary" => measured.beside_micro_usd += micro_usd,
+                "scrape" => {
+                    measured.apify_runs += told;
+                    measured.apify_micro_usd += micro_usd;
+                }
+                "analyse" if outcome == "lost" => {}
                 "analyse" => {
-                    (measured.gemini_calls, measured.gemini_input, measured.gemini_output) = (calls, input, output);
+                    measured.gemini_calls += told;
+                    measured.gemini_input += input;
+                    measured.gemini_output += output;
                 }
-                "workflow" => (measured.n8n_runs, measured.n8n_micro_usd) = (calls, micro_usd),
+                "workflow" => {
+                    measured.n8n_runs += told;
+                    measured.n8n_micro_usd += micro_usd;
+                }
                 _ => {}
             }
         }
@@ -163,15 +191,23 @@ impl Store {
                 _ => return Err(StoreError::Corrupt("messages.role")),
             }
         }
-        let (run, failed): (i64, i64) = read!(&self.db, connection => sqlx::query_as(
-                "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT) FROM jobs \
+        let (run, failed, links): (i64, i64, i64) = read!(&self.db, connection => sqlx::query_as(
+                "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT), \
+                 COUNT(DISTINCT shortcode) FROM jobs \
                  WHERE state IN ('done', 'failed', 'cancelled') AND finished_at >= $1 AND finished_at < $2 AND started_at IS NOT NULL")
             .bind(from.0)
             .bind(to.0)
             .fetch_one(connection)
             .await)?;
-        measured.reels_run = run;
-        measured.reels_failed = failed;
+        (measured.reels_run, measured.reels_failed, measured.links_run) = (run, failed, links);
+        measured.failed = read!(&self.db, connection => sqlx::query_as(
+                "SELECT shortcode, failure FROM jobs WHERE state = 'failed' AND finished_at >= $1 AND finished_at < $2 \
+                 AND started_at IS NOT NULL AND failure IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT $3")
+            .bind(from.0)
+            .bind(to.0)
+            .bind(ROWS)
+            .fetch_all(connection)
+            .await)?;
         Ok(())
     }
 

@@ -179,10 +179,16 @@ on_both! {
             record(format!("b{n}"), midnight + DAY + 8 * 3_600_000 + n, (n % 2) as usize, "coach", "ok", 2_000).await;
         }
         record("c".into(), midnight + DAY, 0, "coach", "timed_out", 90_000).await;
+        record("d".into(), midnight + DAY, 0, "coach", "started", 0).await;
+        record("e".into(), midnight + DAY, 0, "coach", "lost", 0).await;
+        record("f".into(), midnight + DAY, 0, "summary", "cut", 3_000).await;
         for n in 0..3 {
             record(format!("s{n}"), midnight + n, 0, "scrape", "ok", 7_000).await;
             record(format!("g{n}"), midnight + n, 0, "analyse", "ok", 16_000).await;
         }
+        record("gone".into(), midnight, 0, "scrape", "not_available", 60_000).await;
+        record("failed".into(), midnight, 0, "scrape", "run_failed", 60_000).await;
+        record("again".into(), midnight, 0, "analyse", "unavailable", 16_000).await;
         record("old".into(), from.0 - 1, 1, "coach", "ok", 1).await;
         // A turn with a reel in it, and one without; a reel that was run, and one that failed.
         for (n, reel) in [(0, true), (1, false)] {
@@ -196,11 +202,16 @@ on_both! {
             let lines = [role, Role::Coach].map(|role| NewMessage { role, content: "x".into() });
             assert!(db.answer_turn(&turn, "{}", Some((conversation, &lines)), now).await.unwrap());
         }
-        for (n, end) in [
-            (0, JobEnd::Done { content: "{}".into(), pipeline: 1, until: end }),
-            (1, JobEnd::Failed { content: "\"private\"".into(), pipeline: 1, until: end, refund: false }),
+        let failed = |kind: &str, until| {
+            JobEnd::Failed { content: format!(r#"{{"kind":"{kind}"}}"#), pipeline: 1, until, refund: false }
+        };
+        for (n, link, end) in [
+            (0, 0, JobEnd::Done { content: "{}".into(), pipeline: 1, until: end }),
+            (1, 1, failed("unavailable", now)),
+            (2, 1, failed("upstream_busy", now)),
         ] {
-            submit(&db, people[n as usize], n, now).await;
+            let now = now + Duration::from_secs(20) * n;
+            submit(&db, people[(n % 2) as usize], link, now).await;
             let job = db.claim_job(InstanceId::new(), &[Lane::direct(0)], now, Duration::from_secs(60)).await.unwrap().unwrap();
             assert!(db.finish_job(&job, &end, LIMITS.interval, now).await.unwrap());
         }
@@ -208,10 +219,15 @@ on_both! {
         assert_eq!(measured.person_days, 3, "Ana on two days, Ben on one");
         assert_eq!((measured.answers_by_hour[20], measured.answers_by_hour[8]), (40, 20));
         assert_eq!(measured.answers_by_hour.iter().sum::<i64>(), 60);
-        assert_eq!((measured.coach_calls, measured.input_tokens, measured.cached_tokens, measured.output_tokens), (60, 60_000, 48_000, 6_000));
+        assert_eq!((measured.coach_calls, measured.input_tokens, measured.cached_tokens, measured.output_tokens), (61, 61_000, 48_800, 6_100),
+            "what failed was paid for too");
+        assert_eq!(measured.beside_micro_usd, 7_200, "the summary, and the call whose end is not known");
         assert_eq!((measured.said, measured.answered, measured.reels_coached), (1, 2, 1));
-        assert_eq!((measured.reels_run, measured.reels_failed), (2, 1));
-        assert_eq!((measured.apify_runs, measured.apify_micro_usd, measured.gemini_calls, measured.gemini_input), (3, 10_800, 3, 3_000));
+        assert_eq!((measured.reels_run, measured.reels_failed, measured.links_run), (3, 2, 2));
+        let causes: Vec<&str> = measured.failed.iter().map(|(_, cause)| cause.as_str()).collect();
+        assert_eq!(causes, [r#"{"kind":"upstream_busy"}"#, r#"{"kind":"unavailable"}"#]);
+        assert!(measured.failed.iter().all(|(link, _)| *link == code(1).to_string()));
+        assert_eq!((measured.apify_runs, measured.apify_micro_usd, measured.gemini_calls, measured.gemini_input), (4, 18_000, 3, 4_000));
         assert_eq!(measured.scrape, [Duration::from_secs(7); 3]);
         assert_eq!(measured.analysis, [Duration::from_secs(16); 3]);
         assert_eq!((measured.coach.len(), measured.n8n.len()), (60, 0));
@@ -359,6 +375,35 @@ async fn flags_make_another_plan() {
 }
 
 #[tokio::test]
+async fn the_quota_is_the_configured_one_until_a_flag_says_otherwise() {
+    let plan = async |environment: &[(&str, &str)], args: &[&str]| {
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let args = [&["capacity", "--people", "300", "--at-once", "60", "--days", "1", "--json"], args].concat();
+        let ran = run(&args, &environment, "", "").await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let json: Value = serde_json::from_str(&ran.out).unwrap();
+        json["plans"][0].clone()
+    };
+    let quota = |plan: &Value| {
+        ["tier", "requests_a_minute", "tokens_a_minute", "longest_wait_s"].map(|name| plan[name].as_f64().unwrap())
+    };
+    let given_up = |plan: &Value| plan["answers_given_up"].as_u64().unwrap();
+    let usual = plan(&[], &[]).await;
+    assert_eq!((quota(&usual), given_up(&usual)), ([2.0, 5_000.0, 1e6, 120.0], 0));
+    let own = [("OPENAI_RPM", "40"), ("OPENAI_TPM", "700000"), ("OPENAI_WAIT_SECONDS", "60")];
+    let narrow = plan(&own, &[]).await;
+    assert_eq!(quota(&narrow), [0.0, 40.0, 700_000.0, 60.0]);
+    assert!(given_up(&narrow) > 0, "60 people a minute of 1.2 calls each: {narrow}");
+    let patient = plan(&own, &["--wait", "240"]).await;
+    assert!(given_up(&patient) < given_up(&narrow));
+    let wide = plan(&own, &["--tier", "3", "--wait", "20"]).await;
+    assert_eq!((quota(&wide), given_up(&wide)), ([3.0, 5_000.0, 2e6, 20.0], 0));
+    let luna = plan(&own, &["--model", "gpt-6-luna"]).await;
+    assert_eq!(quota(&luna), quota(&narrow), "what is configured stays");
+}
+
+#[tokio::test]
 async fn wrong_flags_are_refused_with_what_is_right() {
     for (args, told) in [
         (&["capacity", "--scrape", "fast"][..], "give seconds"),
@@ -367,6 +412,9 @@ async fn wrong_flags_are_refused_with_what_is_right() {
         (&["capacity", "--tier", "9"], "1..=5"),
         (&["capacity", "--chart", "loads.gif"], ".png or .svg"),
         (&["capacity", "--from-ledger", "--scenario", "small"], "cannot be used with"),
+        (&["capacity", "--messages", "1e12"], "a billion"),
+        (&["capacity", "--cpu", "60001"], "60000"),
+        (&["capacity", "--input", "100000001"], "--input"),
     ] {
         let ran = run(args, &[], "", "").await;
         assert!(ran.code == 2 && ran.err.contains(told), "{args:?}: {ran:?}");
@@ -375,6 +423,32 @@ async fn wrong_flags_are_refused_with_what_is_right() {
     assert!(ran.code == 1 && ran.err.contains("gpt-7"), "{ran:?}");
     let ran = run(&["capacity", "--lanes", "0"], &[], "", "").await;
     assert!(ran.code == 1 && ran.err.contains("no lane"), "{ran:?}");
+    for args in [
+        &["capacity", "--people", "100", "--messages", "1e9"][..],
+        &["capacity", "--people", "1000000", "--days", "366"],
+        &["capacity", "--people", "1000000", "--reels", "1", "--messages", "0"],
+    ] {
+        let ran = run(args, &[], "", "").await;
+        assert!(ran.code == 1 && ran.err.contains("at most 20,000,000 are played"), "{args:?}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_seen_is_a_dash_and_a_part_has_one_denominator() {
+    let ran = run(&["capacity", "--people", "20", "--reels", "0", "--days", "1"], &[], "", "").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for row in ["A new reel: half of them in", "Reels from the cache", "Time told was off by, median"] {
+        let line = ran.out.lines().find(|line| line.starts_with(row)).unwrap();
+        assert!(line.ends_with(" -"), "{line}");
+    }
+    // 200 short messages in 12 s on a tier of 500,000 tokens a minute, each charged for its longest answer.
+    let crowd =
+        "capacity --people 100 --messages 20 --at-once 1000 --input 100 --output 10 --tier 1 --wait 20 --days 1";
+    let ran = run(&crowd.split(' ').collect::<Vec<_>>(), &[], "", "").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let row = ran.out.lines().find_map(|line| line.strip_prefix("Answers given up")).unwrap().trim();
+    assert_ne!(row, "0 %");
+    assert!(ran.out.contains(&format!("answers given up {row} → 0 %")), "{}", ran.out);
 }
 
 on_both! {
@@ -400,6 +474,6 @@ on_both! {
         let plan = &json["plans"][0];
         assert_eq!((plan["name"].as_str(), plan["demand"]["people"].as_u64()), (Some("measured"), Some(1)));
         assert!((90.0..110.0).contains(&plan["demand"]["messages_per_person"].as_f64().unwrap()), "{plan}");
-        assert_eq!(plan["first_text_ms"]["p50"].as_u64().unwrap() / 10, 200, "a third of 6 s, and the bot's own time");
+        assert_eq!(plan["first_text_ms"]["p50"].as_u64().unwrap() / 10, 201, "a third of 6 s, and the bot's own 10 ms");
     }
 }

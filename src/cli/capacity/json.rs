@@ -28,7 +28,9 @@ fn plan(report: &Report) -> Value {
     json!({
         "name": plan.name, "seed": plan.seed, "days": outcome.span.as_secs_f64() / 86_400.0, "demand": demand,
         "direct_lanes": plan.reels.direct_lanes, "n8n_lanes": plan.reels.n8n_lanes, "model": plan.answers.model,
-        "tier": plan.tier.number, "instances": plan.bot.instances,
+        "tier": plan.tier.number, "requests_a_minute": plan.tier.requests_a_minute,
+        "tokens_a_minute": plan.tier.tokens_a_minute, "longest_wait_s": plan.answers.longest_wait.as_secs_f64(),
+        "instances": plan.bot.instances,
         "catalogue": plan.popularity.catalogue, "zipf": plan.popularity.exponent,
         "loads": loads,
         "reel_ms": spread(&outcome.reel_wait), "line_ms": spread(&outcome.line_wait),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::core::capacity::{Database, Demand, Load, Part, Report, Status, Tried};
 use crate::core::money::Prices;
-use crate::core::wording::{also_loaded, change, effect, grouped, part, percent, usd, wait};
+use crate::core::wording::{also_loaded, change, effect, grouped, part, percent, usd, wait, wait_of};
 
 /// The first column; the others are as wide as what is left for three of them.
 const LABEL: usize = 28;
@@ -45,10 +45,8 @@ impl Table<'_> {
             Demand::Listed(_) => String::new(),
         };
         self.row(text, "People a day", |report| daily(report, &|daily| f64::from(daily.people)));
-        self.row(text, "Messages a day", |report| {
-            daily(report, &|day| f64::from(day.people) * day.messages_per_person)
-        });
-        self.row(text, "Reels a day", |report| daily(report, &|day| f64::from(day.people) * day.reels_per_person));
+        self.row(text, "Messages a day", |report| daily(report, &|day| day.messages_a_day()));
+        self.row(text, "Reels a day", |report| daily(report, &|day| day.reels_a_day()));
         self.row(text, "At once in the peak", |report| match &report.plan.demand {
             Demand::Daily(daily) => daily.at_once.map_or("spread".into(), |people| grouped(f64::from(people))),
             Demand::Listed(_) => String::new(),
@@ -81,13 +79,13 @@ impl Table<'_> {
 
     fn waits(&self, text: &mut String) {
         self.title(text, "What people see");
-        self.row(text, "A new reel: half of them in", |report| wait(report.outcome.reel_wait.percentile(50.0)));
-        self.row(text, "  95 % in", |report| wait(report.outcome.reel_wait.percentile(95.0)));
-        self.row(text, "  longest", |report| wait(report.outcome.reel_wait.longest()));
-        self.row(text, "First text: half of them in", |report| wait(report.outcome.first_text.percentile(50.0)));
-        self.row(text, "  95 % in", |report| wait(report.outcome.first_text.percentile(95.0)));
-        self.row(text, "  longest", |report| wait(report.outcome.first_text.longest()));
-        let of_asked = |report: &Report, count: u64| percent(count as f64 / report.outcome.counts.asked.max(1) as f64);
+        self.row(text, "A new reel: half of them in", |report| wait_of(&report.outcome.reel_wait, 50.0));
+        self.row(text, "  95 % in", |report| wait_of(&report.outcome.reel_wait, 95.0));
+        self.row(text, "  longest", |report| wait_of(&report.outcome.reel_wait, 100.0));
+        self.row(text, "First text: half of them in", |report| wait_of(&report.outcome.first_text, 50.0));
+        self.row(text, "  95 % in", |report| wait_of(&report.outcome.first_text, 95.0));
+        self.row(text, "  longest", |report| wait_of(&report.outcome.first_text, 100.0));
+        let of_asked = |report: &Report, count: u64| share(count, report.outcome.counts.asked);
         self.row(text, "Reels from the cache", |report| {
             of_asked(report, report.outcome.counts.cached + report.outcome.counts.remembered)
         });
@@ -95,12 +93,12 @@ impl Table<'_> {
         self.row(text, "  refused", |report| of_asked(report, report.outcome.counts.refused()));
         self.row(text, "Answers given up", |report| {
             let counts = &report.outcome.counts;
-            let all = counts.message_answers + counts.reel_answers + counts.given_up;
-            percent(counts.given_up as f64 / all.max(1) as f64)
+            share(counts.given_up, counts.answers())
         });
         self.row(text, "Longest line", |report| grouped(report.outcome.busiest.waiting as f64));
         self.row(text, "Time told was off by, median", |report| {
-            percent(report.outcome.told_wrong.percentile(50.0).as_secs_f64())
+            let wrong = &report.outcome.told_wrong;
+            if wrong.count() > 0 { percent(wrong.percentile(50.0).as_secs_f64()) } else { "-".into() }
         });
     }
 
@@ -194,6 +192,11 @@ impl Table<'_> {
     }
 }
 
+/// A part of all; `-` if there was nothing.
+fn share(count: u64, all: u64) -> String {
+    if all > 0 { percent(count as f64 / all as f64) } else { "-".into() }
+}
+
 /// What gets better, and what runs short next.
 fn better(report: &Report, tried: &Tried) -> String {
     let (before, after) = (&report.outcome, &tried.report.outcome);
@@ -206,10 +209,9 @@ fn better(report: &Report, tried: &Tried) -> String {
             said.push(format!("{what} {} → {} (95 %)", wait(before), wait(after)));
         }
     }
-    let given_up = |counts: &crate::core::capacity::Counts| counts.given_up as f64 / counts.messages.max(1) as f64;
-    if given_up(&before.counts) > given_up(&after.counts) {
-        let shares = (percent(given_up(&before.counts)), percent(given_up(&after.counts)));
-        said.push(format!("answers given up {} → {}", shares.0, shares.1));
+    let (few, many) = (after.counts.given_up_part(), before.counts.given_up_part());
+    if many > few {
+        said.push(format!("answers given up {} → {}", percent(many), percent(few)));
     }
     if said.is_empty() {
         said.push("waits stay as they are".to_owned());

@@ -14,11 +14,11 @@ pub const WATCH: f64 = 0.7;
 const NAMED: f64 = 0.8;
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
-/// What can run short.
+/// What can run short. Each is looked at in its busiest minute ([`super::Busiest`]), the lanes in their busiest five.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     Lanes,
-    /// Calls a minute of the tier, in the busiest minute.
+    /// Calls a minute of the tier.
     Requests,
     Tokens,
     TokensADay,
@@ -26,7 +26,7 @@ pub enum Part {
     Spending,
     /// The bot's processors.
     Processor,
-    /// Answers in the making.
+    /// Answers that are owed at one time.
     Turns,
     Database,
 }
@@ -115,7 +115,7 @@ impl Cost {
         let (counts, money) = (&outcome.counts, &plan.money);
         let months = MONTH.as_secs_f64() / outcome.span.as_secs_f64().max(1e-3);
         let month = |count: u64, each: i64| (count as f64 * months * each as f64).round() as i64;
-        let coach = |usage| prices.cost(&plan.answers.model, usage, money.at);
+        let coach = |usage| Ok(prices.cost(&plan.answers.model, usage, money.at)? + money.beside_answer);
         let analysis = prices.cost(&money.gemini_model, &money.gemini, money.at)?;
         let servers = plan.bot.instances + u32::from(plan.bot.database == super::Database::Postgres);
         Ok(Cost {

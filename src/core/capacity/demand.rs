@@ -50,8 +50,7 @@ impl<'a> Stream<'a> {
         match &plan.demand {
             Demand::Listed(asks) => Stream::Listed { asks: asks.iter(), reels: false, later: plan.warm_up },
             Demand::Daily(daily) => {
-                let per_day = f64::from(daily.people) * daily.messages_per_person;
-                Stream::Drawn(Box::new(Drawn::new(plan, daily, per_day, 1, plan.warm_up)))
+                Stream::Drawn(Box::new(Drawn::new(plan, daily, daily.messages_a_day(), 1, plan.warm_up)))
             }
         }
     }
@@ -60,8 +59,7 @@ impl<'a> Stream<'a> {
         match &plan.demand {
             Demand::Listed(asks) => Stream::Listed { asks: asks.iter(), reels: true, later: plan.warm_up },
             Demand::Daily(daily) => {
-                let per_day = f64::from(daily.people) * daily.reels_per_person;
-                let mut drawn = Drawn::new(plan, daily, per_day, 2, Duration::ZERO);
+                let mut drawn = Drawn::new(plan, daily, daily.reels_a_day(), 2, Duration::ZERO);
                 let popularity = &plan.popularity;
                 drawn.links = Some(Links {
                     popular: Popular::new(popularity.catalogue, popularity.exponent),
@@ -92,19 +90,11 @@ impl Iterator for Stream<'_> {
 impl Drawn {
     fn new(plan: &Plan, daily: &Daily, per_day: f64, stream: u64, from: Duration) -> Drawn {
         let sum: f64 = daily.curve.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-        let most = daily.curve.iter().copied().fold(0.0, f64::max);
-        let busiest = daily.curve.iter().position(|weight| *weight == most);
-        let messages = f64::from(daily.people) * daily.messages_per_person;
-        // At that pace the messages of the busiest hour are through in this part of it; reels keep to the same time.
-        let burst = daily.at_once.filter(|_| messages > 0.0).map_or(1.0, |at_once| {
-            let pace = f64::from(at_once) * HOUR as f64 / daily.pace.as_millis().max(1) as f64;
-            (messages * most / sum / pace.max(1e-9)).clamp(1e-3, 1.0)
-        });
+        let busiest = daily.busiest();
         let mut pieces = Vec::new();
         for (hour, weight) in daily.curve.iter().enumerate() {
-            let part = if Some(hour) == busiest { burst } else { 1.0 };
             let begin = hour as i64 * HOUR;
-            let length = HOUR as f64 * part;
+            let length = if hour == busiest.hour { busiest.lasts.as_secs_f64() * 1000.0 } else { HOUR as f64 };
             let wanted = per_day * weight / sum;
             if wanted > 0.0 {
                 pieces.push((begin, begin + length as i64, length / wanted));

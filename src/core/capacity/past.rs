@@ -1,9 +1,13 @@
 //! A plan from what was measured: the demand and the times of the past weeks in the place of assumptions. Owns when that
 //! is too little to plan with; the database was read by [`crate::store::measured`].
 
+use std::collections::BTreeSet;
+
 use super::chance::Times;
 use super::scenarios::{daily, enough};
 use super::{Daily, Demand, Plan};
+use crate::core::reels::KnownFailure;
+use crate::core::reels::pipeline::ReelFailure;
 use crate::store::measured::Measured;
 use crate::upstream::Usage;
 
@@ -24,7 +28,9 @@ pub fn from_past(base: &Plan, measured: &Measured) -> Plan {
     let days = measured.days.max(1.0);
     let people = (measured.person_days as f64 / days).round().max(1.0);
     let a_day = |count: i64| count as f64 / days;
-    let reels = a_day(measured.reels_coached.max(measured.reels_run));
+    // Coached on, known ones among them, or told that they cannot be read.
+    let asked = (measured.reels_coached + measured.reels_failed).max(measured.reels_run);
+    let reels = a_day(asked);
     let messages = a_day((measured.answers() - measured.reels_coached).max(0));
     let mut curve = measured.answers_by_hour.map(|answers| answers as f64);
     if curve.iter().all(|weight| *weight == 0.0) {
@@ -38,12 +44,14 @@ pub fn from_past(base: &Plan, measured: &Measured) -> Plan {
         at_once: None,
         ..daily()
     });
-    plan.span = enough(&plan.demand);
+    plan.span = enough(&plan);
+    if let Some(part) = unreadable(measured) {
+        plan.popularity.unreadable = part;
+    }
     // The catalogue stays an assumption: the one whose share of free reels is the measured one.
-    let wanted = 1.0 - measured.reels_run as f64 / measured.reels_coached.max(1) as f64;
+    let wanted = 1.0 - measured.reels_run as f64 / asked.max(1) as f64;
     if measured.reels_run as usize >= RUNS && wanted > 0.0 {
         plan.popularity.catalogue = catalogue(&plan, wanted);
-        plan.popularity.unreadable = measured.reels_failed as f64 / measured.reels_run as f64;
     }
     let times = |spans: &Vec<_>| (spans.len() >= RUNS).then(|| Times::measured(spans.clone())).flatten();
     let work = &mut plan.reels;
@@ -63,7 +71,8 @@ pub fn from_past(base: &Plan, measured: &Measured) -> Plan {
         output_tokens: each(measured.output_tokens),
         ..Usage::default()
     };
-    // The ledger does not tell answers on reels from others.
+    // The ledger does not tell answers on reels from others, nor those from memory, which took no call: each has its part
+    // of everything that was used, by calls that failed too.
     (plan.answers.message, plan.answers.reel) = (usage, usage);
     plan.answers.calls = measured.coach_calls as f64 / answers as f64;
     if let Some(whole) = times(&measured.coach) {
@@ -73,6 +82,7 @@ pub fn from_past(base: &Plan, measured: &Measured) -> Plan {
     }
     let mean = |sum: i64, count: i64| (count > 0).then(|| sum / count);
     let money = &mut plan.money;
+    money.beside_answer = measured.beside_micro_usd / answers;
     money.apify_run = mean(measured.apify_micro_usd, measured.apify_runs).unwrap_or(money.apify_run);
     money.n8n_run = mean(measured.n8n_micro_usd, measured.n8n_runs).unwrap_or(money.n8n_run);
     if let Some(input) = mean(measured.gemini_input, measured.gemini_calls) {
@@ -81,6 +91,19 @@ pub fn from_past(base: &Plan, measured: &Measured) -> Plan {
             Usage { input_tokens: input.unsigned_abs(), output_tokens: output.unsigned_abs(), ..Usage::default() };
     }
     plan
+}
+
+/// The part of the links that turned out to be none that can be read; `None` if too few were run. What an upstream could not
+/// do is not the link's doing, and what the analysis refuses was analysed.
+fn unreadable(measured: &Measured) -> Option<f64> {
+    let is_its_own = |cause: &str| {
+        let known = serde_json::from_str(cause).map(|KnownFailure { failure, .. }| failure);
+        use ReelFailure::{NotVideo, TooLarge, TooLong, Unavailable};
+        matches!(known, Ok(Unavailable | NotVideo | TooLong { .. } | TooLarge))
+    };
+    let failed = measured.failed.iter().filter(|(_, cause)| is_its_own(cause));
+    let links: BTreeSet<&str> = failed.map(|(link, _)| link.as_str()).collect();
+    (measured.links_run as usize >= RUNS).then(|| links.len() as f64 / measured.links_run as f64)
 }
 
 /// The catalogue with which about `wanted` of the reels asked for are free: among catalogues that double.

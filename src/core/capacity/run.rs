@@ -5,20 +5,24 @@
 //! servers are free again: an event costs the same however many went before.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use super::chance::{Dice, Times};
 use super::demand::Stream;
 use super::line::{JobNumber, Line};
-use super::servers::{Hours, Largest, Servers, Window, micros, ms, span};
+use super::quota::Quota;
+use super::servers::{Largest, Servers, micros, ms, span};
 use super::{Ask, Asked, Busiest, Database, Demand, Outcome, PG_WRITERS, Plan, Run};
 use crate::clock::Timestamp;
 use crate::store::lanes::LaneKind;
 use crate::store::reels::{Denied, Submitted};
 
-const HOUR: i64 = 3_600_000;
-const DAY: i64 = 24 * HOUR;
+const DAY: i64 = 86_400_000;
+
+/// Over so many minutes it is counted what the lanes are asked for: a line takes in what comes in a single one, and a burst
+/// lasts as long at least.
+const LANE_MINUTES: i64 = 5;
 
 /// Plays a plan. Takes time in proportion to what is asked in it.
 pub fn simulate(plan: &Plan) -> Outcome {
@@ -81,11 +85,12 @@ struct World<'a> {
     turns: Servers,
     cpu: Servers,
     database: Servers,
-    window: Window,
-    tokens_per_call: f64,
-    of_lanes: Hours,
-    of_cpu: Hours,
-    of_turns: Hours,
+    quota: Quota,
+    /// New reels in some minutes, and turns in one.
+    new_reels: Largest,
+    worked: Largest,
+    /// When each answer ends that is in the making or waits for its turn.
+    owed: BinaryHeap<Reverse<i64>>,
     requests: Largest,
     tokens: Largest,
     tokens_a_day: Largest,
@@ -101,12 +106,6 @@ impl<'a> World<'a> {
             Database::Sqlite => 1,
             Database::Postgres => PG_WRITERS,
         };
-        let (answers, tier) = (&plan.answers, &plan.tier);
-        let calls = answers.calls.max(1.0);
-        let tokens_per_call = answers.message.input_tokens as f64 / calls + answers.max_output as f64;
-        // Calls of one answer count together.
-        let by_requests = tier.requests_a_minute.map_or(f64::INFINITY, |limit| limit / calls);
-        let by_tokens = tier.tokens_a_minute.map_or(f64::INFINITY, |limit| limit / (tokens_per_call * calls));
         let begin = ms(plan.warm_up);
         World {
             plan,
@@ -123,18 +122,12 @@ impl<'a> World<'a> {
             turns: Servers::new(bot.turns_at_once.saturating_mul(bot.instances)),
             cpu: Servers::new(bot.cores.saturating_mul(bot.instances)),
             database: Servers::new(writers),
-            window: Window {
-                recent: VecDeque::new(),
-                minute: tier.minute_ms * 1000,
-                most: by_requests.min(by_tokens).min(1e9) as usize,
-                last: 0,
-            },
-            tokens_per_call,
-            of_lanes: Hours::default(),
-            of_cpu: Hours::default(),
-            of_turns: Hours::default(),
-            requests: Largest::new(tier.minute_ms),
-            tokens: Largest::new(tier.minute_ms),
+            quota: Quota::of(plan),
+            new_reels: Largest::new(LANE_MINUTES * plan.tier.minute_ms),
+            worked: Largest::new(plan.tier.minute_ms),
+            owed: BinaryHeap::new(),
+            requests: Largest::new(plan.tier.minute_ms),
+            tokens: Largest::new(plan.tier.minute_ms),
             tokens_a_day: Largest::new(DAY),
             waited: 0.0,
             outcome: Outcome { span: plan.span, ..Outcome::default() },
@@ -167,24 +160,23 @@ impl<'a> World<'a> {
         let free = self.turns.take(asked);
         let worked = self.cpu.serve(free, cpu);
         let stored = self.database.serve(worked, database);
-        self.of_cpu.add(self.now, 1.0);
-        self.requests.add(self.now, answers.calls);
-        self.tokens.add(self.now, answers.calls.max(1.0) * self.tokens_per_call);
+        self.worked.add(self.now, 1.0);
         let usage = if reel.is_some() { &answers.reel } else { &answers.message };
+        let charged = answers.charged_tokens(usage);
+        self.requests.add(self.now, answers.calls);
+        self.tokens.add(self.now, charged);
         self.tokens_a_day.add(self.now - self.begin, (usage.input_tokens + usage.output_tokens) as f64);
         let first = micros(answers.first_text.at(self.talk.part()));
         let writing = micros(answers.writing.at(self.talk.part()));
-        let Some(called) = self.window.admit(stored, micros(answers.patience)) else {
+        // Calls of one answer count together.
+        let Some(called) = self.quota.admit(stored, answers.calls, charged) else {
             self.outcome.counts.given_up += 1;
-            self.turns.until(stored + micros(answers.patience));
+            self.end_turn(asked, stored);
             return;
         };
         let end = called + first + writing;
-        self.turns.until(end);
-        self.of_turns.add(self.now, (end - free) as f64);
-        let at_once = self.turns.free.len();
+        self.end_turn(asked, end);
         let outcome = &mut self.outcome;
-        outcome.busiest.turns_at_once = outcome.busiest.turns_at_once.max(at_once);
         if let Some(since) = reel {
             outcome.counts.reel_answers += 1;
             outcome.reel_answer.add((end - since * 1000) / 1000);
@@ -195,12 +187,23 @@ impl<'a> World<'a> {
         }
     }
 
+    fn end_turn(&mut self, asked: i64, end: i64) {
+        self.turns.until(end);
+        while self.owed.peek().is_some_and(|Reverse(end)| *end <= asked) {
+            self.owed.pop();
+        }
+        self.owed.push(Reverse(end));
+        let busiest = &mut self.outcome.busiest;
+        busiest.turns_at_once = busiest.turns_at_once.max(self.turns.free.len());
+        busiest.owed_at_once = busiest.owed_at_once.max(self.owed.len());
+    }
+
     /// A sentence that needs no model, about a reel that was asked for then.
     fn sentence(&mut self, since: i64) {
         let bot = &self.plan.bot;
         let worked = self.cpu.serve(self.now * 1000, micros(bot.cpu));
         let stored = self.database.serve(worked, micros(bot.database_time));
-        self.of_cpu.add(self.now, 1.0);
+        self.worked.add(self.now, 1.0);
         self.outcome.reel_answer.add(stored / 1000 - since);
     }
 
@@ -230,7 +233,7 @@ impl<'a> World<'a> {
             return;
         }
         // The turn that asked: it works without the model.
-        self.of_cpu.add(self.now, 1.0);
+        self.worked.add(self.now, 1.0);
         let waiting = self.line.waiting();
         self.outcome.busiest.waiting = self.outcome.busiest.waiting.max(waiting);
         let counts = &mut self.outcome.counts;
@@ -247,7 +250,7 @@ impl<'a> World<'a> {
             Submitted::Joined => counts.joined += 1,
             Submitted::Queued { .. } => {
                 counts.queued += 1;
-                self.of_lanes.add(self.now, 1.0);
+                self.new_reels.add(self.now, 1.0);
             }
             Submitted::Denied(Denied::LineFull { .. }) => counts.refused_for_line += 1,
             Submitted::Denied(Denied::TooManyWaiting { .. } | Denied::Draining) => counts.refused_for_person += 1,
@@ -322,13 +325,6 @@ impl<'a> World<'a> {
     }
 
     fn close(mut self) -> Outcome {
-        let mut covered = [0.0; 24];
-        let mut at = self.begin;
-        while at < self.end {
-            let next = ((at / HOUR + 1) * HOUR).min(self.end);
-            covered[(at / HOUR).rem_euclid(24) as usize] += (next - at) as f64 * 1000.0;
-            at = next;
-        }
         let plan = self.plan;
         let outcome = &mut self.outcome;
         outcome.runs.sort_by_key(|run| (run.started, run.lane));
@@ -342,15 +338,15 @@ impl<'a> World<'a> {
         ] {
             spread.close();
         }
-        let lanes = 1.0 / lane_time(plan);
-        let per_turn = |span: Duration| 1.0 / span.as_micros().max(1) as f64;
+        let minute = plan.tier.minute_ms as f64 * 1000.0;
         let cores = f64::from(plan.bot.cores) * f64::from(plan.bot.instances);
         let slots = f64::from(plan.bot.turns_at_once) * f64::from(plan.bot.instances);
+        let work = |each: Duration| self.worked.most * each.as_micros() as f64 / minute;
         outcome.busiest = Busiest {
-            lanes: self.of_lanes.most(&covered, lanes),
-            cpu: self.of_cpu.most(&covered, cores * per_turn(plan.bot.cpu)),
-            database: self.of_cpu.most(&covered, self.database.most as f64 * per_turn(plan.bot.database_time)),
-            turns: self.of_turns.most(&covered, slots),
+            lanes: self.new_reels.most * lane_time(plan) / (LANE_MINUTES as f64 * minute),
+            cpu: work(plan.bot.cpu) / cores.max(1.0),
+            database: work(plan.bot.database_time) / self.database.most as f64,
+            turns: outcome.busiest.owed_at_once as f64 / slots.max(1.0),
             requests: self.requests.most,
             tokens: self.tokens.most,
             tokens_a_day: self.tokens_a_day.most,

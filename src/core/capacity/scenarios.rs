@@ -23,11 +23,17 @@ pub const EVENING: [f64; 24] = [
 /// The same weight for every hour.
 pub const FLAT: [f64; 24] = [1.0; 24];
 
+/// Processor time of one turn: `cargo bench --bench load -- --only sustained` measures 6.8 to 7.9 ms for a message whose
+/// answer of 150 words is streamed.
+pub const TURN_CPU: Duration = Duration::from_millis(7);
+
 const DAY: Duration = Duration::from_secs(86_400);
 /// Messages that a scenario is played for: enough for steady percentiles.
 const ENOUGH: f64 = 300_000.0;
+/// Messages and reels that one simulation is good for: each takes some 20 bytes, and all of them a few seconds.
+pub const MOST_ASKS: f64 = 20e6;
 
-/// One of the guide's scenarios, at the upper end of its ranges.
+/// One of the guide's scenarios, at the upper end of its ranges. This is the one place of their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// Up to 100 people a day, 1,000 messages, 10 reels, 20 people at a time.
@@ -49,29 +55,64 @@ impl Scenario {
         }
     }
 
+    /// Who asks for how much on one of its days: people, [`Daily::messages_a_day`], [`Daily::reels_a_day`], people at once,
+    /// and [`Daily::busiest`], their burst.
+    pub fn demand(self) -> Daily {
+        let (people, at_once) = match self {
+            Scenario::Small => (100, 20),
+            Scenario::Growing => (1_000, 100),
+            Scenario::Viral => (10_000, 500),
+        };
+        Daily { people, at_once: Some(at_once), ..daily() }
+    }
+
+    /// Distinct reels that circulate at one time. An assumption, not the guide's.
+    pub fn catalogue(self) -> u32 {
+        match self {
+            Scenario::Small | Scenario::Growing => 1_000,
+            Scenario::Viral => 5_000,
+        }
+    }
+
     /// `base` with this scenario's demand.
     pub fn plan(self, base: &Plan) -> Plan {
-        let (people, at_once, catalogue) = match self {
-            Scenario::Small => (100, 20, 1_000),
-            Scenario::Growing => (1_000, 100, 1_000),
-            Scenario::Viral => (10_000, 500, 5_000),
-        };
         let mut plan = base.clone();
         plan.name = self.name().to_owned();
-        plan.demand = Demand::Daily(Daily { people, at_once: Some(at_once), ..daily() });
-        plan.popularity.catalogue = catalogue;
+        plan.demand = Demand::Daily(self.demand());
+        plan.popularity.catalogue = self.catalogue();
         if self == Scenario::Small {
             // The guide's starter plan.
             plan.money.hosting_month = 5_000_000;
         }
-        plan.span = enough(&plan.demand);
+        plan.span = enough(&plan);
         plan
     }
 }
 
-/// As many days as it takes for steady figures, from 3 to 30.
-pub fn enough(demand: &Demand) -> Duration {
-    days(demand, ENOUGH).max(DAY * 3)
+/// As many days as it takes for steady figures, from 3 to 30; fewer if so many people ask for more than [`MOST_ASKS`] in
+/// them, but one at least.
+pub fn enough(plan: &Plan) -> Duration {
+    let span = days(&plan.demand, ENOUGH).max(DAY * 3);
+    match &plan.demand {
+        Demand::Daily(daily) => {
+            let before = asks(&Plan { span: Duration::ZERO, ..plan.clone() });
+            let a_day = daily.messages_a_day() + daily.reels_a_day();
+            let most = ((MOST_ASKS - before) / a_day.max(1e-9)).floor().clamp(1.0, 366.0);
+            span.min(DAY * most as u32)
+        }
+        Demand::Listed(_) => days(&plan.demand, ENOUGH),
+    }
+}
+
+/// Messages and reels that a plan asks for on average, those of its warm-up among them.
+pub fn asks(plan: &Plan) -> f64 {
+    let days = |span: Duration| span.as_secs_f64() / DAY.as_secs_f64();
+    match &plan.demand {
+        Demand::Daily(daily) => {
+            daily.messages_a_day() * days(plan.span) + daily.reels_a_day() * days(plan.warm_up + plan.span)
+        }
+        Demand::Listed(asks) => asks.len() as f64,
+    }
 }
 
 /// The same in less time, for somebody who waits for it in a chat: figures are a little less steady.
@@ -81,10 +122,7 @@ pub fn quick(plan: &Plan) -> Plan {
 
 fn days(demand: &Demand, messages: f64) -> Duration {
     match demand {
-        Demand::Daily(daily) => {
-            let a_day = f64::from(daily.people) * daily.messages_per_person;
-            DAY * ((messages / a_day.max(1.0)).ceil().clamp(1.0, 30.0) as u32)
-        }
+        Demand::Daily(daily) => DAY * ((messages / daily.messages_a_day().max(1.0)).ceil().clamp(1.0, 30.0) as u32),
         Demand::Listed(asks) => asks.last().map_or(Duration::ZERO, |ask| ask.at + Duration::from_millis(1)),
     }
 }
@@ -106,7 +144,6 @@ impl Default for Plan {
     fn default() -> Plan {
         let (s, ms) = (Duration::from_secs, Duration::from_millis);
         let model = "gpt-6.1-sol";
-        let demand = Demand::Daily(daily());
         let usage = |input_tokens, cached_tokens, cache_write_tokens, output_tokens| Usage {
             input_tokens,
             cached_tokens,
@@ -117,9 +154,10 @@ impl Default for Plan {
         Plan {
             name: "plan".to_owned(),
             seed: 1,
-            span: enough(&demand),
+            // What `enough` gives for it.
+            span: DAY * 30,
             warm_up: DAY * 30,
-            demand,
+            demand: Demand::Daily(daily()),
             // As in benches/queue/hits.rs: there is no published figure for any of it.
             popularity: Popularity {
                 catalogue: 1_000,
@@ -154,15 +192,15 @@ impl Default for Plan {
                 // A transcript more.
                 reel: usage(6_000, 3_200, 2_000, 600),
                 max_output: 4_000,
-                // Three attempts, 30 s between two at most (upstream, RetryPolicy).
-                patience: s(60),
+                // The default of OPENAI_WAIT_SECONDS.
+                longest_wait: s(120),
             },
             tier: Tier::of(2, model),
-            // `cargo bench --bench turns`: 339 turns a second on one SQLite; processor time by the same bench.
+            // Time in the database by `cargo bench --bench turns`: 339 turns a second on one SQLite.
             bot: Bot {
                 instances: 1,
                 cores: 2,
-                cpu: ms(4),
+                cpu: TURN_CPU,
                 turns_at_once: 2_000,
                 database: Database::Sqlite,
                 database_time: ms(3),
@@ -171,6 +209,8 @@ impl Default for Plan {
             },
             money: Money {
                 at: Timestamp(1_795_478_400_000),
+                // Six summaries in 480 turns, of the economy model: `cargo bench --bench openai -- --only cache`.
+                beside_answer: 0,
                 apify_run: 3_600,
                 n8n_run: 10_000,
                 n8n_month: 20_000_000,
@@ -185,10 +225,11 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The default plan with what this bot is configured to: lanes, models, limits, prices of the table's day.
+    /// The default plan with what this bot is configured to: lanes, models, limits, the quota that it assumes, prices of
+    /// the table's day.
     pub fn of(config: &Config, prices: &Prices) -> Plan {
         let mut plan = Plan::default();
-        let (reels, coach) = (&config.reels, &config.coach);
+        let (reels, coach, openai) = (&config.reels, &config.coach, &config.openai);
         plan.limits.interval = reels.interval;
         plan.limits.waiting_per_person = i64::from(reels.waiting_per_person);
         plan.limits.waiting = i64::from(reels.waiting);
@@ -200,7 +241,8 @@ impl Plan {
         plan.answers.model.clone_from(&coach.model);
         plan.answers.cheaper_model.clone_from(&coach.economy_model);
         plan.answers.max_output = u64::from(coach.max_output_tokens);
-        plan.tier = Tier::of(plan.tier.number, &coach.model);
+        plan.answers.longest_wait = openai.longest_wait;
+        plan.tier = Tier::allowing(openai.requests_per_minute, openai.tokens_per_minute, &coach.model);
         plan.bot.turns_at_once = coach.max_turns;
         if config.database_url.starts_with("postgres") {
             plan.bot.database = Database::Postgres;

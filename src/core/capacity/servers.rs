@@ -1,10 +1,8 @@
 //! Parts that serve one after another, and what is counted of them. Owns when each is free again; never draws anything.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::time::Duration;
-
-const HOUR: i64 = 3_600_000;
 
 pub(super) fn ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4)
@@ -49,55 +47,6 @@ impl Servers {
         let end = self.take(at) + takes;
         self.until(end);
         end
-    }
-}
-
-/// A tier's limits over the last minute, as OpenAI counts them: calls, and the tokens each may use.
-pub(super) struct Window {
-    pub(super) recent: VecDeque<i64>,
-    pub(super) minute: i64,
-    /// Calls that fit into a minute: all calls are equally large, so that both limits are one.
-    pub(super) most: usize,
-    pub(super) last: i64,
-}
-
-impl Window {
-    /// When a call that comes at `at` may be made; `None` if not before `patience` has passed.
-    pub(super) fn admit(&mut self, at: i64, patience: i64) -> Option<i64> {
-        let came = at;
-        let at = at.max(self.last);
-        while self.recent.front().is_some_and(|then| then + self.minute <= at) {
-            self.recent.pop_front();
-        }
-        let start = match self.recent.front() {
-            Some(oldest) if self.recent.len() >= self.most => oldest + self.minute,
-            _ => at,
-        };
-        if start - came > patience || self.most == 0 {
-            return None;
-        }
-        if start > at {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(start);
-        self.last = start;
-        Some(start)
-    }
-}
-
-/// Work asked for in each hour of the day, in microseconds.
-#[derive(Default)]
-pub(super) struct Hours(pub(super) [f64; 24]);
-
-impl Hours {
-    pub(super) fn add(&mut self, at: i64, work: f64) {
-        self.0[(at / HOUR).rem_euclid(24) as usize] += work;
-    }
-
-    /// The most that was asked of `servers` in an hour, of what they could do.
-    pub(super) fn most(&self, covered: &[f64; 24], servers: f64) -> f64 {
-        let loads = self.0.iter().zip(covered).filter(|(_, covered)| **covered > 0.0);
-        loads.map(|(work, covered)| work / (covered * servers.max(1e-9))).fold(0.0, f64::max)
     }
 }
 

@@ -51,6 +51,21 @@ impl Tier {
         }
     }
 
+    /// The tier whose limits these are, for this model or for the large ones that the limits were told of; then its limits
+    /// for this model, as its answers tell them. Limits that no tier has stand as they are, numbered 0, with the spending
+    /// limit of the lowest tier that allows as much.
+    pub fn allowing(requests_a_minute: u64, tokens_a_minute: u64, model: &str) -> Tier {
+        let (requests, tokens) = (requests_a_minute as f64, tokens_a_minute as f64);
+        let all = |model| (1..=Tier::LAST).map(move |number| Tier::of(number, model));
+        let is_it = |tier: &Tier| tier.requests_a_minute == Some(requests) && tier.tokens_a_minute == Some(tokens);
+        if let Some(tier) = all(model).chain(all("")).find(is_it) {
+            return Tier::of(tier.number, model);
+        }
+        let allows = |tier: &Tier| tier.requests_a_minute >= Some(requests) && tier.tokens_a_minute >= Some(tokens);
+        let nearest = all(model).find(allows).unwrap_or(Tier::of(Tier::LAST, model));
+        Tier { number: 0, requests_a_minute: Some(requests), tokens_a_minute: Some(tokens), ..nearest }
+    }
+
     /// Nothing is limited.
     pub fn unlimited() -> Tier {
         Tier {
@@ -82,5 +97,18 @@ mod tests {
             assert!(Tier::of(number, "gpt-6-luna").tokens_a_minute >= low.tokens_a_minute);
         }
         assert_eq!((Tier::of(0, "x").number, Tier::of(9, "x").number), (1, 5));
+    }
+
+    #[test]
+    fn limits_that_are_configured_are_a_tiers_or_their_own() {
+        let (sol, luna) = ("gpt-6.1-sol", "gpt-6-luna");
+        assert_eq!(Tier::allowing(5_000, 1_000_000, sol), Tier::of(2, sol));
+        assert_eq!(Tier::allowing(5_000, 2_000_000, sol), Tier::of(3, sol));
+        assert_eq!(Tier::allowing(5_000, 2_000_000, luna), Tier::of(2, luna));
+        // The defaults are tier 2's; the small model's answers tell its own.
+        assert_eq!(Tier::allowing(5_000, 1_000_000, luna), Tier::of(2, luna));
+        let own = Tier::allowing(600, 1_500_000, sol);
+        assert_eq!((own.number, own.requests_a_minute, own.tokens_a_minute), (0, Some(600.0), Some(1_500_000.0)));
+        assert_eq!(own.spending_a_month, Tier::of(3, sol).spending_a_month);
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::core::capacity::chance::Spread;
 use crate::core::capacity::{Change, Load, Part, Report, Status, Tried};
 
 /// What a part is called.
@@ -92,6 +93,11 @@ pub fn wait(span: Duration) -> String {
     }
 }
 
+/// The wait that so many percent of all are not longer than; `-` if nobody waited.
+pub fn wait_of(spread: &Spread, percent: f64) -> String {
+    if spread.count() > 0 { wait(spread.percentile(percent)) } else { "-".into() }
+}
+
 /// The plan in a chat: `past` is how many days it was measured over; `None`: the scenarios, because there was too little.
 pub fn capacity(reports: &[Report], past: Option<f64>) -> String {
     let mut text = match past {
@@ -113,10 +119,13 @@ pub fn capacity(reports: &[Report], past: Option<f64>) -> String {
             row(&mut text, part(each), &|report| of(report).map(loaded).unwrap_or_default());
         }
     }
-    row(&mut text, "Reel, median", &|report| wait(report.outcome.reel_wait.percentile(50.0)));
-    row(&mut text, "Reel, 95 %", &|report| wait(report.outcome.reel_wait.percentile(95.0)));
-    row(&mut text, "First text, 95 %", &|report| wait(report.outcome.first_text.percentile(95.0)));
-    row(&mut text, "Free reels", &|report| percent(report.outcome.counts.free()));
+    row(&mut text, "Reel, median", &|report| wait_of(&report.outcome.reel_wait, 50.0));
+    row(&mut text, "Reel, 95 %", &|report| wait_of(&report.outcome.reel_wait, 95.0));
+    row(&mut text, "First text, 95 %", &|report| wait_of(&report.outcome.first_text, 95.0));
+    row(&mut text, "Free reels", &|report| {
+        let counts = &report.outcome.counts;
+        if counts.asked > 0 { percent(counts.free()) } else { "-".into() }
+    });
     row(&mut text, "Cost a month", &|report| usd(report.cost.total()));
     row(&mut text, "Break-even, people", &|report| report.break_even().map_or("-".into(), |people| people.to_string()));
     text.push_str("```\n");
@@ -187,7 +196,7 @@ mod tests {
         plan.name = "crowded".into();
         plan.tier = capacity::tiers::Tier::of(1, &plan.answers.model);
         if let capacity::Demand::Daily(daily) = &mut plan.demand {
-            (daily.people, daily.reels_per_person) = (2_000, 1.0);
+            (daily.people, daily.reels_per_person) = (4_000, 1.0);
         }
         plan.popularity.catalogue = 100_000;
         plan.span = Duration::from_secs(86_400);
