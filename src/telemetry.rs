@@ -254,11 +254,20 @@ fn recorder(builder: PrometheusBuilder) -> Result<(PrometheusRecorder, Prometheu
 pub struct Reference(String);
 
 impl Reference {
+    const LETTERS: &[u8] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
+    const LENGTH: usize = 6;
+
     /// A new code of six letters and digits that cannot be mistaken for one another.
     pub fn new() -> Self {
-        const LETTERS: &[u8] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
         let mut rng = rand::rng();
-        Self((0..6).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect())
+        let letter = |_| char::from(Self::LETTERS[rng.random_range(0..Self::LETTERS.len())]);
+        Self((0..Self::LENGTH).map(letter).collect())
+    }
+
+    /// Whether a text begins with one.
+    pub fn begins(text: &str) -> bool {
+        let code = text.as_bytes().get(..Self::LENGTH);
+        code.is_some_and(|code| code.iter().all(|letter| Self::LETTERS.contains(letter)))
     }
 }
 

@@ -6,6 +6,7 @@ pub mod alerts;
 mod capacity;
 mod demand;
 mod line;
+pub mod marks;
 mod money;
 pub mod usage;
 
@@ -42,7 +43,7 @@ pub fn known_failure(content: &str) -> String {
         return "I could not read this reel. Please try again later.".to_owned();
     };
     match reference {
-        Some(reference) => format!("{} (reference {reference})", reel_failure(&failure)),
+        Some(reference) => format!("{} ({})", reel_failure(&failure), marks::reference(reference)),
         None => reel_failure(&failure),
     }
 }
@@ -67,9 +68,10 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         ReelFailure::Cancelled => "This reel was cancelled.".into(),
         // Everybody who waits is told, not only who asked first.
         ReelFailure::OverBudget(Budget { whose: BudgetOf::Person | BudgetOf::Chat | BudgetOf::Guild, percent, .. }) => {
+            let of = marks::OF_ANOTHER;
             let why = match *percent >= SPARING {
-                true => "the budget of who asked for it first is used up",
-                false => "what is left of the budget of who asked for it first does not cover it",
+                true => format!("{of} is used up"),
+                false => format!("what is left of {of} does not cover it"),
             };
             format!("I could not read this reel: {why}. Paste it again to have it read on yours; `/me` says what you have left.")
         }
@@ -224,31 +226,21 @@ pub fn failure(cause: &Cause, reference: &Reference) -> String {
         Cause::Crowded { again_in } => return crowded(*again_in),
         Cause::OverBudget(budget) => return over_budget(budget, "an answer to this"),
     };
-    format!("{what} (reference {reference})")
+    format!("{what} ({})", marks::reference(reference))
 }
 
 /// A budget does not cover something: near its end it is used up to people, but not before.
 pub fn over_budget(budget: &Budget, what: &str) -> String {
-    let why = match budget.whose {
-        _ if budget.percent < SPARING => format!("What is left of {} does not cover {what}", whose(budget)),
-        BudgetOf::Person => "You have used up your budget".to_owned(),
-        BudgetOf::Chat => "The budget of this chat is used up".to_owned(),
-        BudgetOf::Guild => "The budget of this server is used up".to_owned(),
-        BudgetOf::Everybody => "My budget is used up".to_owned(),
+    let why = match budget.percent < SPARING {
+        true => format!("{}{} does not cover {what}", marks::LEFT, whose(budget)),
+        false => marks::used_up(budget.whose).to_owned(),
     };
-    let resets = filled_again(budget);
-    format!(
-        "{why}. It is filled again on {resets}. Until then I still answer from what I know: `/help`, and reels that were read before."
-    )
+    let (resets, still) = (filled_again(budget), marks::STILL);
+    format!("{why}. It is filled again on {resets}. {still}: `/help`, and reels that were read before.")
 }
 
 fn whose(budget: &Budget) -> &'static str {
-    match budget.whose {
-        BudgetOf::Person => "your budget",
-        BudgetOf::Chat => "this chat's budget",
-        BudgetOf::Guild => "this server's budget",
-        BudgetOf::Everybody => "my budget",
-    }
+    marks::whose(budget.whose)
 }
 
 fn filled_again(budget: &Budget) -> String {
@@ -258,13 +250,14 @@ fn filled_again(budget: &Budget) -> String {
 /// A failure of our own.
 pub fn internal_failure(reference: &Reference) -> String {
     format!(
-        "Something went wrong on my side. Please try again; if it stays, tell the operator the reference {reference}."
+        "Something went wrong on my side. Please try again; if it stays, tell the operator the {}.",
+        marks::reference(reference)
     )
 }
 
 /// Behind an answer that broke off.
 pub fn broke_off(reference: &Reference) -> String {
-    format!("*My answer broke off here (reference {reference}). Ask me to go on.*")
+    format!("*My answer broke off here ({}). Ask me to go on.*", marks::reference(reference))
 }
 
 /// Behind an answer that reached the output limit.
@@ -274,7 +267,7 @@ pub fn length_limit() -> String {
 
 /// Behind an answer that may be on screen twice.
 pub fn maybe_repeated() -> String {
-    "*(If you see this twice: I was interrupted while sending.)*".into()
+    format!("*({}: I was interrupted while sending.)*", marks::TWICE)
 }
 
 /// About so long, coarse enough not to change at every look.

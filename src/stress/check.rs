@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::Serialize;
 
 use super::crowd::{Asked, Change, State, Stood, standing};
+use crate::core::wording::marks;
 use crate::sandbox::hand::{Books, On, OnScreen};
 use crate::store::history::{History, SubscriptionRow, TurnRow};
 
@@ -74,9 +75,9 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Answered,
-    /// With an apology.
+    /// With an apology, also for that too many are waiting.
     Failed,
-    /// A budget was used up.
+    /// A budget did not cover it.
     Refused,
 }
 
@@ -233,9 +234,9 @@ fn answer(asked: &Asked, ids: &[String], index: &Index<'_>) -> Option<Answer> {
         if State::of(&now.head, &now.tail, now.buttons) != State::Final {
             return None;
         }
-        if now.tail.contains("reference ") {
+        if marks::is_apology(&now.tail) {
             kind = Kind::Failed;
-        } else if now.tail.contains("read before") && now.head.contains("budget") {
+        } else if marks::is_refusal(&now.tail) {
             kind = Kind::Refused;
         }
         times.push(index.standing.get(&key).copied()?);
@@ -245,15 +246,12 @@ fn answer(asked: &Asked, ids: &[String], index: &Index<'_>) -> Option<Answer> {
     Some(Answer { asked: asked.at, first: first.max(asked.at), last, kind, is_reel: asked.reel.is_some() })
 }
 
-/// What is in the text of an answer that may stand there twice.
-const MARK: &str = "If you see this twice";
-
 /// Nothing stands on a screen but the answers, one board for each person's waiting reels, and the notes of an outage.
 fn once(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
     let history = evidence.history;
     let owed = named(history);
     let mut marked: HashSet<(On, &str)> = HashSet::new();
-    for shown in evidence.screens.iter().filter(|shown| shown.tail.contains(MARK)) {
+    for shown in evidence.screens.iter().filter(|shown| marks::is_repeated(&shown.tail)) {
         marked.insert((shown.on, shown.chat.as_str()));
     }
     let (mut found, mut left, mut repeated) = (Vec::new(), 0, 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::about;
+use super::{about, marks};
 use crate::core::chat::{Body, Button};
 
 /// In place of an answer whose turn has not come.
@@ -12,7 +12,7 @@ pub fn in_demand(left: Duration) -> String {
 
 /// Too many are waiting.
 pub fn crowded(again_in: Duration) -> String {
-    format!("The coach is in great demand right now. Nothing was started: please ask again in {}.", about(again_in))
+    format!("The coach is in great demand right now. {} {}.", marks::CROWDED, about(again_in))
 }
 
 /// An answer that was given before, marked, with a button that asks anew. `key` names it.

@@ -1,6 +1,7 @@
 //! The rules on made-up evidence: each breach is found, and what is allowed is not called one.
 
 use super::*;
+use crate::core::wording;
 use crate::sandbox::hand::{Charge, Run};
 use crate::store::history::{InboxRow, JobRow, LedgerRow, SpendingRow};
 
@@ -149,7 +150,7 @@ fn a_message_beyond_what_is_owed_is_found_unless_it_says_so() {
     made.assert_broken("answered twice");
     made.rules.faults = true;
     made.assert_broken("answered twice");
-    made.screens[1].tail = format!("done *({MARK}: I was interrupted)*");
+    made.screens[1].tail = format!("done {}", wording::maybe_repeated());
     assert!(made.verdict().breaches.is_empty());
     made.rules.faults = false;
     made.assert_broken("answered twice");

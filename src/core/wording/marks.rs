@@ -1,0 +1,127 @@
+//! By which of its words an answer is recognised on a screen, for whoever checks what people were shown. The sentences
+//! take the words from here, so that they cannot part. Pure, like its parent.
+
+use std::fmt::Display;
+
+use crate::telemetry::Reference;
+use crate::upstream::BudgetOf;
+
+/// Before the reference of a failure.
+const REFERENCE: &str = "reference ";
+
+/// In the refusal of a call that a budget does not cover.
+pub(super) const STILL: &str = "Until then I still answer from what I know";
+
+/// Before the budget that does not cover an answer.
+pub(super) const LEFT: &str = "What is left of ";
+
+/// In place of a reel whose budget is not that of whoever reads this.
+pub(super) const OF_ANOTHER: &str = "the budget of who asked for it first";
+
+/// In place of an answer, or of its rest, for which too many are waiting.
+pub(super) const CROWDED: &str = "Nothing was started: please ask again in";
+
+/// In an answer that may be on a screen twice.
+pub(super) const TWICE: &str = "If you see this twice";
+
+/// A failure's reference, as every sentence tells it.
+pub(super) fn reference(reference: impl Display) -> String {
+    format!("{REFERENCE}{reference}")
+}
+
+/// Whether this ends in an apology: something failed, or too many were waiting.
+pub fn is_apology(text: &str) -> bool {
+    let follows = |(at, mark): (usize, &str)| Reference::begins(&text[at + mark.len()..]);
+    text.contains(CROWDED) || text.match_indices(REFERENCE).any(follows)
+}
+
+/// Whether this says that a budget does not cover an answer, or a reel.
+pub fn is_refusal(text: &str) -> bool {
+    text.contains(STILL) || text.contains(OF_ANOTHER)
+}
+
+/// Whose budget does not cover an answer, where its beginning says so.
+pub fn refused_for(text: &str) -> Option<BudgetOf> {
+    let says = |of: &BudgetOf| text.contains(used_up(*of)) || text.contains(&format!("{LEFT}{} ", whose(*of)));
+    [BudgetOf::Person, BudgetOf::Chat, BudgetOf::Guild, BudgetOf::Everybody].into_iter().find(says)
+}
+
+/// A budget that is used up.
+pub(super) fn used_up(of: BudgetOf) -> &'static str {
+    match of {
+        BudgetOf::Person => "You have used up your budget",
+        BudgetOf::Chat => "The budget of this chat is used up",
+        BudgetOf::Guild => "The budget of this server is used up",
+        BudgetOf::Everybody => "My budget is used up",
+    }
+}
+
+/// A budget, in a sentence.
+pub(super) fn whose(of: BudgetOf) -> &'static str {
+    match of {
+        BudgetOf::Person => "your budget",
+        BudgetOf::Chat => "this chat's budget",
+        BudgetOf::Guild => "this server's budget",
+        BudgetOf::Everybody => "my budget",
+    }
+}
+
+/// Whether this says of itself that it may be there twice.
+pub fn is_repeated(text: &str) -> bool {
+    text.contains(TWICE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::*;
+    use super::*;
+    use crate::store::budgets::{Cap, Scope, Span, Standing};
+
+    #[test]
+    fn answers_are_told_apart_by_their_words() {
+        let budget = |whose, percent| Budget { whose, percent, resets_at: Timestamp(1_795_564_800_000) };
+        let everybody = [BudgetOf::Person, BudgetOf::Chat, BudgetOf::Guild, BudgetOf::Everybody];
+        let budgets = everybody.iter().flat_map(|whose| [budget(*whose, 10), budget(*whose, 95)]);
+        let budgets: Vec<Budget> = budgets.collect();
+        let refusals = budgets
+            .iter()
+            .flat_map(|budget| [over_budget(budget, "it"), reel_failure(&ReelFailure::OverBudget(*budget))]);
+        for refusal in refusals {
+            assert!(is_refusal(&refusal) && !is_apology(&refusal), "{refusal}");
+        }
+        for budget in &budgets {
+            assert_eq!(refused_for(&over_budget(budget, "it")), Some(budget.whose));
+        }
+        assert_eq!(refused_for("Your budget of 20 dollars buys a lamp."), None);
+        let reference = Reference::new();
+        let remembered = KnownFailure { failure: ReelFailure::UpstreamBusy, reference: Some(reference.to_string()) };
+        let causes = [Cause::TimedOut, Cause::Blocked, Cause::Crowded { again_in: Duration::from_secs(150) }];
+        let apologies = causes.iter().map(|cause| failure(cause, &reference)).chain([
+            internal_failure(&reference),
+            broke_off(&reference),
+            known_failure(&serde_json::to_string(&remembered).unwrap()),
+        ]);
+        for apology in apologies {
+            assert!(is_apology(&apology) && !is_refusal(&apology), "{apology}");
+        }
+        let standing = Standing {
+            cap: Cap { scope: Scope::Bot, span: Span::Day, micro_usd: 100 },
+            spent: 85,
+            resets_at: Timestamp(1_795_564_800_000),
+        };
+        let answers = [
+            "Film against the light, for reference see the first take.".to_owned(),
+            reel_failure(&ReelFailure::Unavailable),
+            sparing(&standing),
+            help(true, Duration::from_secs(30)),
+            late().to_owned(),
+            length_limit(),
+        ];
+        for answer in answers {
+            assert!(!is_apology(&answer) && !is_refusal(&answer) && !is_repeated(&answer), "{answer}");
+        }
+        assert!(is_repeated(&format!("Done.\n\n{}", maybe_repeated())));
+    }
+}
