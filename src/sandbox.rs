@@ -436,7 +436,14 @@ impl Sandbox {
         });
         let (openai, apify) = (Arc::new(openai.await?), Arc::new(apify.await?));
         let (gemini, n8n) = (Arc::new(gemini.await?), Arc::new(n8n.await?));
-        let hand = hand::Hand::new(telegram.clone(), discord.clone(), openai.clone(), apify.clone(), gemini.clone());
+        let hand = hand::Hand::new(
+            telegram.clone(),
+            discord.clone(),
+            openai.clone(),
+            apify.clone(),
+            gemini.clone(),
+            n8n.clone(),
+        );
         let hand = Served::start(port(6), hand::router(hand)).await?;
         Ok(Sandbox { openai, apify, gemini, n8n, telegram, discord, hand })
     }

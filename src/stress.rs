@@ -6,7 +6,9 @@ pub mod check;
 mod crowd;
 pub mod faults;
 mod health;
+pub mod lies;
 pub mod measure;
+mod money;
 mod people;
 mod profile;
 pub mod proxy;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::check::Rules;
 use self::faults::Faults;
+pub use self::lies::Lie;
 use self::profile::Scenario;
 use self::report::{Entry, Report};
 use self::scene::Play;
@@ -67,18 +70,6 @@ pub enum Profile {
     Growing,
     /// 1,000 to 10,000 people a day.
     Viral,
-}
-
-/// A lie that the sandbox tells, so that it is seen that the checks fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Lie {
-    /// A platform keeps a message to itself.
-    Lost,
-    /// An answer stands there twice.
-    DoubleMessage,
-    /// A call is charged twice.
-    DoubleCharge,
 }
 
 /// What is asked of a run.
@@ -150,10 +141,19 @@ impl Run<'_> {
                 // In life twenty times as long as the run takes, and so much to do that it lasts.
                 let span = self.span() * 20;
                 let few = StormSetting::arrivals(100, reels.min(200), 5, span, self.settings.seed);
-                let many = StormSetting::arrivals(12, reels.min(20), u32::MAX, span, self.settings.seed);
-                Ok(vec![self.storm("reels, few links", few).await?, self.storm("reels, many links", many).await?])
+                // Each person asks for several, so that their spacing is seen.
+                let some = reels.min(20);
+                let people = (some / 2).clamp(1, 12);
+                let many = StormSetting::arrivals(people, some, u32::MAX, span, self.settings.seed);
+                let usual = |arrivals| StormSetting::usual(arrivals, self.settings.seed);
+                let workflows = StormSetting { lanes: 1, workflows: 2, ..usual(many.clone()) };
+                Ok(vec![
+                    self.storm("reels, few links", usual(few)).await?,
+                    self.storm("reels, many links", usual(many)).await?,
+                    self.storm("reels, workflows", workflows).await?,
+                ])
             }
-            Part::Money => self.money().await,
+            Part::Money => money::spend(self).await,
         }
     }
 
@@ -163,10 +163,9 @@ impl Run<'_> {
 
     /// As a part is played that is not about limits of its own.
     fn play(&self, terms: Terms) -> Play {
-        let caps = Vec::new();
         let play = Play {
             setting: Setting::new(terms),
-            rules: Rules { lanes: 2, interval_ms: 30_000, caps, faults: false, deaths: false },
+            rules: Rules { lanes: 2, interval_ms: 30_000, ..Rules::default() },
             faults: self.settings.faults,
             seed: self.settings.seed,
             span: self.span(),
@@ -187,31 +186,21 @@ impl Run<'_> {
         Ok(vec![Entry::of(name, note, terms, played.await?.figures)])
     }
 
-    async fn storm(&self, name: &str, arrivals: Vec<storm::Arrival>) -> anyhow::Result<Entry> {
-        let setting = StormSetting::usual(arrivals, self.settings.seed);
+    async fn storm(&self, name: &str, setting: StormSetting) -> anyhow::Result<Entry> {
         let mut play = setting.play(self.settings.faults, self.host)?;
         play.lie = self.settings.lie;
         let (measured, played) = storm::storm(self.host, &setting, play.clone(), self.stop, self.tell).await?;
         let note = format!(
-            "{} lanes, {} times as fast; in life: {:.2} reels read a minute, wait p50 {:.0} s, p95 {:.0} s",
-            setting.lanes, setting.compress, measured.throughput_per_minute, measured.wait_s.p50, measured.wait_s.p95
+            "{} lanes{}, {} times as fast; in life: {:.2} reels read a minute, wait p50 {:.0} s, p95 {:.0} s",
+            setting.lanes,
+            if setting.workflows > 0 { format!(" and {} workflows", setting.workflows) } else { String::new() },
+            setting.compress,
+            measured.throughput_per_minute,
+            measured.wait_s.p50,
+            measured.wait_s.p95
         );
         let entry = Entry::of(name, note, play.setting.terms, played.figures);
         Ok(Entry { storm: Some(measured), compress: setting.compress, ..entry })
-    }
-
-    async fn money(&self) -> anyhow::Result<Vec<Entry>> {
-        let terms = Terms { first_token: 0.05, per_token: 0.0, ..Terms::at(1.0) };
-        let mut play = self.play(terms);
-        play.setting = play.setting.with("BUDGET_PERSON_DAY_USD", 0.12).with("BUDGET_DAY_USD", 0.9);
-        play.rules.caps = vec![("person", true, 120_000), ("bot", true, 900_000)];
-        play.span = play.span.min(Duration::from_secs(4));
-        let played = scene::play(self.host, play, self.stop, self.tell, async |scene| {
-            talk::keep_asking(scene, 8, talk::SIMPLE, self.settings.messages.min(200)).await;
-            Ok(())
-        });
-        let note = "$0.12 for each person and $0.90 in all a day".to_owned();
-        Ok(vec![Entry::of("money", note, terms, played.await?.figures)])
     }
 
     async fn profile(&self, profile: Profile) -> anyhow::Result<Vec<Entry>> {

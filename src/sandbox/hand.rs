@@ -25,6 +25,7 @@ use tokio::sync::{Notify, mpsc};
 use super::apify::ApifySandbox;
 use super::discord::{Disconnect, DiscordSandbox};
 use super::gemini::GeminiSandbox;
+use super::n8n::N8nSandbox;
 use super::openai::OpenAiSandbox;
 use super::telegram::TelegramSandbox;
 use super::{Fault, Stood};
@@ -120,13 +121,25 @@ pub struct Run {
     pub until: u64,
 }
 
+/// One run of a workflow of n8n.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Workflow {
+    /// The last part of its webhook's path.
+    pub webhook: String,
+    /// The bot's name for it.
+    pub job: String,
+    pub code: String,
+    pub at: u64,
+    pub until: u64,
+}
+
 /// What the providers charge, and what the platforms had to refuse.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Books {
     pub openai: Vec<Charge>,
     pub gemini: Vec<Charge>,
     pub apify: Vec<Run>,
-    pub most_runs_at_once: usize,
+    pub n8n: Vec<Workflow>,
     /// Requests refused for their rate, not by a fault.
     pub refused_by_openai: usize,
     pub refused_by_telegram: usize,
@@ -185,6 +198,7 @@ pub enum At {
     OpenAi,
     Apify,
     Gemini,
+    N8n,
     Telegram,
     Discord,
 }
@@ -208,6 +222,7 @@ struct Reach {
     openai: Arc<OpenAiSandbox>,
     apify: Arc<ApifySandbox>,
     gemini: Arc<GeminiSandbox>,
+    n8n: Arc<N8nSandbox>,
     /// Discord's channels by person: there it is looked for among all of them.
     channels: Mutex<HashMap<u64, String>>,
     since: Instant,
@@ -223,10 +238,11 @@ impl Hand {
         openai: Arc<OpenAiSandbox>,
         apify: Arc<ApifySandbox>,
         gemini: Arc<GeminiSandbox>,
+        n8n: Arc<N8nSandbox>,
     ) -> Hand {
         let (channels, seen) = (Mutex::default(), Mutex::default());
         let (since, grown) = (Instant::now(), Notify::new());
-        Hand(Arc::new(Reach { telegram, discord, openai, apify, gemini, channels, since, seen, grown }))
+        Hand(Arc::new(Reach { telegram, discord, openai, apify, gemini, n8n, channels, since, seen, grown }))
     }
 
     fn at(&self, moment: Instant) -> u64 {
@@ -421,11 +437,18 @@ async fn books(State(hand): State<Hand>) -> Json<Books> {
         at: hand.at(at.into_std()),
         until: hand.at(at.into_std() + takes),
     });
+    let workflows = reach.n8n.runs().into_iter().map(|run| Workflow {
+        webhook: run.webhook,
+        job: run.job,
+        code: run.code,
+        at: hand.at(run.at),
+        until: hand.at(run.at + run.takes),
+    });
     Json(Books {
         openai: openai.collect(),
         gemini: gemini.collect(),
         apify: runs.collect(),
-        most_runs_at_once: reach.apify.most_at_once(),
+        n8n: workflows.collect(),
         refused_by_openai: reach.openai.control.refused(),
         refused_by_telegram: reach.telegram.control.refused(),
         refused_by_discord: reach.discord.control.refused(),
@@ -442,6 +465,7 @@ async fn trouble(State(hand): State<Hand>, Json(trouble): Json<Trouble>) -> Stat
             At::OpenAi => &reach.openai.control,
             At::Apify => &reach.apify.control,
             At::Gemini => &reach.gemini.control,
+            At::N8n => &reach.n8n.control,
             At::Telegram => &reach.telegram.control,
             At::Discord => &reach.discord.control,
         };
@@ -462,6 +486,7 @@ async fn trouble(State(hand): State<Hand>, Json(trouble): Json<Trouble>) -> Stat
             reach.openai.control.calm();
             reach.apify.control.calm();
             reach.gemini.control.calm();
+            reach.n8n.control.calm();
             reach.telegram.control.calm();
             reach.discord.control.calm();
         }

@@ -5,8 +5,8 @@
 //! workflow was only started, `DNODA…` no data returned, `DEMP2…` an empty 200, `DERR5…` a failed
 //! workflow, `D524X…` Cloudflare's 524 page, `DPRIV…` a private reel, `DSAFE…` blocked; anything else an analysis.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -36,20 +36,52 @@ impl Default for Settings {
     }
 }
 
+/// One run of a workflow.
+#[derive(Clone, Debug)]
+pub struct WorkflowRun {
+    /// The last part of the webhook's path.
+    pub webhook: String,
+    /// The caller's name for it.
+    pub job: String,
+    pub code: String,
+    /// It goes on to its end, also when nobody waits for it any more.
+    pub at: Instant,
+    pub takes: Duration,
+}
+
 /// The running stand-in.
 #[derive(Debug)]
 pub struct N8nSandbox {
     pub served: Served,
     pub control: Control,
+    house: Arc<House>,
+}
+
+#[derive(Debug)]
+struct House {
+    settings: Settings,
+    control: Control,
+    runs: Mutex<Vec<WorkflowRun>>,
+}
+
+impl House {
+    fn runs(&self) -> MutexGuard<'_, Vec<WorkflowRun>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl N8nSandbox {
     pub async fn start(settings: Settings) -> std::io::Result<Self> {
         let control = Control::default();
         let port = settings.port;
-        let state = Arc::new((settings, control.clone()));
-        let served = Served::start(port, Router::new().fallback(serve).with_state(state)).await?;
-        Ok(Self { served, control })
+        let house = Arc::new(House { settings, control: control.clone(), runs: Mutex::default() });
+        let served = Served::start(port, Router::new().fallback(serve).with_state(house.clone())).await?;
+        Ok(Self { served, control, house })
+    }
+
+    /// Every run of a workflow so far, in order.
+    pub fn runs(&self) -> Vec<WorkflowRun> {
+        self.house.runs().clone()
     }
 
     /// The address of the workflow's production webhook.
@@ -58,17 +90,16 @@ impl N8nSandbox {
     }
 }
 
-async fn serve(State(state): State<Arc<(Settings, Control)>>, request: Request) -> Response {
-    let (settings, control) = &*state;
+async fn serve(State(house): State<Arc<House>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     // N8N_PAYLOAD_SIZE_MAX
     let Ok(body) = to_bytes(body, 16 << 20).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let asked = Asked { method: head.method.to_string(), path: head.uri.path().to_owned(), body: body.clone() };
-    control.answer(asked, route(settings, &head.method, head.uri.path(), &head.headers, &body)).await
+    house.control.answer(asked, route(&house, &head.method, head.uri.path(), &head.headers, &body)).await
 }
 
-async fn route(settings: &Settings, method: &Method, path: &str, headers: &HeaderMap, body: &Value) -> Response {
+async fn route(house: &House, method: &Method, path: &str, headers: &HeaderMap, body: &Value) -> Response {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments[..] {
         ["healthz"] => axum::Json(json!({"status": "ok"})).into_response(),
@@ -79,11 +110,11 @@ async fn route(settings: &Settings, method: &Method, path: &str, headers: &Heade
                 );
                 return json_answer(404, json!({"code": 404, "message": message}));
             }
-            if headers.get("x-reel-secret").is_none_or(|secret| secret.as_bytes() != settings.secret.as_bytes()) {
+            if headers.get("x-reel-secret").is_none_or(|secret| secret.as_bytes() != house.settings.secret.as_bytes()) {
                 let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"Webhook\"")];
                 return (StatusCode::FORBIDDEN, challenge, "Authorization data is wrong!").into_response();
             }
-            workflow(settings, body).await
+            workflow(house, name, body).await
         }
         ["webhook", name] => unregistered(
             method,
@@ -107,15 +138,18 @@ fn unregistered(method: &Method, name: &str, hint: &str) -> Response {
     json_answer(404, json!({"code": 404, "message": message, "hint": hint}))
 }
 
-async fn workflow(settings: &Settings, body: &Value) -> Response {
+async fn workflow(house: &House, webhook: &str, body: &Value) -> Response {
     let (Some(job), Some(code), Some(_)) = (body["job_id"].as_str(), body["shortcode"].as_str(), body["url"].as_str())
     else {
         return json_answer(500, json!({"message": "Error in workflow"}));
     };
+    let (at, takes) = (Instant::now(), varied(house.settings.duration, house.settings.spread, code));
+    let (webhook, job_id) = (webhook.to_owned(), job.to_owned());
+    house.runs().push(WorkflowRun { webhook, job: job_id, code: code.to_owned(), at, takes });
     if code.starts_with("DSTAR") {
         return json_answer(200, json!({"message": "Workflow was started"}));
     }
-    tokio::time::sleep(varied(settings.duration, settings.spread, code)).await;
+    tokio::time::sleep(takes).await;
     let script = script_of(code);
     let refused = |kind: &str, message: &str| {
         json_answer(200, json!({"job_id": job, "ok": false, "error": {"kind": kind, "message": message}}))

@@ -2,18 +2,21 @@
 //! platforms' limits. Pure: owns the rules, reads only what it is given, and tells of a breach by ids and times, never
 //! by a text.
 
+mod once;
 mod paid;
 mod spacing;
 mod story;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde::Serialize;
 
+pub(super) use self::paid::is_day;
 use super::crowd::{Asked, Change, State, Stood, standing};
 use crate::core::wording::marks;
 use crate::sandbox::hand::{Books, On, OnScreen};
 use crate::store::history::{History, SubscriptionRow, TurnRow};
+use crate::upstream::BudgetOf;
 
 /// All that is known after a run.
 pub struct Evidence<'a> {
@@ -22,22 +25,33 @@ pub struct Evidence<'a> {
     pub screens: &'a [OnScreen],
     pub history: &'a History,
     pub books: &'a Books,
+    /// Errors in the bot's log.
+    pub errors: usize,
+    /// Of each instance that ended by itself: how, and what it complained of last.
+    pub exits: &'a [String],
     pub rules: &'a Rules,
 }
 
 /// What was to hold in this run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
+    /// Lanes through Apify and Gemini.
     pub lanes: u32,
+    /// What a run of a workflow of n8n is agreed to cost, in micro-USD.
+    pub workflow_micro_usd: i64,
     /// Between two new reels of one person.
     pub interval_ms: i64,
     /// Kind of scope, whether it is of a day (or else of a month), micro-USD.
     pub caps: Vec<(&'static str, bool, i64)>,
+    /// From so many messages on, each cap must have been felt: somebody was refused for it.
+    pub felt_from: Option<usize>,
     /// Upstreams and platforms failed on purpose: a call may have an estimate for its cost, and a send whose fate was
     /// unknown may stand there twice with the mark.
     pub faults: bool,
     /// An instance was killed: a message may stand there that nobody could note any more.
     pub deaths: bool,
+    /// There are more and more people until something gives: answers may be apologies in the end, and errors logged.
+    pub overload: bool,
 }
 
 /// One rule, and how it was held.
@@ -77,8 +91,8 @@ pub enum Kind {
     Answered,
     /// With an apology, also for that too many are waiting.
     Failed,
-    /// A budget did not cover it.
-    Refused,
+    /// A budget did not cover it: whose, as far as the answer says.
+    Refused(Option<BudgetOf>),
 }
 
 /// What the rules say of the evidence.
@@ -90,7 +104,13 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn rule(&mut self, rule: &'static str, looked_at: usize, found: Vec<(String, Vec<String>)>, note: String) {
+    pub(super) fn rule(
+        &mut self,
+        rule: &'static str,
+        looked_at: usize,
+        found: Vec<(String, Vec<String>)>,
+        note: String,
+    ) {
         self.checks.push(Check { rule, looked_at, breaches: found.len(), note });
         self.breaches.extend(found.into_iter().map(|(what, history)| Breach { rule, what, history }));
     }
@@ -148,16 +168,6 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The messages that rows name, by their chats.
-fn named(history: &History) -> HashSet<(String, String)> {
-    let mut named: HashSet<(String, String)> = HashSet::new();
-    for turn in &history.turns {
-        named.extend(shown(turn).into_iter().map(|id| (turn.chat.clone(), id)));
-    }
-    named.extend(history.boards.iter().filter_map(|board| Some((board.chat.clone(), board.message.clone()?))));
-    named
-}
-
 /// `telegram:42`, as the rows name chats.
 pub(super) fn chat_id(on: On, chat: &str) -> String {
     match on {
@@ -175,8 +185,9 @@ pub(super) fn shown(turn: &TurnRow) -> Vec<String> {
 pub fn check(evidence: &Evidence<'_>) -> Verdict {
     let index = Index::of(evidence);
     let mut verdict = Verdict::default();
-    answered(evidence, &index, &mut verdict);
-    once(evidence, &index, &mut verdict);
+    let failed = answered(evidence, &index, &mut verdict);
+    well(evidence, &index, &failed, &mut verdict);
+    once::held(evidence, &index, &mut verdict);
     spacing::held(evidence, &index, &mut verdict);
     spacing::lanes(evidence, &mut verdict);
     paid::budgets(evidence, &mut verdict);
@@ -185,9 +196,9 @@ pub fn check(evidence: &Evidence<'_>) -> Verdict {
     verdict
 }
 
-/// Each message has exactly one final answer, and it is finished on the screen.
-fn answered(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
-    let mut found = Vec::new();
+/// Each message has exactly one final answer, and it is finished on the screen. Those that were answered with an apology.
+fn answered<'a>(evidence: &Evidence<'a>, index: &Index<'_>, verdict: &mut Verdict) -> Vec<&'a Asked> {
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
     for asked in evidence.asked {
         let turns = index.answering(asked);
         let mut finals = Vec::new();
@@ -209,9 +220,16 @@ fn answered(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
             fault = Some(if finals.is_empty() { "it has no answer" } else { "it has several answers" });
         }
         if let (None, [ids]) = (fault, &finals[..]) {
-            match answer(asked, ids, index) {
-                Some(answer) => verdict.answers.push(answer),
-                None => fault = Some("its answer does not stand finished on the screen"),
+            // What is said in a load test is short. Several messages would be one that stands there twice.
+            match (answer(asked, ids, index), ids.len()) {
+                (Some(answer), 1) => {
+                    if answer.kind == Kind::Failed {
+                        failed.push(asked);
+                    }
+                    verdict.answers.push(answer);
+                }
+                (Some(_), _) => fault = Some("its answer stands there in several messages"),
+                (None, _) => fault = Some("its answer does not stand finished on the screen"),
             }
         }
         if let Some(fault) = fault {
@@ -220,6 +238,32 @@ fn answered(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
         }
     }
     verdict.rule("each message has one final answer", evidence.asked.len(), found, String::new());
+    failed
+}
+
+/// Every instance lives until it is ended; and where nothing fails on purpose, no answer is an apology and nothing is
+/// logged as an error.
+fn well(evidence: &Evidence<'_>, index: &Index<'_>, failed: &[&Asked], verdict: &mut Verdict) {
+    let rules = evidence.rules;
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for exit in evidence.exits {
+        let mut lines = exit.lines().map(str::to_owned);
+        found.push((lines.next().unwrap_or_default(), lines.collect()));
+    }
+    let mut notes = Vec::new();
+    if rules.faults || rules.deaths || rules.overload {
+        notes.extend((!failed.is_empty()).then(|| format!("{} answers are apologies", failed.len())));
+        notes.extend((evidence.errors > 0).then(|| format!("{} errors in the log", evidence.errors)));
+    } else {
+        for asked in failed {
+            let message = format!("{} {}", chat_id(asked.on, &asked.chat), asked.message);
+            found.push((format!("message {message}: its answer is an apology"), story::of(asked, evidence, index)));
+        }
+        if evidence.errors > 0 {
+            found.push((format!("{} errors in the log", evidence.errors), Vec::new()));
+        }
+    }
+    verdict.rule("nothing fails by itself", evidence.asked.len(), found, notes.join(", "));
 }
 
 fn answer(asked: &Asked, ids: &[String], index: &Index<'_>) -> Option<Answer> {
@@ -237,52 +281,13 @@ fn answer(asked: &Asked, ids: &[String], index: &Index<'_>) -> Option<Answer> {
         if marks::is_apology(&now.tail) {
             kind = Kind::Failed;
         } else if marks::is_refusal(&now.tail) {
-            kind = Kind::Refused;
+            kind = Kind::Refused(marks::refused_for(&now.head));
         }
         times.push(index.standing.get(&key).copied()?);
     }
     let first = times.iter().map(|stood| stood.first).min()?;
     let last = times.iter().filter_map(|stood| stood.finished).max()?;
     Some(Answer { asked: asked.at, first: first.max(asked.at), last, kind, is_reel: asked.reel.is_some() })
-}
-
-/// Nothing stands on a screen but the answers, one board for each person's waiting reels, and the notes of an outage.
-fn once(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
-    let history = evidence.history;
-    let owed = named(history);
-    let mut marked: HashSet<(On, &str)> = HashSet::new();
-    for shown in evidence.screens.iter().filter(|shown| marks::is_repeated(&shown.tail)) {
-        marked.insert((shown.on, shown.chat.as_str()));
-    }
-    let (mut found, mut left, mut repeated) = (Vec::new(), 0, 0);
-    for shown in evidence.screens {
-        let chat = chat_id(shown.on, &shown.chat);
-        let state = State::of(&shown.head, &shown.tail, shown.buttons);
-        if owed.contains(&(chat.clone(), shown.message.clone())) || state == State::Late {
-            continue;
-        }
-        let is_unsure = evidence.rules.faults || evidence.rules.deaths;
-        match state {
-            // Telegram has no key by which a repeat is recognised: the second one says so.
-            State::Final if is_unsure && marked.contains(&(shown.on, shown.chat.as_str())) => repeated += 1,
-            // A send that arrived, whose answer nobody heard.
-            State::Growing | State::Board if is_unsure && shown.on == On::Telegram => left += 1,
-            _ => {
-                let what = format!("{chat} {}: a message that nobody is owed ({state:?})", shown.message);
-                let asked = evidence.asked.iter().rev().find(|asked| asked.on == shown.on && asked.chat == shown.chat);
-                found.push((what, asked.map(|asked| story::of(asked, evidence, index)).unwrap_or_default()));
-            }
-        }
-    }
-    let open = history.boards.iter().filter(|board| board.state != "closed");
-    found.extend(open.map(|board| (format!("board {} in {} is still open", board.id, board.chat), Vec::new())));
-    let mut notes = BTreeMap::new();
-    notes.insert("repeated with the mark", repeated);
-    notes.insert("left unfinished by a send whose fate was unknown", left);
-    let twice = evidence.asked.iter().filter(|asked| asked.twice).count();
-    notes.insert("delivered twice by the platform", twice);
-    let notes: Vec<String> = notes.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
-    verdict.rule("nothing is answered twice, one board each", evidence.screens.len(), found, notes.join(", "));
 }
 
 /// The platforms never had to refuse the bot for its rate.

@@ -88,6 +88,7 @@ fn one(faults: Faults, random: &mut StdRng) -> Vec<Trouble> {
         At::OpenAi => "/v1/responses",
         At::Apify => "/actor-runs/",
         At::Gemini => ":generateContent",
+        At::N8n => "/webhook/",
         At::Telegram => "/sendMessage",
         At::Discord => "/messages",
     };
@@ -98,7 +99,7 @@ fn one(faults: Faults, random: &mut StdRng) -> Vec<Trouble> {
         Trouble::Answer { at, path: path(at).to_owned(), status, headers, body: body.to_string() }
     };
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let kinds = if faults == Faults::Heavy { 14 } else { 11 };
+    let kinds = if faults == Faults::Heavy { 15 } else { 12 };
     let trouble = match random.random_range(0..kinds) {
         0 => {
             let error = json!({"error": {"message": "Rate limit reached", "type": "requests", "param": null,
@@ -137,8 +138,9 @@ fn one(faults: Faults, random: &mut StdRng) -> Vec<Trouble> {
                 Trouble::DropSocket
             }
         }
-        11 => Trouble::Drop { at: At::Telegram, path: path(At::Telegram).to_owned(), after: true },
-        12 => Trouble::Drop { at: At::Discord, path: path(At::Discord).to_owned(), after: true },
+        11 => answer(At::N8n, 503, Vec::new(), json!({"message": "Database is not ready!"})),
+        12 => Trouble::Drop { at: At::Telegram, path: path(At::Telegram).to_owned(), after: true },
+        13 => Trouble::Drop { at: At::Discord, path: path(At::Discord).to_owned(), after: true },
         _ => Trouble::Drop { at: At::OpenAi, path: path(At::OpenAi).to_owned(), after: random.random_bool(0.5) },
     };
     vec![trouble]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
+use super::check::Verdict;
 use super::measure::{Meter, Percentiles};
 use super::report::Entry;
 use super::scene::Figures;
@@ -46,10 +47,20 @@ pub async fn run(
     });
     let done = futures::future::join_all(asking).await;
     let used = meter.stop();
+    let (exits, (warnings, errors)) = (stage.exits(), stage.complaints());
     stage.strike().await?;
     let failed: usize = done.iter().map(|(_, failed)| failed).sum();
     let took: Vec<f64> = done.into_iter().flat_map(|(took, _)| took).collect();
     let spans = Percentiles::of(took.iter().copied());
+    let mut verdict = Verdict::default();
+    let mut found: Vec<(String, Vec<String>)> = exits.into_iter().map(|exit| (exit, Vec::new())).collect();
+    if failed > 0 {
+        found.push((format!("{failed} of {} requests were not answered well", took.len() + failed), Vec::new()));
+    }
+    if errors > 0 {
+        found.push((format!("{errors} errors in the log"), Vec::new()));
+    }
+    verdict.rule("nothing fails by itself", took.len() + failed, found, String::new());
     let figures = Figures {
         messages: took.len() + failed,
         answered: took.len(),
@@ -58,6 +69,10 @@ pub async fn run(
         first_text_ms: spans,
         final_ms: spans,
         used,
+        warnings,
+        errors,
+        checks: verdict.checks,
+        breaches: verdict.breaches,
         ..Figures::default()
     };
     Ok(vec![Entry::of("health", format!("{CONNECTIONS} connections ask /readyz all the time"), terms, figures)])

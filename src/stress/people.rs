@@ -74,7 +74,7 @@ struct Tried {
 pub(super) async fn climb(run: &Run<'_>) -> anyhow::Result<Vec<Entry>> {
     let mut play = run.play(TERMS);
     play.faults = super::Faults::None;
-    (play.rules.faults, play.rules.deaths) = (false, false);
+    (play.rules.faults, play.rules.deaths, play.rules.overload) = (false, false, true);
     (play.setting.instances, play.setting.is_breakable) = (1, false);
     let tried: Mutex<Vec<Tried>> = Mutex::default();
     let played = scene::play(run.host, play, run.stop, &|_| {}, async |scene| {

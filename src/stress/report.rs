@@ -85,14 +85,16 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "{:<18} {:>6} {:>7} {:>20} {:>20} {:>6} {:>5} {:>6} {:>6} {:>6}",
+            "{:<18} {:>6} {:>7} {:>20} {:>20} {:>7} {:>6} {:>5} {:>6} {:>6} {:>6} {:>6}",
             "part",
             "msgs",
             "/s",
             "first p50/95/99 ms",
             "final p50/95/99 ms",
+            "refused",
             "failed",
             "lost",
+            "errors",
             "CPU s",
             "RSS MB",
             "others"
@@ -102,14 +104,16 @@ impl Report {
             let spans = |of: super::measure::Percentiles| format!("{:.0}/{:.0}/{:.0}", of.p50, of.p95, of.p99);
             let _ = writeln!(
                 text,
-                "{:<18} {:>6} {:>7.1} {:>20} {:>20} {:>6} {:>5} {:>6.1} {:>6.0} {:>5.0}%",
+                "{:<18} {:>6} {:>7.1} {:>20} {:>20} {:>7} {:>6} {:>5} {:>6} {:>6.1} {:>6.0} {:>5.0}%",
                 entry.name,
                 figures.messages,
                 figures.per_second,
                 spans(figures.first_text_ms),
                 spans(figures.final_ms),
+                figures.refused,
                 figures.failed,
                 figures.lost,
+                figures.errors,
                 figures.used.bot_cpu_seconds,
                 figures.used.bot_rss_mb,
                 figures.used.others_share * 100.0
@@ -124,7 +128,11 @@ impl Report {
             let of = || checked.iter().filter(|check| check.rule == rule);
             let breaches: usize = of().map(|check| check.breaches).sum();
             let looked_at: usize = of().map(|check| check.looked_at).sum();
-            let held = if breaches == 0 { "holds".to_owned() } else { format!("BROKEN {breaches} times") };
+            let held = match (breaches, looked_at) {
+                (0, 0) => "nothing to see".to_owned(),
+                (0, _) => "holds".to_owned(),
+                _ => format!("BROKEN {breaches} times"),
+            };
             let _ = writeln!(text, "{held:<16} {rule} ({looked_at} looked at)");
             for note in of().filter(|check| !check.note.is_empty()).map(|check| &check.note) {
                 let _ = writeln!(text, "                 - {note}");

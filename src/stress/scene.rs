@@ -137,31 +137,39 @@ async fn on(
             tokio::select! {
                 done = load(&scene) => done?,
                 failed = faults::mix(play.faults, stage, play.seed, play.span) => failed?,
+                // What it owed is found out without waiting for it.
+                () = stage.exit() => {}
             }
             let used = meter.stop();
-            let complaints = stage.complaints();
+            if play.lie == Some(Lie::Exit) {
+                stage.crash_bot()?;
+                stage.exit().await;
+            }
             stage.reach.trouble(&Trouble::Calm).await?;
             recover(stage).await?;
             drain(&scene).await?;
             all_seen(&scene).await?;
-            Ok((used, complaints))
+            Ok((used, stage.complaints()))
         })
         .await?;
-    match play.lie {
-        Some(Lie::DoubleMessage) => stage.reach.trouble(&Trouble::DoubleMessage).await?,
-        Some(Lie::DoubleCharge) => stage.reach.trouble(&Trouble::DoubleCharge).await?,
-        Some(Lie::Lost) | None => {}
+    if let Some(lie) = play.lie {
+        lie.on_stage(stage).await?;
     }
-    let history = settled(stage).await?;
-    let (screens, books) = (stage.reach.screens().await?, stage.reach.books().await?);
-    let (asked, changes) = (crowd.asked(), crowd.changes());
-    let (history, rules) = (history, &play.rules);
+    let mut history = settled(stage).await?;
+    let (mut screens, mut books) = (stage.reach.screens().await?, stage.reach.books().await?);
+    let (asked, changes, exits) = (crowd.asked(), crowd.changes(), stage.exits());
+    let rules = &play.rules;
+    if let Some(lie) = play.lie {
+        lie.tamper(rules, &mut history, &mut books, &mut screens);
+    }
     let verdict = check(&Evidence {
         asked: &asked,
         changes: &changes,
         screens: &screens,
         history: &history,
         books: &books,
+        errors: complaints.1,
+        exits: &exits,
         rules,
     });
     let answers = verdict.answers;
@@ -170,7 +178,7 @@ async fn on(
         messages: asked.len(),
         answered: of(Kind::Answered),
         failed: of(Kind::Failed),
-        refused: of(Kind::Refused),
+        refused: answers.iter().filter(|answer| matches!(answer.kind, Kind::Refused(_))).count(),
         lost: asked.len() - answers.len(),
         reels: books.apify.len(),
         used,
@@ -214,6 +222,8 @@ async fn recover(stage: &Stage) -> anyhow::Result<()> {
     if let Some(proxy) = &stage.proxy {
         proxy.set(super::proxy::Path::Open).await;
     }
+    // Those that ended by themselves do not count.
+    stage.exits();
     while stage.processes().0.len() < stage.setting.instances {
         stage.start_bot().await?;
     }
@@ -224,8 +234,8 @@ async fn recover(stage: &Stage) -> anyhow::Result<()> {
 async fn drain(scene: &Scene<'_>) -> anyhow::Result<()> {
     let (began, mut idle_since) = (Instant::now(), None);
     let patience = PATIENCE + scene.play.backlog;
-    let said = scene.crowd.asked_count();
-    while began.elapsed() < patience && scene.stage.is_alive() {
+    let (said, exits) = (scene.crowd.asked_count(), scene.stage.exits().len());
+    while began.elapsed() < patience && scene.stage.exits().len() == exits {
         let idle = scene.stage.store.is_idle().await? && scene.stage.reach.books().await?.pending == 0;
         let stored = usize::try_from(scene.stage.store.messages_received().await?).unwrap_or(0);
         if idle && stored >= said {

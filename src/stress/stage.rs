@@ -70,6 +70,8 @@ pub struct Stage {
     program: PathBuf,
     sandbox: Leashed,
     bots: Mutex<Vec<Bot>>,
+    /// Of each instance that ended by itself: how, and what it complained of last.
+    exits: Mutex<Vec<String>>,
     environment: BTreeMap<String, String>,
     scratch: Scratch,
     folder: tempfile::TempDir,
@@ -166,6 +168,7 @@ impl Stage {
             program,
             sandbox,
             bots: Mutex::default(),
+            exits: Mutex::default(),
             environment,
             scratch,
             folder,
@@ -213,6 +216,36 @@ impl Stage {
         true
     }
 
+    /// Lets an instance end by itself, as far as anybody here knows.
+    pub fn crash_bot(&self) -> std::io::Result<()> {
+        lock(&self.bots).first_mut().map_or(Ok(()), |bot| bot.process.0.kill())
+    }
+
+    /// Of each instance that ended by itself so far: how, and in further lines what it complained of last. They are
+    /// not among the instances any more.
+    pub fn exits(&self) -> Vec<String> {
+        let mut exits = lock(&self.exits);
+        lock(&self.bots).retain_mut(|bot| {
+            let ended = match bot.process.0.try_wait() {
+                Ok(None) => return true,
+                Ok(Some(status)) => status.to_string(),
+                Err(error) => error.to_string(),
+            };
+            let last = lock(&bot.log).last.join("\n");
+            exits.push(format!("an instance ended by itself ({ended})\n{last}").trim_end().to_owned());
+            false
+        });
+        exits.clone()
+    }
+
+    /// Waits until an instance ends by itself.
+    pub async fn exit(&self) {
+        let before = self.exits().len();
+        while self.exits().len() == before {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Ids of the bot's processes, and of the sandbox's.
     pub fn processes(&self) -> (Vec<u32>, u32) {
         (lock(&self.bots).iter().map(|bot| bot.process.0.id()).collect(), self.sandbox.0.id())
@@ -233,11 +266,6 @@ impl Stage {
     pub fn last_words(&self) -> String {
         let bots = lock(&self.bots);
         bots.iter().flat_map(|bot| lock(&bot.log).last.clone()).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Whether every instance still runs.
-    pub fn is_alive(&self) -> bool {
-        lock(&self.bots).iter_mut().all(|bot| matches!(bot.process.0.try_wait(), Ok(None)))
     }
 
     /// Ends the processes and removes the database.

@@ -17,6 +17,9 @@ use super::scene::{Play, Played, Scene, play};
 use super::stage::{Host, Setting};
 use crate::sandbox::Terms;
 
+/// What a run of a workflow is agreed to cost.
+const WORKFLOW_MICRO_USD: i64 = 12_000;
+
 /// Somebody asks for a reel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Arrival {
@@ -127,6 +130,7 @@ impl StormSetting {
         );
         let setting = Setting::new(self.terms())
             .with("REEL_LANES", self.lanes)
+            .with("N8N_ESTIMATE_USD", WORKFLOW_MICRO_USD as f64 / 1e6)
             .with("REEL_INTERVAL_SECONDS", interval / by)
             .with("MERGE_WINDOW_MS", (self.merge / self.compress.max(1)).as_millis());
         let setting = Setting { workflows: self.workflows, ..setting };
@@ -139,10 +143,9 @@ impl StormSetting {
                 setting,
                 rules: Rules {
                     lanes: self.lanes,
+                    workflow_micro_usd: WORKFLOW_MICRO_USD,
                     interval_ms: i64::try_from(interval / by * 1000).unwrap_or(0),
-                    caps: Vec::new(),
-                    faults: false,
-                    deaths: false,
+                    ..Rules::default()
                 },
                 faults,
                 seed: self.seed,

@@ -36,9 +36,30 @@ fn assert_holds(ran: &Ran, report: &Value) {
         assert!(entry["final_ms"]["p50"].as_f64().unwrap() >= entry["first_text_ms"]["p50"].as_f64().unwrap());
         assert!(entry["used"]["bot_rss_mb"].as_f64().unwrap() > 1.0, "{entry:#}");
         let checks = entry["checks"].as_array().unwrap();
-        assert!(checks.len() == 7 && checks.iter().all(|check| check["breaches"] == 0), "{entry:#}");
+        assert!(checks.len() == 8 && checks.iter().all(|check| check["breaches"] == 0), "{entry:#}");
         assert_eq!(entry["breaches"], Value::Array(Vec::new()));
     }
+}
+
+/// How an entry held the rule that has this in its name.
+fn check<'a>(entry: &'a Value, rule: &str) -> &'a Value {
+    let checks = entry["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["rule"].as_str().unwrap().contains(rule)).unwrap()
+}
+
+/// How many things that rule looked at.
+fn looked_at(entry: &Value, rule: &str) -> u64 {
+    check(entry, rule)["looked_at"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn budgets_are_used_up_and_people_refused() {
+    let (ran, report) = stress(&["--only", "money", "--seconds", "15", "--messages", "100"]).await;
+    assert_holds(&ran, &report);
+    let money = &report["entries"][0];
+    assert!(money["refused"].as_u64().unwrap() > 0 && looked_at(money, "budget") > 0, "{money:#}");
+    let note = check(money, "budget")["note"].as_str().unwrap();
+    assert!(note.contains("person: ") && note.contains("bot: ") && !note.contains(" 0 refused"), "{note}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,8 +68,13 @@ async fn talk_and_reels_hold_every_rule_on_sqlite() {
     assert_holds(&ran, &report);
     let entries = report["entries"].as_array().unwrap();
     let names: Vec<&str> = entries.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["tools", "reels, few links", "reels, many links"]);
+    assert_eq!(names, ["tools", "reels, few links", "reels, many links", "reels, workflows"]);
     assert!(entries[2]["storm"]["read"] == 12 && entries[2]["storm"]["wait_s"]["p95"].as_f64().unwrap() > 0.0);
+    // Every rule that such a part is about has seen something.
+    assert!(looked_at(&entries[2], "interval") > 0 && looked_at(&entries[2], "lanes") == 12, "{:#}", entries[2]);
+    assert_eq!((looked_at(&entries[3], "lanes"), looked_at(&entries[3], "budget")), (12, 0));
+    assert!(check(&entries[3], "lanes")["note"].as_str().unwrap().contains("2 workflows at once"), "{:#}", entries[3]);
+    assert!(ran.out.contains("nothing to see   no budget"), "{}", ran.out);
     assert!(ran.out.contains("seed 7") && ran.out.contains("holds") && !ran.out.contains("BROKEN"), "{}", ran.out);
 }
 
@@ -61,28 +87,63 @@ async fn a_run_with_faults_holds_every_rule_on_postgres() {
     assert_eq!((&report["database"], &report["faults"]), (&"PostgreSQL".into(), &"light".into()));
 }
 
-/// What the sandbox lies about is found, and the history of the message is told.
+/// Runs a part in which something is made up, which must break that rule and no other, and be told.
+async fn assert_found_out(part: &str, lie: &str, rule: &str, told: &str) -> Vec<String> {
+    let messages = if part == "money" { "30" } else { "12" };
+    let (ran, report) = stress(&["--only", part, "--seconds", "1", "--messages", messages, "--lie", lie]).await;
+    assert_eq!(ran.code, 1, "{lie}: {}", ran.out);
+    let entries = report["entries"].as_array().unwrap();
+    let breaches: Vec<&Value> = entries.iter().flat_map(|entry| entry["breaches"].as_array().unwrap()).collect();
+    assert!(breaches.iter().all(|breach| breach["rule"].as_str().unwrap().contains(rule)), "{lie}: {breaches:#?}");
+    assert!(ran.out.contains("BREACH") && ran.out.contains("BROKEN") && ran.out.contains(told), "{lie}: {}", ran.out);
+    let history = breaches[0]["history"].as_array().unwrap();
+    history.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+/// What is not as it was is found, and the history of the message is told.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lie_of_the_sandbox_is_a_breach() {
-    for (lie, rule, told) in [
+async fn a_lie_about_answers_is_a_breach() {
+    let said = [
         ("lost", "each message has one final answer", "it was never stored"),
         ("double-message", "nothing is answered twice", "a message that nobody is owed"),
-        ("double-charge", "the ledger is what was charged", "charged and not in the ledger"),
-    ] {
-        let (ran, report) = stress(&["--only", "simple", "--seconds", "1", "--messages", "10", "--lie", lie]).await;
-        assert_eq!(ran.code, 1, "{lie}: {}", ran.out);
-        let breaches = report["entries"][0]["breaches"].as_array().unwrap();
-        assert!(breaches.iter().all(|breach| breach["rule"].as_str().unwrap().contains(rule)), "{lie}: {breaches:#?}");
-        assert!(ran.out.contains("BREACH") && ran.out.contains(told), "{lie}: {}", ran.out);
-        let history = breaches[0]["history"].as_array().unwrap();
-        let begins = if lie == "double-charge" { "charged" } else { "said " };
-        assert!(history[0].as_str().unwrap().starts_with(begins), "{lie}: {history:#?}");
-        if lie == "double-message" {
+        ("apology", "nothing fails by itself", "its answer is an apology"),
+    ];
+    for (lie, rule, told) in said {
+        let history = assert_found_out("simple", lie, rule, told).await;
+        assert!(history[0].starts_with("said "), "{lie}: {history:#?}");
+        if lie != "lost" {
             for part in ["inbox: ", "turn ", "ledger ", "screen: "] {
-                assert!(history.iter().any(|line| line.as_str().unwrap().starts_with(part)), "{part}: {history:#?}");
+                assert!(history.iter().any(|line| line.starts_with(part)), "{lie}, {part}: {history:#?}");
             }
         }
     }
+    assert_found_out("simple", "limit", "the platforms' limits", "Discord refused 1 for their rate").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_about_money_is_a_breach() {
+    let charged =
+        assert_found_out("simple", "double-charge", "the ledger is what was charged", "1 charges without").await;
+    assert!(charged[0].starts_with("charged and not in the ledger"), "{charged:#?}");
+    let beyond = assert_found_out("simple", "no-charge", "the ledger is what was charged", "1 rows beyond").await;
+    assert!(beyond[0].starts_with("ledger "), "{beyond:#?}");
+    assert_found_out("money", "budget", "no budget is overspent", "1001 of 1000 micro-USD").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_about_reels_is_a_breach() {
+    assert_found_out("reels", "lanes", "lanes are never exceeded", "workflows at a time behind reel-").await;
+    let history = assert_found_out("reels", "spacing", "one new reel per person", "their slots are 999 ms apart").await;
+    assert!(history[0].starts_with("said ") && history.iter().any(|line| line.starts_with("job ")), "{history:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_ends_by_itself_is_a_breach() {
+    let (ran, report) = stress(&["--only", "simple", "--seconds", "1", "--messages", "12", "--lie", "exit"]).await;
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    let breaches = report["entries"][0]["breaches"].as_array().unwrap();
+    let exit = breaches.iter().find(|breach| breach["rule"] == "nothing fails by itself").unwrap();
+    assert_eq!(exit["what"], "an instance ended by itself (signal: 9 (SIGKILL))");
 }
 
 #[tokio::test]

@@ -1,49 +1,76 @@
 //! Whether the money is right: no budget overspent, and the ledger what the providers charge.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{Evidence, Verdict};
+use super::{Evidence, Kind, Verdict};
 use crate::clock::Timestamp;
 use crate::core::money::Prices;
 use crate::sandbox::hand::Charge;
-use crate::store::history::LedgerRow;
-use crate::upstream::{RetryPolicy, STARTED, Usage};
+use crate::store::history::{LedgerRow, SpendingRow};
+use crate::upstream::{BudgetOf, STARTED, Usage};
 
-/// No budget is overspent, and the sums that budgets are held by are those of the ledger.
+/// No budget is overspent; and where they are meant to be felt, somebody was refused for each.
 pub(super) fn budgets(evidence: &Evidence<'_>, verdict: &mut Verdict) {
-    let history = evidence.history;
-    let mut found = Vec::new();
-    for row in &history.spending {
-        let kind = row.scope.split(':').next().unwrap_or_default();
-        let is_day = row.period.len() > "2026-11".len();
-        for (_, _, cap) in evidence.rules.caps.iter().filter(|(of, day, _)| *of == kind && *day == is_day) {
-            if row.micro_usd > *cap {
+    let rules = evidence.rules;
+    let (mut found, mut notes, mut compared) = (Vec::new(), Vec::new(), 0);
+    let is_felt = rules.felt_from.is_some_and(|from| evidence.asked.len() >= from);
+    for &(kind, is_of_a_day, cap) in &rules.caps {
+        let under_it = |row: &&SpendingRow| row.scope.split(':').next() == Some(kind) && is_day(row) == is_of_a_day;
+        let mut most = 0;
+        for row in evidence.history.spending.iter().filter(under_it) {
+            compared += 1;
+            most = most.max(row.micro_usd);
+            if row.micro_usd > cap {
                 let what = format!("{} in {}: {} of {cap} micro-USD", row.scope, row.period, row.micro_usd);
                 found.push((what, Vec::new()));
             }
         }
+        let for_it = Kind::Refused(Some(whose(kind)));
+        let refused = verdict.answers.iter().filter(|answer| answer.kind == for_it).count();
+        notes.push(format!("{kind}: {most} of {cap} micro-USD at most, {refused} refused"));
+        if is_felt && refused == 0 {
+            found.push((format!("{kind}: nobody was refused for it, so that nothing is shown"), Vec::new()));
+        }
     }
+    verdict.rule("no budget is overspent", compared, found, notes.join(", "));
+}
+
+/// As people are told of a scope.
+fn whose(kind: &str) -> BudgetOf {
+    match kind {
+        "person" => BudgetOf::Person,
+        "chat" => BudgetOf::Chat,
+        "guild" => BudgetOf::Guild,
+        _ => BudgetOf::Everybody,
+    }
+}
+
+/// Whether a sum is of a day, or else of a month.
+pub(in crate::stress) fn is_day(row: &SpendingRow) -> bool {
+    row.period.len() > "2026-11".len()
+}
+
+/// What the providers charge stands in the ledger to the micro-USD, and the sums that budgets are held by are those of the
+/// ledger. A call that was cut, or whose process died, has a row that is no less than its charge.
+pub(super) fn ledger(evidence: &Evidence<'_>, verdict: &mut Verdict) {
+    let (mut found, mut notes) = (Vec::new(), Vec::new());
+    let (books, history, prices) = (evidence.books, evidence.history, Prices::built_in());
+    for (provider, charges) in [("openai", &books.openai), ("gemini", &books.gemini)] {
+        let charged = charges.iter().map(|charge| (key_of(charge), cost(&prices, charge)));
+        compare(evidence, provider, charged.collect(), &mut found, &mut notes);
+    }
+    let runs = books.apify.iter().map(|run| (run.id.clone(), run.micro_usd));
+    compare(evidence, "apify", runs.collect(), &mut found, &mut notes);
+    let workflows = books.n8n.iter().map(|run| (run.job.clone(), evidence.rules.workflow_micro_usd));
+    compare(evidence, "n8n", workflows.collect(), &mut found, &mut notes);
     let sum: i64 = history.ledger.iter().map(|row| row.micro_usd).sum();
-    let days = history.spending.iter().filter(|row| row.scope == "bot" && row.period.len() > "2026-11".len());
-    let spent: i64 = days.map(|row| row.micro_usd).sum();
+    let of_bot = history.spending.iter().filter(|row| row.scope == "bot" && is_day(row));
+    let spent: i64 = of_bot.map(|row| row.micro_usd).sum();
     if sum != spent {
         found.push((format!("the ledger holds {sum} micro-USD, the bot's sums {spent}"), Vec::new()));
     }
-    verdict.rule("no budget is overspent", history.spending.len(), found, String::new());
-}
-
-/// What the providers charge stands in the ledger to the micro-USD. A call that was cut, or whose process died, has a row
-/// that is no less than its charge.
-pub(super) fn ledger(evidence: &Evidence<'_>, verdict: &mut Verdict) {
-    let (mut found, mut notes) = (Vec::new(), Vec::new());
-    let prices = Prices::built_in();
-    for (provider, charges) in [("openai", &evidence.books.openai), ("gemini", &evidence.books.gemini)] {
-        let charged = charges.iter().map(|charge| (charge.finished, key_of(charge), cost(&prices, charge)));
-        compare(evidence, provider, charged.collect(), &mut found, &mut notes);
-    }
-    let runs = evidence.books.apify.iter().map(|run| (true, run.micro_usd.to_string(), run.micro_usd));
-    compare(evidence, "apify", runs.collect(), &mut found, &mut notes);
-    let charged = evidence.books.openai.len() + evidence.books.gemini.len() + evidence.books.apify.len();
+    let charged = books.openai.len() + books.gemini.len() + books.apify.len() + books.n8n.len();
     verdict.rule("the ledger is what was charged", charged, found, notes.join(", "));
 }
 
@@ -53,8 +80,12 @@ fn key_of(charge: &Charge) -> String {
 }
 
 fn key_of_row(row: &LedgerRow) -> String {
-    if row.provider == "apify" {
-        return row.micro_usd.to_string();
+    match row.provider.as_str() {
+        // The run's id.
+        "apify" => return row.key.clone(),
+        // The job's.
+        "n8n" => return row.key.split(':').next().unwrap_or_default().to_owned(),
+        _ => {}
     }
     let LedgerRow { model, input_tokens, cached_tokens, cache_write_tokens, output_tokens, .. } = row;
     format!("{model} {input_tokens}/{cached_tokens}/{cache_write_tokens}/{output_tokens}")
@@ -75,75 +106,66 @@ fn now() -> Timestamp {
     crate::clock::Clock::System.now()
 }
 
-/// Call by call: each charge and each row that are the same go together; what is left must be explained.
+/// Whether a row says what was charged, and not what may have been.
+fn is_exact(row: &LedgerRow) -> bool {
+    match row.provider.as_str() {
+        // What a workflow pays is never told. Its price is agreed on; whether it ran may be unknown.
+        "n8n" => matches!(row.outcome.as_str(), "ok" | "refused"),
+        _ => !row.estimated && row.outcome != STARTED && row.outcome != "lost",
+    }
+}
+
+/// Call by call: each charge and each row that are the same go together. No row that says it is exact may be left, and
+/// no charge but of calls whose end nobody knows: each of them has an estimate of its own that is no less.
 fn compare(
     evidence: &Evidence<'_>,
     provider: &str,
-    charges: Vec<(bool, String, i64)>,
+    charges: Vec<(String, i64)>,
     found: &mut Vec<(String, Vec<String>)>,
     notes: &mut Vec<String>,
 ) {
-    let rows: Vec<&LedgerRow> = evidence.history.ledger.iter().filter(|row| row.provider == provider).collect();
-    let mut exact: BTreeMap<(String, i64), Vec<&LedgerRow>> = BTreeMap::new();
-    let mut rest: Vec<&LedgerRow> = Vec::new();
-    for row in &rows {
-        if row.estimated || row.outcome == STARTED || row.outcome == "lost" {
-            rest.push(row);
-        } else {
-            exact.entry((key_of_row(row), row.micro_usd)).or_default().push(row);
-        }
-    }
-    let mut unmatched = Vec::new();
-    for (finished, key, micro_usd) in &charges {
-        let key = (key.clone(), *micro_usd);
-        if exact.get_mut(&key).and_then(Vec::pop).is_none() {
-            unmatched.push((*finished, key));
-        }
-    }
-    let over: Vec<&LedgerRow> = exact.into_values().flatten().collect();
+    let rows = || evidence.history.ledger.iter().filter(|row| row.provider == provider);
     let (charged, counted): (i64, i64) =
-        (charges.iter().map(|charge| charge.2).sum(), rows.iter().map(|row| row.micro_usd).sum());
-    let told = |row: &LedgerRow| {
-        let LedgerRow { key, at, micro_usd, outcome, estimated, .. } = row;
-        format!("ledger {key} at {at}: {} = {micro_usd} micro-USD, {outcome}, estimated {estimated}", key_of_row(row))
-    };
-    if evidence.rules.faults || evidence.rules.deaths {
-        if counted < charged {
-            let what = format!("{provider} charges {charged} micro-USD, the ledger has {counted}");
-            let history = rest.iter().chain(&over).take(20).map(|row| told(row));
-            found.push((what, history.collect()));
-        }
-        // Attempts of one call share its row: one that was cut, or whose answer was not heard, is an estimate in it.
-        let spare: Vec<&LedgerRow> = rest.iter().chain(&over).copied().collect();
-        let most = spare.len() * RetryPolicy::STANDARD.attempts as usize;
-        let (open, set_aside): (i64, i64) =
-            (unmatched.iter().map(|(_, (_, cost))| cost).sum(), spare.iter().map(|row| row.micro_usd).sum());
-        if unmatched.len() > most || open > set_aside {
-            let what = format!(
-                "{provider}: {} charges of {open} micro-USD, {} rows of {set_aside} for them",
-                unmatched.len(),
-                spare.len()
-            );
-            let charged = unmatched.iter().take(10).map(|(finished, (key, micro_usd))| {
-                format!("charged and not in the ledger: {key} = {micro_usd} micro-USD, finished: {finished}")
-            });
-            found.push((what, charged.chain(spare.iter().take(10).map(|row| told(row))).collect()));
-        }
-        if !rest.is_empty() {
-            let beyond = counted - charged;
-            notes.push(format!("{provider}: {} rows estimated, {beyond} micro-USD more than charged", rest.len()));
-        }
-        return;
+        (charges.iter().map(|charge| charge.1).sum(), rows().map(|row| row.micro_usd).sum());
+    let (exact, mut estimates): (Vec<&LedgerRow>, Vec<&LedgerRow>) = rows().partition(|row| is_exact(row));
+    let mut over: BTreeMap<(String, i64), Vec<&LedgerRow>> = BTreeMap::new();
+    // A call that was refused stands there, too, and costs nothing.
+    for row in exact.into_iter().filter(|row| row.micro_usd != 0) {
+        over.entry((key_of_row(row), row.micro_usd)).or_default().push(row);
     }
-    if counted != charged || !unmatched.is_empty() || !rest.is_empty() {
+    let mut missing = charges;
+    missing.retain(|charge| over.get_mut(charge).and_then(Vec::pop).is_none());
+    let over: Vec<&LedgerRow> = over.into_values().flatten().collect();
+    // Each to the nearest: if the dearest are covered, so can all be.
+    missing.sort_by_key(|(_, micro_usd)| Reverse(*micro_usd));
+    estimates.sort_by_key(|row| Reverse(row.micro_usd));
+    let is_covered = missing.len() <= estimates.len()
+        && missing.iter().zip(&estimates).all(|((_, micro_usd), row)| *micro_usd <= row.micro_usd);
+    let may_estimate = evidence.rules.faults || evidence.rules.deaths;
+    if !over.is_empty() || !is_covered || (!may_estimate && !estimates.is_empty()) {
         let what = format!(
-            "{provider}: {counted} micro-USD in the ledger, {charged} charged; {} charges without their row, {} rows beyond",
-            unmatched.len(),
-            rest.len() + over.len()
+            "{provider}: {counted} micro-USD in the ledger, {charged} charged; {} charges without their row, {} rows \
+             estimated, {} rows beyond",
+            missing.len(),
+            estimates.len(),
+            over.len()
         );
-        let missing = unmatched.iter().take(10).map(|(finished, (key, micro_usd))| {
-            format!("charged and not in the ledger: {key} = {micro_usd} micro-USD, finished: {finished}")
-        });
-        found.push((what, missing.chain(rest.iter().chain(&over).take(10).map(|row| told(row))).collect()));
+        let missing = missing
+            .iter()
+            .take(SHOWN)
+            .map(|(key, micro_usd)| format!("charged and not in the ledger: {key} = {micro_usd} micro-USD"));
+        let rows = over.iter().take(SHOWN).chain(estimates.iter().take(SHOWN)).map(|row| told(row));
+        found.push((what, missing.chain(rows).collect()));
+    } else if !estimates.is_empty() {
+        let beyond = counted - charged;
+        notes.push(format!("{provider}: {} rows estimated, {beyond} micro-USD more than charged", estimates.len()));
     }
+}
+
+/// So many charges, and rows, are told of each kind.
+const SHOWN: usize = 10;
+
+fn told(row: &LedgerRow) -> String {
+    let LedgerRow { key, at, micro_usd, outcome, estimated, .. } = row;
+    format!("ledger {key} at {at}: {} = {micro_usd} micro-USD, {outcome}, estimated {estimated}", key_of_row(row))
 }

@@ -1,8 +1,9 @@
-//! Whether each person's spacing and the lanes were held, from what the stand-in for Apify saw.
+//! Whether each person's spacing and the lanes were held, from what the stand-ins for Apify and n8n saw.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Evidence, Index, Verdict, story};
+use crate::store::history::JobRow;
 use crate::stress::crowd::Asked;
 
 /// Rows hold whole milliseconds.
@@ -13,10 +14,10 @@ const ROUNDING_US: u64 = 2_000;
 pub(super) fn held(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
     let interval = u64::try_from(evidence.rules.interval_ms).unwrap_or(0) * 1000;
     let history = evidence.history;
-    let mut begun: HashMap<&str, u64> = HashMap::new();
-    for run in &evidence.books.apify {
-        let first = begun.entry(&run.code).or_insert(run.at);
-        *first = run.at.min(*first);
+    let mut begun: HashMap<&str, Vec<u64>> = HashMap::new();
+    let runs = evidence.books.apify.iter().map(|run| (&run.code, run.at));
+    for (code, at) in runs.chain(evidence.books.n8n.iter().map(|run| (&run.code, run.at))) {
+        begun.entry(code).or_default().push(at);
     }
     // Who asked for a job first: the earliest wish for it.
     let mut askers: HashMap<&str, &Asked> = HashMap::new();
@@ -27,15 +28,24 @@ pub(super) fn held(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Ver
             askers.entry(job).or_insert(asked);
         }
     }
+    let told = |job: &JobRow| {
+        let asked = askers.get(job.id.as_str());
+        asked.map(|asked| story::of(asked, evidence, index)).unwrap_or_default()
+    };
     let mut people: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    // A slot that was given back counts as if it had not been taken.
-    for job in history.jobs.iter().filter(|job| job.slot_at.is_some()) {
-        people.entry(&job.asked_by).or_default().push(job);
+    let (mut found, mut several, mut pairs) = (Vec::new(), 0, 0);
+    for job in &history.jobs {
+        match (job.slot_at, job.state.as_str()) {
+            (Some(_), _) => people.entry(&job.asked_by).or_default().push(job),
+            (None, "done") => found.push((format!("job {} is done, and took no slot", job.id), told(job))),
+            // A slot that was given back counts as if it had not been taken.
+            (None, _) => {}
+        }
     }
-    let (mut found, mut several) = (Vec::new(), 0);
     for jobs in people.values_mut() {
         jobs.sort_by_key(|job| job.slot_at);
         several += usize::from(jobs.len() > 1);
+        pairs += jobs.len() - 1;
         let mut earliest = 0;
         for pair in jobs.windows(2) {
             if let [Some(before), Some(after)] = [pair[0].slot_at, pair[1].slot_at]
@@ -43,31 +53,44 @@ pub(super) fn held(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Ver
             {
                 let what =
                     format!("jobs {} and {}: their slots are {} ms apart", pair[0].id, pair[1].id, after - before);
-                let asked = askers.get(pair[1].id.as_str());
-                found.push((what, asked.map(|asked| story::of(asked, evidence, index)).unwrap_or_default()));
+                found.push((what, told(pair[1])));
             }
         }
         for job in jobs {
             let Some(asked) = askers.get(job.id.as_str()) else { continue };
             let allowed = asked.at.max(earliest);
             earliest = allowed + interval;
-            let early = begun.get(job.shortcode.as_str()).map_or(0, |at| allowed.saturating_sub(*at));
+            // A reel may have been read before for somebody else, to no end.
+            let runs = begun.get(job.shortcode.as_str()).into_iter().flatten();
+            let own = runs.copied().filter(|at| at + ROUNDING_US >= asked.at).min();
+            let early = own.map_or(0, |at| allowed.saturating_sub(at));
             if early > ROUNDING_US {
-                let what = format!("job {}: its scrape began {} ms too early", job.id, early / 1000);
-                found.push((what, story::of(asked, evidence, index)));
+                let what = format!("job {}: it began {} ms too early", job.id, early / 1000);
+                found.push((what, told(job)));
             }
         }
     }
     let note = if several > 0 { format!("{several} people with more than one new reel") } else { String::new() };
-    verdict.rule("one new reel per person in the interval", history.jobs.len(), found, note);
+    verdict.rule("one new reel per person in the interval", pairs, found, note);
 }
 
-/// No more runs at a time than lanes, and no lane with two jobs at once.
+/// No more runs at a time than lanes, no webhook with two workflows at once, and no lane with two jobs.
 pub(super) fn lanes(evidence: &Evidence<'_>, verdict: &mut Verdict) {
+    let (books, lanes) = (evidence.books, evidence.rules.lanes);
     let mut found = Vec::new();
-    let most = evidence.books.most_runs_at_once;
-    if most > evidence.rules.lanes as usize {
-        found.push((format!("{most} runs of Apify at a time on {} lanes", evidence.rules.lanes), Vec::new()));
+    let most = most_at_once(books.apify.iter().map(|run| (run.at, run.until)));
+    if most > lanes as usize {
+        found.push((format!("{most} runs of Apify at a time on {lanes} lanes"), Vec::new()));
+    }
+    let mut webhooks: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
+    for run in &books.n8n {
+        webhooks.entry(&run.webhook).or_default().push((run.at, run.until));
+    }
+    for (webhook, runs) in &webhooks {
+        let most = most_at_once(runs.iter().copied());
+        if most > 1 {
+            found.push((format!("{most} workflows at a time behind {webhook}"), Vec::new()));
+        }
     }
     let mut lanes: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for job in &evidence.history.jobs {
@@ -83,6 +106,21 @@ pub(super) fn lanes(evidence: &Evidence<'_>, verdict: &mut Verdict) {
             }
         }
     }
-    let note = if most > 0 { format!("{most} at once") } else { String::new() };
-    verdict.rule("lanes are never exceeded", evidence.books.apify.len(), found, note);
+    let workflows = most_at_once(books.n8n.iter().map(|run| (run.at, run.until)));
+    let notes = [(most, "runs at once"), (workflows, "workflows at once")];
+    let notes: Vec<String> = notes.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    verdict.rule("lanes are never exceeded", books.apify.len() + books.n8n.len(), found, notes.join(", "));
+}
+
+/// Of spans, the most at one moment.
+fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> usize {
+    // What ends at a moment does so before what begins then.
+    let mut ends: Vec<(u64, bool)> = spans.flat_map(|(from, to)| [(from, true), (to.max(from + 1), false)]).collect();
+    ends.sort_unstable();
+    let (mut now, mut most) = (0_usize, 0);
+    for (_, begins) in ends {
+        now = if begins { now + 1 } else { now.saturating_sub(1) };
+        most = most.max(now);
+    }
+    most
 }

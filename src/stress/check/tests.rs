@@ -1,9 +1,11 @@
 //! The rules on made-up evidence: each breach is found, and what is allowed is not called one.
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::core::wording;
-use crate::sandbox::hand::{Charge, Run};
+use crate::sandbox::hand::{Charge, Run, Workflow};
 use crate::store::history::{InboxRow, JobRow, LedgerRow, SpendingRow};
+use crate::upstream::{Budget, BudgetOf};
 
 /// One message, answered and paid for; then whatever a test does to it.
 struct Made {
@@ -12,6 +14,8 @@ struct Made {
     screens: Vec<OnScreen>,
     history: History,
     books: Books,
+    errors: usize,
+    exits: Vec<String>,
     rules: Rules,
 }
 
@@ -83,7 +87,15 @@ fn made() -> Made {
             ..History::default()
         },
         books: Books { openai: vec![charge], ..Books::default() },
-        rules: Rules { lanes: 1, interval_ms: 30_000, caps: vec![("bot", true, 150)], faults: false, deaths: false },
+        rules: Rules {
+            lanes: 1,
+            workflow_micro_usd: 12_000,
+            interval_ms: 30_000,
+            caps: vec![("bot", true, 150)],
+            ..Rules::default()
+        },
+        errors: 0,
+        exits: Vec::new(),
     }
 }
 
@@ -95,6 +107,8 @@ impl Made {
             screens: &self.screens,
             history: &self.history,
             books: &self.books,
+            errors: self.errors,
+            exits: &self.exits,
             rules: &self.rules,
         })
     }
@@ -113,7 +127,7 @@ fn what_is_right_holds() {
     let verdict = made().verdict();
     assert!(verdict.breaches.is_empty(), "{:#?}", verdict.breaches);
     let answer = Answer { asked: 1_000, first: 3_000, last: 3_000, kind: Kind::Answered, is_reel: false };
-    assert_eq!((verdict.answers, verdict.checks.len()), (vec![answer], 7));
+    assert_eq!((verdict.answers, verdict.checks.len()), (vec![answer], 8));
 }
 
 #[test]
@@ -130,7 +144,11 @@ fn each_way_to_lose_a_message_is_found() {
     let rule = "one final answer";
     type Spoil = fn(&mut Made);
     let spoils: [Spoil; 5] = [
-        |made| made.history.inbox.clear(),
+        |made| {
+            made.history.inbox.clear();
+            made.history.turns.clear();
+            made.screens.clear();
+        },
         |made| made.history.turns[0].state = "open".into(),
         |made| made.history.turns[0].outcome = Some("undeliverable".into()),
         |made| made.screens.clear(),
@@ -144,6 +162,18 @@ fn each_way_to_lose_a_message_is_found() {
 }
 
 #[test]
+fn an_answer_stands_in_one_message_and_answers_what_was_asked() {
+    let mut made = made();
+    made.screens.push(on_screen("9", Some("7"), "done"));
+    made.changes.push(Change { message: "9".into(), ..made.changes[0].clone() });
+    made.history.turns[0].shown = r#"["8","9"]"#.into();
+    made.assert_broken("one final answer");
+    let mut unasked = super::tests::made();
+    unasked.history.turns.push(TurnRow { id: "t2".into(), ..unasked.history.turns[0].clone() });
+    unasked.assert_broken("answered twice");
+}
+
+#[test]
 fn a_message_beyond_what_is_owed_is_found_unless_it_says_so() {
     let mut made = made();
     made.screens.push(on_screen("9", Some("7"), "done"));
@@ -152,8 +182,39 @@ fn a_message_beyond_what_is_owed_is_found_unless_it_says_so() {
     made.assert_broken("answered twice");
     made.screens[1].tail = format!("done {}", wording::maybe_repeated());
     assert!(made.verdict().breaches.is_empty());
+    // One for each mark.
+    made.screens.push(on_screen("10", Some("7"), "done"));
+    made.assert_broken("answered twice");
+    made.screens.pop();
     made.rules.faults = false;
     made.assert_broken("answered twice");
+    // Discord recognises a repeat.
+    made.rules.faults = true;
+    made.screens[1].on = On::Discord;
+    made.assert_broken("answered twice");
+}
+
+#[test]
+fn what_fails_by_itself_is_found() {
+    type Spoil = fn(&mut Made);
+    let spoils: [Spoil; 2] = [
+        |made| made.errors = 1,
+        |made| made.screens[0].tail = wording::internal_failure(&crate::telemetry::Reference::new()),
+    ];
+    for spoil in spoils {
+        let mut made = made();
+        spoil(&mut made);
+        made.assert_broken("fails by itself");
+        made.rules.faults = true;
+        assert!(made.verdict().breaches.is_empty());
+        (made.rules.faults, made.rules.overload) = (false, true);
+        assert!(made.verdict().breaches.is_empty());
+    }
+    let mut dead = made();
+    (dead.rules.faults, dead.rules.deaths) = (true, true);
+    dead.exits = vec!["an instance ended by itself (signal: 9)\nits last words".into()];
+    dead.assert_broken("fails by itself");
+    assert_eq!(dead.verdict().breaches[0].history, ["its last words"]);
 }
 
 #[test]
@@ -170,14 +231,92 @@ fn money_is_compared_to_the_micro_dollar() {
     // Also where calls fail.
     missing.rules.faults = true;
     missing.assert_broken("ledger");
+    let mut sums = made();
+    sums.history.spending[0].micro_usd = 149;
+    sums.assert_broken("ledger");
+}
+
+#[test]
+fn each_charge_of_unknown_fate_has_an_estimate_of_its_own() {
     let mut cut = made();
     cut.history.ledger[0].estimated = true;
     cut.assert_broken("ledger");
     cut.rules.faults = true;
     assert!(cut.verdict().breaches.is_empty());
+    // An attempt that was refused is noted, and costs nothing.
+    let refused =
+        LedgerRow { key: "t1:1:0:0.2".into(), micro_usd: 0, estimated: false, ..cut.history.ledger[0].clone() };
+    cut.history.ledger.push(refused);
+    assert!(cut.verdict().breaches.is_empty());
+    // Two charges, one row for them.
+    cut.books.openai.push(cut.books.openai[0].clone());
+    cut.history.ledger[0].micro_usd = 300;
+    cut.history.spending[0].micro_usd = 300;
+    cut.rules.caps.clear();
+    cut.assert_broken("ledger");
+    let mut cheap = made();
+    cheap.rules.faults = true;
+    (cheap.history.ledger[0].estimated, cheap.history.ledger[0].micro_usd) = (true, 149);
+    cheap.history.spending[0].micro_usd = 149;
+    cheap.assert_broken("ledger");
+    // A row that says it is exact, and was never charged.
     let mut over = made();
+    over.rules.faults = true;
+    over.rules.caps.clear();
+    over.history.ledger.push(LedgerRow { key: "t1:1:0:1".into(), ..over.history.ledger[0].clone() });
+    over.history.spending[0].micro_usd = 300;
+    over.assert_broken("ledger");
+}
+
+#[test]
+fn a_workflow_is_paid_for_as_agreed() {
+    let mut made = made();
+    made.rules.caps.clear();
+    let workflow = Workflow { webhook: "reel-0".into(), job: "j1".into(), code: "DQ1".into(), at: 1, until: 2 };
+    made.books.n8n.push(workflow);
+    made.assert_broken("ledger");
+    let row = LedgerRow {
+        key: "j1:workflow:1".into(),
+        provider: "n8n".into(),
+        micro_usd: 12_000,
+        estimated: true,
+        ..made.history.ledger[0].clone()
+    };
+    made.history.ledger.push(row);
+    made.history.spending[0].micro_usd += 12_000;
+    assert!(made.verdict().breaches.is_empty());
+    made.history.ledger[1].key = "j2:workflow:1".into();
+    made.assert_broken("ledger");
+    // Whether it ran is not known where it did not answer.
+    made.history.ledger[1].outcome = "cut".into();
+    made.assert_broken("ledger");
+    made.rules.faults = true;
+    assert!(made.verdict().breaches.is_empty());
+}
+
+#[test]
+fn a_budget_is_compared_and_must_be_felt_where_it_is_meant_to_be() {
+    let looked_at =
+        |made: &Made| made.verdict().checks.iter().find(|check| check.rule.contains("budget")).unwrap().looked_at;
+    let mut over = made();
+    assert_eq!(looked_at(&over), 1);
     over.rules.caps = vec![("bot", true, 149)];
     over.assert_broken("budget");
+    over.rules.caps.clear();
+    assert_eq!(looked_at(&over), 0);
+    let mut felt = made();
+    felt.rules.felt_from = Some(2);
+    assert!(felt.verdict().breaches.is_empty());
+    felt.rules.felt_from = Some(1);
+    // Used up, but nobody was refused.
+    felt.assert_broken("budget");
+    let again = Budget { whose: BudgetOf::Everybody, percent: 100, resets_at: Timestamp(1_795_564_800_000) };
+    felt.screens[0].head = wording::over_budget(&again, "it");
+    felt.screens[0].tail = wording::over_budget(&again, "it");
+    assert!(felt.verdict().breaches.is_empty());
+    assert_eq!(felt.verdict().answers[0].kind, Kind::Refused(Some(BudgetOf::Everybody)));
+    felt.rules.caps.push(("person", true, 1_000));
+    felt.assert_broken("budget");
 }
 
 /// A person's two reels: asked for at once, begun at the given seconds.
@@ -216,7 +355,8 @@ fn two_reels(begun: [u64; 2]) -> Made {
         });
         let (at, status) = (at * 1_000_000, "SUCCEEDED".to_owned());
         made.books.apify.push(Run { id: code.clone(), code, status, micro_usd: 3_600, at, until: at + 1 });
-        let paid = LedgerRow { provider: "apify".into(), micro_usd: 3_600, ..made.history.ledger[0].clone() };
+        let of_run = made.history.ledger[0].clone();
+        let paid = LedgerRow { key: format!("DQ{nth}"), provider: "apify".into(), micro_usd: 3_600, ..of_run };
         made.history.ledger.push(paid);
         made.history.spending[0].micro_usd += 3_600;
         made.history.inbox.push(inbox);
@@ -237,13 +377,43 @@ fn the_second_reel_of_a_person_waits_for_its_time_and_lanes_are_counted() {
     let mut close = two_reels([1, 31]);
     close.history.jobs[1].slot_at = Some(29_999);
     close.assert_broken("interval");
+    let mut free = two_reels([1, 31]);
+    free.history.jobs[1].slot_at = None;
+    free.assert_broken("interval");
     let mut crowded = two_reels([1, 31]);
-    crowded.books.most_runs_at_once = 3;
+    crowded.books.apify[0].until = u64::MAX;
+    assert!(crowded.verdict().breaches.is_empty());
+    crowded.rules.lanes = 1;
     crowded.assert_broken("lanes");
     let mut shared = two_reels([1, 31]);
     shared.history.jobs[1].lane = Some("direct:0".into());
     shared.history.jobs[0].finished_at = Some(5);
     shared.assert_broken("lanes");
+}
+
+#[test]
+fn reels_of_a_workflow_are_spaced_and_one_at_a_time() {
+    let of_workflow =
+        |run: Run| Workflow { webhook: "reel-0".into(), job: run.id, code: run.code, at: run.at, until: run.until };
+    let through = |begun| {
+        let mut made = two_reels(begun);
+        made.books.n8n = std::mem::take(&mut made.books.apify).into_iter().map(of_workflow).collect();
+        for row in made.history.ledger.iter_mut().filter(|row| row.provider == "apify") {
+            (row.provider, row.estimated) = ("n8n".into(), true);
+        }
+        made.rules.workflow_micro_usd = 3_600;
+        made
+    };
+    let fine = through([1, 31]).verdict();
+    assert!(fine.breaches.is_empty(), "{:#?}", fine.breaches);
+    let looked_at = |rule: &str| fine.checks.iter().find(|check| check.rule.contains(rule)).unwrap().looked_at;
+    assert_eq!((looked_at("interval"), looked_at("lanes")), (1, 2));
+    through([1, 30]).assert_broken("interval");
+    let mut crowded = through([1, 31]);
+    crowded.books.n8n[0].until = u64::MAX;
+    crowded.assert_broken("lanes");
+    crowded.books.n8n[0].webhook = "reel-1".into();
+    assert!(crowded.verdict().breaches.is_empty());
 }
 
 #[test]

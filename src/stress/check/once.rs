@@ -1,0 +1,72 @@
+//! Whether anything is on a screen that nobody is owed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{Evidence, Index, Verdict, chat_id, shown, story};
+use crate::core::wording::marks;
+use crate::sandbox::hand::On;
+use crate::store::history::History;
+use crate::stress::crowd::State;
+
+/// Nothing stands on a screen but the answers, one board for each person's waiting reels, and the notes of an outage; and
+/// every answer is one to a message that was sent.
+pub(super) fn held(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
+    let history = evidence.history;
+    let owed = named(history);
+    let is_unsure = evidence.rules.faults || evidence.rules.deaths;
+    // Telegram has no key by which a repeat is recognised: the second one says so, and accounts for one other.
+    let mut accounted: HashMap<&str, usize> = HashMap::new();
+    for shown in evidence.screens.iter().filter(|shown| shown.on == On::Telegram && marks::is_repeated(&shown.tail)) {
+        *accounted.entry(&shown.chat).or_default() += usize::from(is_unsure);
+    }
+    let (mut found, mut left, mut repeated) = (Vec::new(), 0, 0);
+    for shown in evidence.screens {
+        let chat = chat_id(shown.on, &shown.chat);
+        let state = State::of(&shown.head, &shown.tail, shown.buttons);
+        if owed.contains(&(chat.clone(), shown.message.clone())) || state == State::Late {
+            continue;
+        }
+        if state == State::Final
+            && shown.on == On::Telegram
+            && let Some(others @ 1..) = accounted.get_mut(shown.chat.as_str())
+        {
+            *others -= 1;
+            repeated += 1;
+            continue;
+        }
+        // A send that arrived, whose answer nobody heard.
+        if matches!(state, State::Growing | State::Board) && is_unsure && shown.on == On::Telegram {
+            left += 1;
+            continue;
+        }
+        let what = format!("{chat} {}: a message that nobody is owed ({state:?})", shown.message);
+        let asked = evidence.asked.iter().rev().find(|asked| asked.on == shown.on && asked.chat == shown.chat);
+        found.push((what, asked.map(|asked| story::of(asked, evidence, index)).unwrap_or_default()));
+    }
+    let asked_for: HashSet<&str> =
+        evidence.asked.iter().flat_map(|asked| index.answering(asked)).map(|turn| turn.id.as_str()).collect();
+    let answers = history.turns.iter().filter(|turn| turn.outcome.as_deref() == Some("answered"));
+    for turn in answers.filter(|turn| !asked_for.contains(turn.id.as_str())) {
+        let what = format!("turn {} in {} answers nothing that was asked", turn.id, turn.chat);
+        found.push((what, vec![format!("turn {} ({}), shown {}", turn.id, turn.kind, turn.shown)]));
+    }
+    let open = history.boards.iter().filter(|board| board.state != "closed");
+    found.extend(open.map(|board| (format!("board {} in {} is still open", board.id, board.chat), Vec::new())));
+    let notes = BTreeMap::from([
+        ("repeated with the mark", repeated),
+        ("left unfinished by a send whose fate was unknown", left),
+        ("delivered twice by the platform", evidence.asked.iter().filter(|asked| asked.twice).count()),
+    ]);
+    let notes: Vec<String> = notes.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+    verdict.rule("nothing is answered twice, one board each", evidence.screens.len(), found, notes.join(", "));
+}
+
+/// The messages that rows name, by their chats.
+fn named(history: &History) -> HashSet<(String, String)> {
+    let mut named: HashSet<(String, String)> = HashSet::new();
+    for turn in &history.turns {
+        named.extend(shown(turn).into_iter().map(|id| (turn.chat.clone(), id)));
+    }
+    named.extend(history.boards.iter().filter_map(|board| Some((board.chat.clone(), board.message.clone()?))));
+    named
+}
