@@ -288,7 +288,7 @@ impl OpenAi {
         let opening = responses.create_stream_byot::<_, Value>(&request.json);
         let mut events = match timeout_at(first_event, opening).await {
             Ok(Ok(events)) => events,
-            Ok(Err(error)) => return Err(unopened(error, gathered, input_chars)),
+            Ok(Err(error)) => return Err(unopened(error, gathered.estimate(input_chars), ask.max_output_tokens)),
             Err(_) => return Err(used(late("first_event_timeout"), gathered.estimate(input_chars))),
         };
         let mut limit = first_event;
@@ -432,15 +432,16 @@ fn repeatable(failure: &Failure) -> bool {
 }
 
 /// A request that did not become a stream. Only where the request may have reached the model does it
-/// count as used: an answer with an error status is free, and so is a connection that was never made.
-fn unopened(error: OpenAIError, gathered: &Gathered, input_chars: usize) -> Failure {
+/// count as used: an answer with an error status is free, and so is a connection that was never made. How much it wrote
+/// into a connection that was lost is not known; no more than the longest answer.
+fn unopened(error: OpenAIError, sent: Usage, longest: u32) -> Failure {
     match error {
         OpenAIError::Boxed(error) => match error.downcast::<Failure>() {
             Ok(failure) => *failure,
             Err(_) => fail(Cause::Unavailable { retry_after: None }, "the request could not be sent"),
         },
         OpenAIError::Reqwest(error) if error.is_connect() || error.is_builder() => transport(&error),
-        OpenAIError::Reqwest(error) => used(transport(&error), gathered.estimate(input_chars)),
+        OpenAIError::Reqwest(error) => used(transport(&error), Usage { output_tokens: longest.into(), ..sent }),
         OpenAIError::JSONDeserialize(..) | OpenAIError::ApiError(_) => fail(Cause::Malformed, "not an event stream"),
         _ => fail(Cause::BadRequest, "the request could not be built"),
     }

@@ -346,6 +346,10 @@ async fn a_connection_that_closes_without_an_answer_may_have_been_paid() {
     assert!(ended.is_ok());
     assert_eq!(paid.iter().map(|usage| usage.estimated).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!((stage.requests(), stage.sandbox.charged().len()), (3, 2));
+    // What it wrote is not known, but no more than it may write.
+    let longest = u64::from(ask("hi").max_output_tokens);
+    assert!(paid[..2].iter().all(|usage| usage.output_tokens == longest), "{paid:?}");
+    assert!(stage.sandbox.charged()[0].usage.output <= longest);
 }
 
 #[tokio::test]
