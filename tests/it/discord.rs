@@ -481,6 +481,23 @@ async fn after_an_invalid_session_the_gap_is_read() {
 }
 
 #[tokio::test]
+async fn a_gap_is_read_though_discord_has_trouble_to_tell_it() {
+    let bot = Bot::usual().await;
+    let dm = bot.sandbox.dm(ADA);
+    *bot.active.lock().unwrap() = vec![ActiveChat { chat: chat(&dm), last_message: None }];
+    bot.run(async |bot| {
+        bot.asked("/messages", 1).await;
+        let (headers, body) = (Vec::new(), "upstream connect error".to_owned());
+        bot.sandbox.control.fault("/messages", Fault::Answer { status: 503, headers, body });
+        bot.sandbox.disconnect(Disconnect::Invalidate);
+        bot.sandbox.say(&dm, ADA, "Ada", "missed");
+        assert_eq!(bot.next().await.text, "missed");
+        assert_eq!(bot.sandbox.control.faults_waiting(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_survived() {
     let bot = Bot::usual().await;
     bot.run(async |bot| {

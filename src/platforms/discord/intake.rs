@@ -221,8 +221,9 @@ impl Intake<'_> {
             };
             let pause = match &refused {
                 Refused::Answered { status: 429, retry_after, .. } => retry_after.unwrap_or(Duration::from_secs(5)),
-                Refused::Answered { .. } => return None,
-                Refused::Unreachable | Refused::Silent(_) => Duration::from_secs(1) * tried,
+                Refused::Answered { status: ..500, .. } => return None,
+                // Nobody tells of these messages again.
+                Refused::Answered { .. } | Refused::Unreachable | Refused::Silent(_) => Duration::from_secs(1) * tried,
             };
             if tried < GAP_TRIES {
                 tokio::time::sleep(pause.min(Duration::from_secs(30))).await;
