@@ -323,13 +323,14 @@ fn stream(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) -> Resp
     let (first, each) = (settings.first_token, settings.per_token);
     let breaks_at = if cut { answer.frames.len() / 2 } else { usize::MAX };
     bill.answer = Some((answer, 0));
-    let frames = futures::stream::unfold(bill, move |mut bill| async move {
+    let due = tokio::time::Instant::now();
+    let frames = futures::stream::unfold((bill, due), move |(mut bill, mut due)| async move {
         let (answer, at) = bill.answer.as_ref()?;
         let at = *at;
         if at >= breaks_at {
             // What was written before the break leaves first.
             tokio::task::yield_now().await;
-            return Some((Err(io::Error::other("the connection breaks off here")), bill));
+            return Some((Err(io::Error::other("the connection breaks off here")), (bill, due)));
         }
         let Some(frame) = answer.frames.get(at) else {
             match answer.end {
@@ -340,12 +341,14 @@ fn stream(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) -> Resp
         };
         let (bytes, pause) = (frame.bytes(), if frame.is_first { first } else { each });
         if frame.is_paced && !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            // Not so long after the one before: a timer knows whole milliseconds, and what it rounds would add up.
+            due += pause;
+            tokio::time::sleep_until(due).await;
         }
         if let Some((_, at)) = bill.answer.as_mut() {
             *at += 1;
         }
-        Some((Ok(bytes), bill))
+        Some((Ok(bytes), (bill, due)))
     });
     let mut response = Response::new(Body::from_stream(frames));
     house.mark(response.headers_mut(), Some(&model));
