@@ -11,7 +11,7 @@ pub mod openai;
 pub mod scripts;
 pub mod telegram;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -50,6 +50,19 @@ pub enum Fault {
     Cut,
 }
 
+impl Fault {
+    /// As it is counted.
+    fn kind(&self) -> String {
+        match self {
+            Fault::Answer { status, .. } => status.to_string(),
+            Fault::Slow(_) => "slow".to_owned(),
+            Fault::Drop => "connection lost".to_owned(),
+            Fault::DropAfter => "carried out but not answered".to_owned(),
+            Fault::Cut => "answer cut".to_owned(),
+        }
+    }
+}
+
 /// What a stand-in is told from outside and what it tells: shared by the server and its owner.
 #[derive(Clone, Debug, Default)]
 pub struct Control(Arc<Shared>);
@@ -67,6 +80,8 @@ struct State {
     at: Vec<Instant>,
     /// A fault, and the part of the path it waits for.
     faults: VecDeque<(String, Fault)>,
+    /// How many requests met which kind of fault.
+    met: BTreeMap<String, usize>,
     /// Requests refused because there were too many of them.
     refused: usize,
     /// Who hears of each request as it arrives.
@@ -110,6 +125,9 @@ impl Control {
         let mut state = self.lock();
         let at = state.faults.iter().position(|(path, _)| asked.path.contains(path.as_str()));
         let fault = at.and_then(|at| state.faults.remove(at)).map(|(_, fault)| fault);
+        if let Some(fault) = &fault {
+            *state.met.entry(fault.kind()).or_default() += 1;
+        }
         match &state.follower {
             // A load test makes too many to keep.
             Some(follower) => drop(follower.send((Instant::now(), asked))),
@@ -148,6 +166,11 @@ impl Control {
             }
             Some(Fault::Cut) => cut(carry_out.await).await,
         }
+    }
+
+    /// How many requests met which kind of fault.
+    pub fn met(&self) -> BTreeMap<String, usize> {
+        self.lock().met.clone()
     }
 
     /// From here on every request goes to the returned end, with the moment of its arrival, instead of into the log.

@@ -11,7 +11,8 @@
 //!
 //! Times are microseconds since the sandbox started, so that all of them are of one clock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -146,6 +147,9 @@ pub struct Books {
     pub refused_by_discord: usize,
     /// What Discord would have allowed but people would not have liked.
     pub violations: Vec<String>,
+    /// How many requests met which fault; by service and kind.
+    #[serde(default)]
+    pub troubles: BTreeMap<String, usize>,
     /// Updates that Telegram still holds.
     pub pending: usize,
     pub is_connected: bool,
@@ -223,12 +227,36 @@ struct Reach {
     apify: Arc<ApifySandbox>,
     gemini: Arc<GeminiSandbox>,
     n8n: Arc<N8nSandbox>,
+    /// How many times Discord's gateway was taken away.
+    disconnected: AtomicUsize,
     /// Discord's channels by person: there it is looked for among all of them.
     channels: Mutex<HashMap<u64, String>>,
     since: Instant,
     /// What was put on screens, once somebody has asked for it.
     seen: Mutex<Option<Vec<Seen>>>,
     grown: Notify,
+}
+
+impl Reach {
+    fn troubles(&self) -> BTreeMap<String, usize> {
+        let services = [
+            ("OpenAI", &self.openai.control),
+            ("Apify", &self.apify.control),
+            ("Gemini", &self.gemini.control),
+            ("n8n", &self.n8n.control),
+            ("Telegram", &self.telegram.control),
+            ("Discord", &self.discord.control),
+        ];
+        let mut all: BTreeMap<String, usize> = services
+            .into_iter()
+            .flat_map(|(name, control)| control.met().into_iter().map(move |(kind, n)| (format!("{name} {kind}"), n)))
+            .collect();
+        let disconnected = self.disconnected.load(Ordering::Relaxed);
+        if disconnected > 0 {
+            all.insert("Discord's gateway lost".to_owned(), disconnected);
+        }
+        all
+    }
 }
 
 impl Hand {
@@ -241,8 +269,9 @@ impl Hand {
         n8n: Arc<N8nSandbox>,
     ) -> Hand {
         let (channels, seen) = (Mutex::default(), Mutex::default());
-        let (since, grown) = (Instant::now(), Notify::new());
-        Hand(Arc::new(Reach { telegram, discord, openai, apify, gemini, n8n, channels, since, seen, grown }))
+        let (since, grown, disconnected) = (Instant::now(), Notify::new(), AtomicUsize::new(0));
+        let reach = Reach { telegram, discord, openai, apify, gemini, n8n, disconnected, channels, since, seen, grown };
+        Hand(Arc::new(reach))
     }
 
     fn at(&self, moment: Instant) -> u64 {
@@ -453,6 +482,7 @@ async fn books(State(hand): State<Hand>) -> Json<Books> {
         refused_by_telegram: reach.telegram.control.refused(),
         refused_by_discord: reach.discord.control.refused(),
         violations: reach.discord.violations(),
+        troubles: reach.troubles(),
         pending: reach.telegram.pending(),
         is_connected: reach.discord.is_connected(),
     })
@@ -474,6 +504,10 @@ async fn trouble(State(hand): State<Hand>, Json(trouble): Json<Trouble>) -> Stat
             control.fault(path, fault);
         }
     };
+    let disconnect = |how: Disconnect| {
+        reach.disconnected.fetch_add(usize::from(reach.discord.is_connected()), Ordering::Relaxed);
+        reach.discord.disconnect(how);
+    };
     match trouble {
         Trouble::Answer { at, path, status, headers, body } => {
             fault(at, &path, Fault::Answer { status, headers, body });
@@ -490,8 +524,8 @@ async fn trouble(State(hand): State<Hand>, Json(trouble): Json<Trouble>) -> Stat
             reach.telegram.control.calm();
             reach.discord.control.calm();
         }
-        Trouble::Reconnect => reach.discord.disconnect(Disconnect::Reconnect),
-        Trouble::DropSocket => reach.discord.disconnect(Disconnect::DropSocket),
+        Trouble::Reconnect => disconnect(Disconnect::Reconnect),
+        Trouble::DropSocket => disconnect(Disconnect::DropSocket),
         Trouble::DoubleMessage => reach.telegram.double_last(),
         Trouble::DoubleCharge => reach.openai.double_last_charge(),
     }
