@@ -9,7 +9,7 @@ mod health;
 pub mod lies;
 pub mod measure;
 mod money;
-mod people;
+pub mod people;
 mod profile;
 pub mod proxy;
 mod reach;
@@ -28,11 +28,11 @@ use tokio_util::sync::CancellationToken;
 use self::check::Rules;
 use self::faults::Faults;
 pub use self::lies::Lie;
-use self::profile::Scenario;
 use self::report::{Entry, Report};
-use self::scene::Play;
+use self::scene::{Ended, Play};
 use self::stage::{Host, Setting};
 use self::storm::StormSetting;
+use crate::core::capacity::scenarios::Scenario;
 use crate::sandbox::Terms;
 
 /// What is run.
@@ -60,45 +60,69 @@ impl Part {
         [Part::Health, Part::Simple, Part::Tools, Part::Streaming, Part::People, Part::Reels, Part::Money];
 }
 
-/// One of the operator's guide's three scenarios.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// Up to 100 people a day.
-    Small,
-    /// 100 to 1,000 people a day.
-    Growing,
-    /// 1,000 to 10,000 people a day.
-    Viral,
-}
-
 /// What is asked of a run.
 pub struct Settings {
     pub program: PathBuf,
     /// A PostgreSQL server on this machine; SQLite without.
     pub server: Option<String>,
     pub parts: Vec<Part>,
-    pub profile: Option<Profile>,
-    /// How long the load of one part takes, and how many messages it has at most.
+    /// Instead of the parts.
+    pub profile: Option<Scenario>,
+    /// How long the load of one part takes, and how many messages it has at most; see the command line's help for what
+    /// that means where.
     pub seconds: u64,
     pub messages: usize,
+    /// The steps of [`Part::People`].
+    pub people: Vec<u32>,
     pub faults: Faults,
     pub seed: u64,
     pub lie: Option<Lie>,
 }
 
+/// How a run is ended before its time.
+#[derive(Debug, Default)]
+pub struct Stop {
+    load: CancellationToken,
+    all: CancellationToken,
+}
+
+impl Stop {
+    /// The first time the load ends, and what was said until then is answered and checked; the second time everything.
+    pub fn ask(&self) {
+        if self.load.is_cancelled() {
+            self.all.cancel();
+        }
+        self.load.cancel();
+    }
+
+    /// Whether the load is to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.load.is_cancelled()
+    }
+
+    /// Until the load is to end.
+    pub async fn cancelled(&self) {
+        self.load.cancelled().await;
+    }
+
+    /// Until everything is to end.
+    pub async fn at_once(&self) {
+        self.all.cancelled().await;
+    }
+}
+
 /// Tells which part is running, how far it is (0 to 1), and which of how many it is.
 pub type Progress<'a> = &'a (dyn Fn(&str, f64, usize, usize) + Sync);
 
-/// Runs everything, one part after another; `stop` ends the load, and what was measured until then is reported.
+/// Runs everything, one part after another; what was measured until `stop` was asked is reported.
 ///
 /// # Errors
 /// When something does not start, or the sandbox is lost. A rule that does not hold is no error: it is in the report.
-pub async fn run(settings: &Settings, stop: &CancellationToken, progress: Progress<'_>) -> anyhow::Result<Report> {
+pub async fn run(settings: &Settings, stop: &Stop, progress: Progress<'_>) -> anyhow::Result<Report> {
     let host = Host { program: settings.program.clone(), server: settings.server.clone() };
     let mut report = Report::new(settings);
     let names: Vec<String> = match settings.profile {
-        Some(profile) => vec![format!("{profile:?}").to_lowercase()],
+        Some(scenario) => vec![scenario.name().to_owned()],
         None => settings.parts.iter().map(|part| format!("{part:?}").to_lowercase()).collect(),
     };
     for (at, name) in names.iter().enumerate() {
@@ -110,10 +134,13 @@ pub async fn run(settings: &Settings, stop: &CancellationToken, progress: Progre
         tell(0.0);
         let run = Run { settings, host: &host, stop, tell: &tell };
         let entries = match settings.profile {
-            Some(profile) => run.profile(profile).await?,
-            None => run.part(settings.parts[at]).await?,
+            Some(scenario) => profile::run(&run, scenario).await,
+            None => run.part(settings.parts[at]).await,
         };
-        report.entries.extend(entries);
+        match entries {
+            Err(ended) if ended.is::<Ended>() => report.ended_at_once = true,
+            entries => report.entries.extend(entries?),
+        }
     }
     report.interrupted |= stop.is_cancelled();
     Ok(report)
@@ -122,7 +149,7 @@ pub async fn run(settings: &Settings, stop: &CancellationToken, progress: Progre
 struct Run<'a> {
     settings: &'a Settings,
     host: &'a Host,
-    stop: &'a CancellationToken,
+    stop: &'a Stop,
     tell: &'a (dyn Fn(f64) + Sync),
 }
 
@@ -174,12 +201,12 @@ impl Run<'_> {
             lie: self.settings.lie,
         };
         let play = faulty(play, self.host);
-        Play { people: talk::people(talk::IN_FLIGHT, play.rules.deaths), ..play }
+        Play { people: talk::people(talk::IN_FLIGHT, play.faults.kill()), ..play }
     }
 
     async fn talk(&self, name: &str, terms: Terms, text: talk::Text) -> anyhow::Result<Vec<Entry>> {
         let played = scene::play(self.host, self.play(terms), self.stop, self.tell, async |scene| {
-            talk::keep_asking(scene, talk::IN_FLIGHT, text, self.settings.messages).await;
+            talk::in_turns(scene, talk::IN_FLIGHT, text, self.settings.messages).await;
             Ok(())
         });
         let note = format!("{} conversations at a time", talk::IN_FLIGHT);
@@ -199,31 +226,16 @@ impl Run<'_> {
             measured.wait_s.p50,
             measured.wait_s.p95
         );
-        let entry = Entry::of(name, note, play.setting.terms, played.figures);
-        Ok(Entry { storm: Some(measured), compress: setting.compress, ..entry })
-    }
-
-    async fn profile(&self, profile: Profile) -> anyhow::Result<Vec<Entry>> {
-        let scenario = Scenario::of(profile);
-        let (setting, play) = scenario.play(self.span(), self.settings, self.host)?;
-        let terms = play.setting.terms;
-        let played = scene::play(self.host, play, self.stop, self.tell, async |scene| {
-            profile::live(scene, &scenario, &setting).await;
-            Ok(())
-        });
-        let entry =
-            Entry::of(&format!("{profile:?}").to_lowercase(), scenario.note(self.span()), terms, played.await?.figures);
-        Ok(vec![Entry { compress: setting.compress, ..entry }])
+        let entry = Entry::of(name, note, play.setting.terms, played.figures).compressed(setting.compress);
+        Ok(Entry { storm: Some(measured), ..entry })
     }
 }
 
-/// What the faults of a play need, and what they make of the rules.
+/// What the faults of a play need.
 fn faulty(mut play: Play, host: &Host) -> Play {
-    play.rules.faults = play.faults != Faults::None;
-    if play.faults == Faults::Heavy && host.server.is_some() {
+    if play.faults.kill() && host.server.is_some() {
         play.setting.instances = 2;
         play.setting.is_breakable = true;
-        play.rules.deaths = true;
     }
     play
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::reach::Reach;
-use crate::core::wording;
+use crate::core::wording::{self, marks};
 use crate::sandbox::hand::{On, Said, Say, Seen};
 
 /// At the end of a text that is still growing.
@@ -77,12 +77,16 @@ pub struct Stood {
 /// Everybody who takes part.
 pub struct Crowd {
     reach: Reach,
-    out: mpsc::UnboundedSender<(Wish, oneshot::Sender<u32>)>,
-    going: tokio::sync::Mutex<mpsc::UnboundedReceiver<(Wish, oneshot::Sender<u32>)>>,
+    out: mpsc::UnboundedSender<Going>,
+    going: tokio::sync::Mutex<mpsc::UnboundedReceiver<Going>>,
+    sent: AtomicUsize,
     state: Mutex<Memory>,
     /// How much of the feed was read.
     after: AtomicUsize,
 }
+
+/// What goes out: whoever sent it hears which of the person's messages it is, from 1, and when it was said.
+type Going = (Wish, oneshot::Sender<(u32, u64)>);
 
 /// Something that is to be said.
 #[derive(Clone, Debug)]
@@ -103,20 +107,24 @@ struct Memory {
     chats: HashMap<(On, String), Chat>,
     /// The chat of a person who has spoken.
     chat_of: HashMap<(On, u64), String>,
+    apologies: usize,
 }
 
 #[derive(Default)]
 struct Chat {
     asked: u32,
     finals: BTreeSet<String>,
-    waiting: Vec<(u32, oneshot::Sender<()>)>,
+    /// When the last of them came.
+    last_final: Option<u64>,
+    /// For which final, and who is told when it came.
+    waiting: Vec<(u32, oneshot::Sender<u64>)>,
 }
 
 impl Crowd {
     pub fn new(reach: Reach) -> Crowd {
         let (out, going) = mpsc::unbounded_channel();
         let going = tokio::sync::Mutex::new(going);
-        Crowd { reach, out, going, state: Mutex::default(), after: AtomicUsize::new(0) }
+        Crowd { reach, out, going, sent: AtomicUsize::new(0), state: Mutex::default(), after: AtomicUsize::new(0) }
     }
 
     /// Carries what is said and seen for as long as `work` takes.
@@ -128,29 +136,42 @@ impl Crowd {
         }
     }
 
-    /// Says something and waits for its final answer; `false` if it does not come within `patience`.
-    pub async fn ask(&self, wish: Wish, patience: Duration) -> bool {
+    /// Says something and waits for its final answer: how long it took by the sandbox's clock. `None` if it does not come
+    /// within `patience`.
+    pub async fn ask(&self, wish: Wish, patience: Duration) -> Option<Duration> {
         let key = (wish.on, wish.who);
-        let Some(number) = self.say(wish).await else { return false };
+        let (number, at) = self.send(wish)?.await.ok()?;
         let answer = {
             let mut state = lock(&self.state);
-            let Some(chat) = state.chat_of.get(&key).cloned() else { return false };
+            let chat = state.chat_of.get(&key).cloned()?;
             let chat = state.chats.entry((key.0, chat)).or_default();
-            if chat.finals.len() >= number as usize {
-                return true;
-            }
             let (sender, answer) = oneshot::channel();
-            chat.waiting.push((number, sender));
+            match chat.last_final.filter(|_| chat.finals.len() >= number as usize) {
+                // Nobody has given it up.
+                Some(last) => drop(sender.send(last)),
+                None => chat.waiting.push((number, sender)),
+            }
             answer
         };
-        tokio::time::timeout(patience, answer).await.is_ok_and(|answer| answer.is_ok())
+        let answered = tokio::time::timeout(patience, answer).await.ok()?.ok()?;
+        Some(Duration::from_micros(answered.saturating_sub(at)))
     }
 
     /// Says something; which of this person's messages it is, from 1.
     pub async fn say(&self, wish: Wish) -> Option<u32> {
+        self.send(wish)?.await.ok().map(|(number, _)| number)
+    }
+
+    fn send(&self, wish: Wish) -> Option<oneshot::Receiver<(u32, u64)>> {
         let (sender, said) = oneshot::channel();
+        self.sent.fetch_add(1, Ordering::Relaxed);
         self.out.send((wish, sender)).ok()?;
-        said.await.ok()
+        Some(said)
+    }
+
+    /// How much is said in all once everything that is on its way has gone out.
+    pub fn sent_count(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// All that was said so far.
@@ -160,6 +181,22 @@ impl Crowd {
 
     pub fn asked_count(&self) -> usize {
         lock(&self.state).asked.len()
+    }
+
+    /// How many messages have no final answer yet.
+    pub fn owed(&self) -> usize {
+        let state = lock(&self.state);
+        state.chats.values().map(|chat| (chat.asked as usize).saturating_sub(chat.finals.len())).sum()
+    }
+
+    /// How many answers were apologies for a failure.
+    pub fn apologies(&self) -> usize {
+        lock(&self.state).apologies
+    }
+
+    /// How many times something was sent or edited on Telegram.
+    pub fn changes_on_telegram(&self) -> usize {
+        lock(&self.state).changes.iter().filter(|change| change.on == On::Telegram).count()
     }
 
     /// Every change on a screen, in order.
@@ -183,7 +220,7 @@ impl Crowd {
                 let place = state.chats.entry((on, chat.clone())).or_default();
                 place.asked += 1;
                 // Whoever gave up hears of nothing.
-                let _ = heard.send(place.asked);
+                let _ = heard.send((place.asked, at));
                 state.chat_of.insert((on, who), chat.clone());
                 state.asked.push(Asked { on, who, chat, message, at, reel, twice, lost });
             }
@@ -210,12 +247,15 @@ fn note(state: &mut Memory, seen: Seen) {
     let how = State::of(&head, &tail, buttons);
     if how == State::Final {
         let place = state.chats.entry((on, chat.clone())).or_default();
-        place.finals.insert(message.clone());
+        if place.finals.insert(message.clone()) {
+            place.last_final = Some(at);
+            state.apologies += usize::from(marks::is_apology(&tail));
+        }
         let finals = place.finals.len();
         for (number, waiting) in std::mem::take(&mut place.waiting) {
             if number as usize <= finals {
                 // Whoever gave up hears of nothing.
-                let _ = waiting.send(());
+                let _ = waiting.send(at);
             } else {
                 place.waiting.push((number, waiting));
             }

@@ -1,13 +1,19 @@
 //! What goes wrong during a run, by the seed: refusals, broken streams, slow upstreams, lost connections, the database,
-//! and the death of an instance. Owns what and when; what must hold all the same is `check`'s.
+//! and the death of an instance. Owns what, when, and the record of what did happen; what must hold all the same is
+//! `check`'s.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::watch;
 
+use super::crowd::Crowd;
 use super::proxy::Path;
 use super::stage::Stage;
 use crate::sandbox::hand::{At, Trouble};
@@ -20,8 +26,8 @@ pub enum Faults {
     None,
     /// 429s, 5xx, cut streams, slow upstreams, redelivered updates, gateway reconnects.
     Light,
-    /// The same more often, requests that are carried out but not answered, and on PostgreSQL cuts of the database and a
-    /// kill -9 of one of two instances.
+    /// The same more often, requests that are carried out but not answered, and a kill -9 of an instance: of one of two on
+    /// PostgreSQL, after an outage of the database; of the only one on SQLite.
     Heavy,
 }
 
@@ -33,6 +39,11 @@ impl Faults {
             Faults::Light => 0.1,
             Faults::Heavy => 0.2,
         }
+    }
+
+    /// Whether an instance is to die.
+    pub fn kill(self) -> bool {
+        self == Faults::Heavy
     }
 
     /// Between two of them.
@@ -47,44 +58,194 @@ const OUTAGE: Duration = Duration::from_secs(2);
 /// After the death of an instance the next one starts.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// Makes trouble until it is dropped. `span`: how long the load will take; the database and the instance go within it.
-pub async fn mix(faults: Faults, stage: &Stage, seed: u64, span: Duration) -> anyhow::Result<()> {
-    if faults == Faults::None {
-        return std::future::pending().await;
+/// The database goes when this part of the load is through, and an instance dies at that one.
+const OUTAGE_AT: f64 = 0.2;
+const DEATH_AT: f64 = 0.4;
+
+/// What did go wrong on purpose.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Happened {
+    /// Outages of the database.
+    pub outages: usize,
+    /// For each kill -9, how many messages had no answer at that moment.
+    pub kills: Vec<usize>,
+    /// Messages that their platform delivered twice.
+    pub delivered_twice: usize,
+    /// How many requests met which fault; by service and kind.
+    pub troubles: BTreeMap<String, usize>,
+    /// What was asked for and did not happen, and why.
+    pub left_out: Vec<&'static str>,
+}
+
+impl Happened {
+    /// Whether anything failed: a message that comes twice is no failure.
+    pub fn is_anything(&self) -> bool {
+        self.outages > 0 || !self.kills.is_empty() || !self.troubles.is_empty()
     }
-    let small = async {
-        let mut random = StdRng::seed_from_u64(seed ^ 0x000f_a117);
-        loop {
-            tokio::time::sleep(faults.pause()).await;
-            for trouble in one(faults, &mut random) {
-                stage.reach.trouble(&trouble).await?;
-            }
+
+    /// In one line.
+    pub fn told(&self) -> String {
+        let mut all = Vec::new();
+        if self.outages > 0 {
+            all.push(format!("{} outage of the database for {} s", self.outages, OUTAGE.as_secs()));
         }
-    };
-    let large = async {
-        let Some(proxy) = stage.proxy.as_ref().filter(|_| faults == Faults::Heavy) else {
-            return std::future::pending::<anyhow::Result<()>>().await;
-        };
-        tokio::time::sleep(span / 5).await;
-        proxy.set(Path::Cut).await;
-        tokio::time::sleep(OUTAGE).await;
-        proxy.set(Path::Open).await;
-        tokio::time::sleep(span / 5).await;
-        if stage.setting.instances > 1 {
-            stage.kill_bot();
-            tokio::time::sleep(RESTART).await;
-            stage.start_bot().await?;
+        all.extend(self.kills.iter().map(|owed| format!("1 kill -9 with {owed} answers owed")));
+        if self.delivered_twice > 0 {
+            all.push(format!("{} messages delivered twice", self.delivered_twice));
         }
-        std::future::pending().await
-    };
-    tokio::select! {
-        failed = small => failed,
-        failed = large => failed,
+        all.extend(self.troubles.iter().map(|(what, times)| format!("{times} x {what}")));
+        let mut line = if all.is_empty() { "nothing went wrong".to_owned() } else { all.join(", ") };
+        for left_out in &self.left_out {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "; left out: {left_out}");
+        }
+        line
     }
 }
 
-fn one(faults: Faults, random: &mut StdRng) -> Vec<Trouble> {
-    let path = |at: At| match at {
+/// The outage and the death of a run: when they are due, and whether they are over.
+pub struct Course {
+    faults: Faults,
+    seed: u64,
+    /// How much of the load is through, 0 to 1.
+    through: watch::Sender<f64>,
+    over: watch::Sender<bool>,
+    happened: Mutex<Happened>,
+}
+
+impl Course {
+    pub fn new(faults: Faults, seed: u64) -> Course {
+        let (through, over) = (watch::Sender::new(0.0), watch::Sender::new(!faults.kill()));
+        Course { faults, seed, through, over, happened: Mutex::default() }
+    }
+
+    /// So much of the load is through, 0 to 1.
+    pub fn reached(&self, part: f64) {
+        self.through.send_if_modified(|through| {
+            let is_more = part > *through;
+            *through = through.max(part);
+            is_more
+        });
+    }
+
+    pub fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+
+    /// Until the database was gone and an instance has died and come back, if they are to.
+    pub async fn over(&self) {
+        // It fails only without a sender, and this is one.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// What has happened to this side of the sandbox.
+    pub fn happened(&self) -> Happened {
+        let mut happened = self.lock().clone();
+        if self.faults.kill() && happened.kills.is_empty() {
+            happened.left_out.push("the kill -9 (the load was stopped before)");
+        }
+        happened
+    }
+
+    /// Makes trouble until it is dropped.
+    pub async fn run(&self, stage: &Stage, crowd: &Crowd) -> anyhow::Result<()> {
+        if self.faults == Faults::None {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            failed = self.small(stage) => failed,
+            failed = self.large(stage, crowd) => failed,
+        }
+    }
+
+    async fn small(&self, stage: &Stage) -> anyhow::Result<()> {
+        let mut random = StdRng::seed_from_u64(self.seed ^ 0x000f_a117);
+        loop {
+            tokio::time::sleep(self.faults.pause()).await;
+            stage.reach.trouble(&one(self.faults, &mut random)).await?;
+        }
+    }
+
+    async fn large(&self, stage: &Stage, crowd: &Crowd) -> anyhow::Result<()> {
+        if !self.faults.kill() {
+            return std::future::pending().await;
+        }
+        match &stage.proxy {
+            Some(proxy) => {
+                self.until(OUTAGE_AT).await;
+                proxy.set(Path::Cut).await;
+                self.lock().outages += 1;
+                tokio::time::sleep(OUTAGE).await;
+                proxy.set(Path::Open).await;
+            }
+            None => self.lock().left_out.push("the outage of the database (SQLite has no server)"),
+        }
+        self.until(DEATH_AT).await;
+        let owed = crowd.owed();
+        if stage.kill_bot() {
+            self.lock().kills.push(owed);
+            tokio::time::sleep(RESTART).await;
+            stage.start_bot().await?;
+        }
+        self.over.send_replace(true);
+        std::future::pending().await
+    }
+
+    async fn until(&self, part: f64) {
+        // It fails only without a sender, and this is one.
+        let _ = self.through.subscribe().wait_for(|through| *through >= part).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Happened> {
+        self.happened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Status(u16),
+    Slow,
+    Cut,
+    Unanswered,
+    /// Discord's gateway asks the client to come back, or closes without a word.
+    Gateway,
+}
+
+/// What may go wrong at all, each as likely as the others; what stands here twice, twice as likely.
+const LIGHT: [(At, Kind); 21] = [
+    (At::OpenAi, Kind::Status(429)),
+    (At::OpenAi, Kind::Status(503)),
+    (At::OpenAi, Kind::Cut),
+    (At::OpenAi, Kind::Cut),
+    (At::OpenAi, Kind::Slow),
+    (At::Telegram, Kind::Status(429)),
+    (At::Telegram, Kind::Status(502)),
+    (At::Telegram, Kind::Slow),
+    (At::Discord, Kind::Status(429)),
+    (At::Discord, Kind::Status(503)),
+    (At::Discord, Kind::Slow),
+    (At::Discord, Kind::Gateway),
+    (At::Apify, Kind::Status(429)),
+    (At::Apify, Kind::Status(500)),
+    (At::Apify, Kind::Slow),
+    (At::Gemini, Kind::Status(429)),
+    (At::Gemini, Kind::Status(503)),
+    (At::Gemini, Kind::Slow),
+    (At::N8n, Kind::Status(429)),
+    (At::N8n, Kind::Status(503)),
+    (At::N8n, Kind::Slow),
+];
+
+/// And besides where it is heavy.
+const HEAVY: [(At, Kind); 3] =
+    [(At::Telegram, Kind::Unanswered), (At::Discord, Kind::Unanswered), (At::OpenAi, Kind::Unanswered)];
+
+fn one(faults: Faults, random: &mut StdRng) -> Trouble {
+    let kinds = LIGHT.len() + if faults == Faults::Heavy { HEAVY.len() } else { 0 };
+    let drawn = random.random_range(0..kinds);
+    let (at, kind) = if drawn < LIGHT.len() { LIGHT[drawn] } else { HEAVY[drawn - LIGHT.len()] };
+    let path = match at {
         At::OpenAi => "/v1/responses",
         At::Apify => "/actor-runs/",
         At::Gemini => ":generateContent",
@@ -92,56 +253,107 @@ fn one(faults: Faults, random: &mut StdRng) -> Vec<Trouble> {
         At::Telegram => "/sendMessage",
         At::Discord => "/messages",
     };
-    let json_headers = || vec![("content-type".to_owned(), "application/json".to_owned())];
-    let answer = |at: At, status: u16, mut more: Vec<(String, String)>, body: serde_json::Value| {
-        let mut headers = json_headers();
-        headers.append(&mut more);
-        Trouble::Answer { at, path: path(at).to_owned(), status, headers, body: body.to_string() }
-    };
-    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let kinds = if faults == Faults::Heavy { 15 } else { 12 };
-    let trouble = match random.random_range(0..kinds) {
-        0 => {
+    let path = path.to_owned();
+    match kind {
+        Kind::Status(status) => {
+            let (mut headers, body) = refusal(at, status);
+            headers.push(("content-type", "application/json"));
+            let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            Trouble::Answer { at, path, status, headers, body: body.to_string() }
+        }
+        Kind::Slow => Trouble::Slow { at, path, ms: random.random_range(300..1500) },
+        Kind::Cut => Trouble::Cut { at, path },
+        // Whether a message stands there is known of those that were carried out; a call of the model may be neither.
+        Kind::Unanswered => Trouble::Drop { at, path, after: at != At::OpenAi || random.random_bool(0.5) },
+        Kind::Gateway if random.random_bool(0.5) => Trouble::Reconnect,
+        Kind::Gateway => Trouble::DropSocket,
+    }
+}
+
+/// How a service says no.
+fn refusal(at: At, status: u16) -> (Vec<(&'static str, &'static str)>, Value) {
+    let retry = vec![("retry-after", "1")];
+    match (at, status) {
+        (At::OpenAi, 429) => {
             let error = json!({"error": {"message": "Rate limit reached", "type": "requests", "param": null,
                 "code": "rate_limit_exceeded"}});
-            answer(At::OpenAi, 429, vec![header("retry-after", "1")], error)
+            (retry, error)
         }
-        1 => {
+        (At::OpenAi, _) => {
             let error = json!({"error": {"message": "The server is overloaded", "type": "server_error", "param": null,
                 "code": null}});
-            answer(At::OpenAi, 503, Vec::new(), error)
+            (Vec::new(), error)
         }
-        2 | 3 => Trouble::Cut { at: At::OpenAi, path: path(At::OpenAi).to_owned() },
-        4 => Trouble::Slow { at: At::OpenAi, path: path(At::OpenAi).to_owned(), ms: random.random_range(300..1500) },
-        5 => {
+        (At::Telegram, 429) => {
             let refused = json!({"ok": false, "error_code": 429, "description": "Too Many Requests: retry after 1",
                 "parameters": {"retry_after": 1}});
-            answer(At::Telegram, 429, Vec::new(), refused)
+            (Vec::new(), refused)
         }
-        6 => {
-            answer(At::Telegram, 502, Vec::new(), json!({"ok": false, "error_code": 502, "description": "Bad Gateway"}))
+        (At::Telegram, _) => (Vec::new(), json!({"ok": false, "error_code": status, "description": "Bad Gateway"})),
+        (At::Discord, 429) => {
+            let more = [("x-ratelimit-scope", "shared"), ("x-ratelimit-reset-after", "1")];
+            let refused = json!({"message": "You are being rate limited.", "retry_after": 1.0, "global": false});
+            (retry.into_iter().chain(more).collect(), refused)
         }
-        7 => answer(At::Discord, 503, Vec::new(), json!({"message": "upstream connect error", "code": 0})),
-        8 => {
-            let error = json!({"error": {"type": "internal-error", "message": "We have bugs"}});
-            answer(At::Apify, 500, Vec::new(), error)
+        (At::Discord, _) => (Vec::new(), json!({"message": "upstream connect error", "code": 0})),
+        (At::Apify, 429) => {
+            let error =
+                json!({"error": {"type": "rate-limit-exceeded", "message": "You have exceeded the rate limit."}});
+            (Vec::new(), error)
         }
-        9 => {
+        (At::Apify, _) => (Vec::new(), json!({"error": {"type": "internal-error", "message": "We have bugs"}})),
+        (At::N8n, 429) => (retry, json!({"message": "Too many requests"})),
+        (At::N8n, _) => (Vec::new(), json!({"message": "Database is not ready!"})),
+        (At::Gemini, 429) => {
+            let error = json!({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Please retry in 1s.",
+                "details": [
+                    {"@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                        "violations": [{"quotaId": "GenerateRequestsPerMinutePerProjectPerModel"}]},
+                    {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"}]}});
+            (Vec::new(), error)
+        }
+        (At::Gemini, _) => {
             let error = json!({"error": {"code": 503, "status": "UNAVAILABLE", "message": "The model is overloaded.",
                 "details": []}});
-            answer(At::Gemini, 503, Vec::new(), error)
+            (Vec::new(), error)
         }
-        10 => {
-            if random.random_bool(0.5) {
-                Trouble::Reconnect
-            } else {
-                Trouble::DropSocket
-            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_and_what_did_not_too() {
+        let course = Course::new(Faults::Heavy, 1);
+        assert_eq!(course.happened().told(), "nothing went wrong; left out: the kill -9 (the load was stopped before)");
+        assert!(!course.is_over() && !course.happened().is_anything());
+        *course.lock() = Happened {
+            outages: 1,
+            kills: vec![17],
+            delivered_twice: 5,
+            troubles: [("OpenAI 429".to_owned(), 12), ("Discord gateway".to_owned(), 2)].into(),
+            left_out: Vec::new(),
+        };
+        assert_eq!(
+            course.happened().told(),
+            "1 outage of the database for 2 s, 1 kill -9 with 17 answers owed, 5 messages delivered twice, \
+             2 x Discord gateway, 12 x OpenAI 429"
+        );
+        assert!(Course::new(Faults::Light, 1).is_over());
+        assert_eq!(Course::new(Faults::Light, 1).happened().told(), "nothing went wrong");
+    }
+
+    #[test]
+    fn everything_that_may_go_wrong_does_by_and_by() {
+        let mut random = StdRng::seed_from_u64(1);
+        let drawn: Vec<Trouble> = (0..2_000).map(|_| one(Faults::Heavy, &mut random)).collect();
+        for at in [At::OpenAi, At::Telegram, At::Discord, At::Apify, At::Gemini, At::N8n] {
+            let refuses = |drawn: &Trouble| matches!(drawn, Trouble::Answer { at: of, status: 429, .. } if *of == at);
+            let is_slow = |drawn: &Trouble| matches!(drawn, Trouble::Slow { at: of, .. } if *of == at);
+            assert!(drawn.iter().any(refuses) && drawn.iter().any(is_slow), "{at:?}");
         }
-        11 => answer(At::N8n, 503, Vec::new(), json!({"message": "Database is not ready!"})),
-        12 => Trouble::Drop { at: At::Telegram, path: path(At::Telegram).to_owned(), after: true },
-        13 => Trouble::Drop { at: At::Discord, path: path(At::Discord).to_owned(), after: true },
-        _ => Trouble::Drop { at: At::OpenAi, path: path(At::OpenAi).to_owned(), after: random.random_bool(0.5) },
-    };
-    vec![trouble]
+        assert!(drawn.contains(&Trouble::Reconnect) && drawn.contains(&Trouble::DropSocket));
+    }
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio_util::sync::CancellationToken;
 
+use super::Stop;
 use super::check::Verdict;
 use super::measure::{Meter, Percentiles};
 use super::report::Entry;
@@ -18,15 +18,14 @@ const CONNECTIONS: usize = 16;
 pub async fn run(
     host: &Host,
     span: Duration,
-    stop: &CancellationToken,
+    stop: &Stop,
     progress: &(dyn Fn(f64) + Sync),
 ) -> anyhow::Result<Vec<Entry>> {
     let terms = Terms::at(1.0);
     let stage = Stage::set(host, Setting::new(terms)).await?;
     let address = stage.health().context("the bot has no address")?;
     let http = reqwest012::Client::builder().no_proxy().tcp_nodelay(true).timeout(Duration::from_secs(5)).build()?;
-    let (bots, sandbox) = stage.processes();
-    let (meter, began) = (Meter::start(bots, sandbox), Instant::now());
+    let (meter, began) = (Meter::start(stage.reading()), Instant::now());
     let asking = (0..CONNECTIONS).map(|_| async {
         let (mut took, mut failed) = (Vec::new(), 0);
         while began.elapsed() < span && !stop.is_cancelled() {
@@ -46,7 +45,7 @@ pub async fn run(
         (took, failed)
     });
     let done = futures::future::join_all(asking).await;
-    let used = meter.stop();
+    let used = meter.stop(stage.reading());
     let (exits, (warnings, errors)) = (stage.exits(), stage.complaints());
     stage.strike().await?;
     let failed: usize = done.iter().map(|(_, failed)| failed).sum();

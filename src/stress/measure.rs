@@ -48,45 +48,40 @@ pub struct Used {
     pub bot_peak_mb: f64,
 }
 
-/// Reads what processes use from /proc.
+/// What processes have used until a moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// Processor time in seconds: of every instance that there ever was, of sandbox and load, of the whole machine.
+    pub bot: f64,
+    pub load: f64,
+    pub machine: f64,
+    pub bot_rss_mb: f64,
+    pub bot_peak_mb: f64,
+}
+
+/// From one reading to another.
 pub struct Meter {
-    bots: Vec<u32>,
-    load: Vec<u32>,
     began: Instant,
-    at_start: (f64, f64, f64),
+    at_start: Reading,
 }
 
 impl Meter {
-    /// From now on; `sandbox` and this process make the load.
-    pub fn start(bots: Vec<u32>, sandbox: u32) -> Meter {
-        let load = vec![sandbox, std::process::id()];
-        let at_start = Meter::read(&bots, &load);
-        Meter { bots, load, began: Instant::now(), at_start }
+    pub fn start(at_start: Reading) -> Meter {
+        Meter { began: Instant::now(), at_start }
     }
 
-    pub fn stop(&self) -> Used {
-        let (bot, load, all) = Meter::read(&self.bots, &self.load);
-        // An instance that was killed takes its figures with it.
-        let (bot, load) = ((bot - self.at_start.0).max(0.0), (load - self.at_start.1).max(0.0));
+    pub fn stop(&self, now: Reading) -> Used {
         let seconds = self.began.elapsed().as_secs_f64();
-        let others = (all - self.at_start.2 - bot - load).max(0.0);
-        let memory = |field: &str| self.bots.iter().map(|id| mb(*id, field)).sum();
+        let (bot, load) = ((now.bot - self.at_start.bot).max(0.0), (now.load - self.at_start.load).max(0.0));
+        let others = (now.machine - self.at_start.machine - bot - load).max(0.0);
         Used {
             seconds,
             bot_cpu_seconds: bot,
             load_cpu_seconds: load,
             others_share: (others / (seconds * cores()).max(1e-3)).min(1.0),
-            bot_rss_mb: memory("VmRSS:"),
-            bot_peak_mb: memory("VmHWM:"),
+            bot_rss_mb: now.bot_rss_mb,
+            bot_peak_mb: now.bot_peak_mb,
         }
-    }
-
-    fn read(bots: &[u32], load: &[u32]) -> (f64, f64, f64) {
-        let sum = |ids: &[u32]| ids.iter().map(|id| process_seconds(*id)).sum::<f64>();
-        let all = fs::read_to_string("/proc/stat").unwrap_or_default();
-        // user, nice, system, irq, softirq
-        let all = ticks(all.lines().next().unwrap_or_default(), &[1, 2, 3, 6, 7]);
-        (sum(bots), sum(load), all)
     }
 }
 
@@ -95,10 +90,28 @@ pub fn cores() -> f64 {
     std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64)
 }
 
-fn process_seconds(id: u32) -> f64 {
+/// Processor time of the whole machine, in seconds.
+pub fn machine_seconds() -> f64 {
+    let all = fs::read_to_string("/proc/stat").unwrap_or_default();
+    // user, nice, system, irq, softirq
+    ticks(all.lines().next().unwrap_or_default(), &[1, 2, 3, 6, 7])
+}
+
+/// Processor time of a process, also of one that is dead and not yet waited for.
+pub fn process_seconds(id: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // utime and stime, counted from the state, which follows the name in parentheses (proc(5)).
     ticks(text.rsplit(')').next().unwrap_or_default(), &[11, 12])
+}
+
+/// Resident memory of a process that runs, in MB.
+pub fn process_mb(id: u32) -> f64 {
+    mb(id, "VmRSS:")
+}
+
+/// The most that it was.
+pub fn process_peak_mb(id: u32) -> f64 {
+    mb(id, "VmHWM:")
 }
 
 fn ticks(text: &str, fields: &[usize]) -> f64 {
@@ -127,8 +140,16 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_and_has_run() {
-        let meter = Meter::start(vec![std::process::id()], 0);
-        let used = meter.stop();
-        assert!(used.bot_rss_mb > 1.0 && used.bot_peak_mb >= used.bot_rss_mb, "{used:?}");
+        let id = std::process::id();
+        assert!(process_mb(id) > 1.0 && process_peak_mb(id) >= process_mb(id));
+        assert!(machine_seconds() > 0.0 && process_seconds(id) <= machine_seconds());
+    }
+
+    #[test]
+    fn what_was_used_before_is_not_counted() {
+        let reading = |bot, load, machine| Reading { bot, load, machine, bot_rss_mb: 30.0, bot_peak_mb: 40.0 };
+        let used = Meter::start(reading(5.0, 2.0, 1_000.0)).stop(reading(8.0, 3.0, 1_004.0));
+        assert_eq!((used.bot_cpu_seconds, used.load_cpu_seconds, used.others_share), (3.0, 1.0, 0.0));
+        assert_eq!((used.bot_rss_mb, used.bot_peak_mb), (30.0, 40.0));
     }
 }

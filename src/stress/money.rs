@@ -1,8 +1,7 @@
 //! Few people with little to spend, until their budgets and the bot's are used up and everybody is refused. Owns the
 //! amounts and who speaks how often.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::faults::Faults;
 use super::report::Entry;
@@ -57,26 +56,11 @@ pub(super) async fn spend(run: &Run<'_>) -> anyhow::Result<Vec<Entry>> {
 }
 
 async fn talk(scene: &Scene<'_>, most: usize) {
-    let (began, next) = (Instant::now(), AtomicU64::new(0));
-    let seats = (0..TALKATIVE + PLACES).map(|seat| {
-        let next = &next;
-        async move {
-            let mut turn = 0;
-            while scene.goes_on(began, most) {
-                let is_talkative = seat < TALKATIVE;
-                let person = match is_talkative {
-                    true => 2 * seat + 1,
-                    false => 2 * TALKATIVE + (seat - TALKATIVE) + PLACES * (turn % TURNS),
-                };
-                turn += 1;
-                let text = talk::SIMPLE(next.fetch_add(1, Ordering::Relaxed));
-                // One that is not answered is found by the checks.
-                scene.crowd.ask(scene.wish(person, text, None, 1.0), scene.patience()).await;
-                if !is_talkative {
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-    });
-    futures::future::join_all(seats).await;
+    let is_talkative = |place: u64| place < TALKATIVE;
+    let who = |place: u64, turn: u64| match is_talkative(place) {
+        true => 2 * place + 1,
+        false => 2 * TALKATIVE + (place - TALKATIVE) + PLACES * (turn % TURNS),
+    };
+    let rest = |place| if is_talkative(place) { Duration::ZERO } else { PAUSE };
+    talk::keep_asking(scene, TALKATIVE + PLACES, talk::SIMPLE, most, who, rest).await;
 }

@@ -6,14 +6,29 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::faults::Faults;
+use super::Settings;
+use super::faults::{Faults, Happened};
 use super::people::Step;
 use super::scene::Figures;
 use super::storm::Measured;
-use super::{Profile, Settings};
+use crate::core::capacity::scenarios::Scenario;
 use crate::sandbox::Terms;
 
 pub use self::page::page;
+
+/// So many breaches of a row are printed.
+const BREACHES: usize = 10;
+
+/// What the columns mean.
+const LEGEND: &str = "\
+first, final: from the message to its answer's first text, and to its end, as the platform took them; failed: answered with an
+apology; lost: not answered; CPU s: the bot's, until the last answer; others: the part of all cores that other programs used
+";
+
+/// The same where it ran faster than in life.
+const COMPRESSED: &str = "\
+Where it ran so many times as fast, times and rates are as in life: what the bot itself takes counts so many times, too.
+";
 
 /// One row: a part, or a step of one.
 #[derive(Clone, Debug, Serialize)]
@@ -22,7 +37,8 @@ pub struct Entry {
     pub note: String,
     /// What the outside world took and allowed.
     pub terms: Terms,
-    /// How many times faster than in life it ran.
+    /// How many times faster than in life it ran. The times and rates of the figures are as in life all the same; processor
+    /// time and memory are what was used.
     pub compress: u32,
     #[serde(flatten)]
     pub figures: Figures,
@@ -36,6 +52,18 @@ impl Entry {
     pub(super) fn of(name: &str, note: String, terms: Terms, figures: Figures) -> Entry {
         Entry { name: name.to_owned(), note, terms, compress: 1, figures, storm: None, step: None }
     }
+
+    /// It ran so many times as fast as in life.
+    pub(super) fn compressed(self, compress: u32) -> Entry {
+        let by = f64::from(compress);
+        let figures = Figures {
+            per_second: self.figures.per_second / by,
+            first_text_ms: self.figures.first_text_ms.times(by),
+            final_ms: self.figures.final_ms.times(by),
+            ..self.figures
+        };
+        Entry { compress, figures, ..self }
+    }
 }
 
 /// The whole run.
@@ -44,11 +72,13 @@ pub struct Report {
     pub version: &'static str,
     pub seed: u64,
     pub faults: Faults,
-    pub profile: Option<Profile>,
+    pub profile: Option<&'static str>,
     pub database: &'static str,
     pub cores: f64,
     pub debug_build: bool,
     pub interrupted: bool,
+    /// The part under way was given up: nothing is known of it.
+    pub ended_at_once: bool,
     pub entries: Vec<Entry>,
 }
 
@@ -58,11 +88,12 @@ impl Report {
             version: env!("CARGO_PKG_VERSION"),
             seed: settings.seed,
             faults: settings.faults,
-            profile: settings.profile,
+            profile: settings.profile.map(Scenario::name),
             database: if settings.server.is_some() { "PostgreSQL" } else { "SQLite" },
             cores: super::measure::cores(),
             debug_build: cfg!(debug_assertions),
             interrupted: false,
+            ended_at_once: false,
             entries: Vec::new(),
         }
     }
@@ -119,6 +150,14 @@ impl Report {
                 figures.used.others_share * 100.0
             );
             let _ = writeln!(text, "    {}", entry.note);
+            if self.faults != Faults::None {
+                let happened = figures.happened.as_ref().map(Happened::told);
+                let _ = writeln!(text, "    faults: {}", happened.as_deref().unwrap_or("none in this part"));
+            }
+        }
+        text.push_str(LEGEND);
+        if self.entries.iter().any(|entry| entry.compress > 1) {
+            text.push_str(COMPRESSED);
         }
         let checked: Vec<_> = self.entries.iter().flat_map(|entry| &entry.figures.checks).collect();
         let mut rules: Vec<&str> = checked.iter().map(|check| check.rule).collect();
@@ -139,15 +178,23 @@ impl Report {
             }
         }
         for entry in &self.entries {
-            for breach in entry.figures.breaches.iter().take(10) {
+            for breach in entry.figures.breaches.iter().take(BREACHES) {
                 let _ = writeln!(text, "\nBREACH in {}: {}\n  {}", entry.name, breach.rule, breach.what);
                 for line in &breach.history {
                     let _ = writeln!(text, "    {line}");
                 }
             }
+            let more = entry.figures.breaches.len().saturating_sub(BREACHES);
+            if more > 0 {
+                let _ = writeln!(text, "\nand {more} more in {}; --json FILE keeps them all", entry.name);
+            }
         }
         if self.interrupted {
-            let _ = writeln!(text, "Interrupted: what was measured until then.");
+            let end = match self.ended_at_once {
+                true => "Ended at once: the part under way was neither finished nor checked.",
+                false => "Stopped: what was measured until then.",
+            };
+            let _ = writeln!(text, "{end}");
         }
         text
     }

@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
-use super::Lie;
 use super::check::{Answer, Breach, Check, Evidence, Kind, Rules, check};
 use super::crowd::{Crowd, State, Wish};
-use super::faults::{self, Faults};
+use super::faults::{Course, Faults, Happened};
 use super::measure::{Meter, Percentiles, Used};
 use super::stage::{Host, Setting, Stage};
+use super::{Lie, Stop};
 use crate::sandbox::hand::{On, OnScreen, Trouble};
 use crate::store::history::History;
 use crate::upstream::STARTED;
@@ -28,6 +27,7 @@ const GIVEN_UP: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Play {
     pub setting: Setting,
+    /// But for those about faults and deaths: whether there were any is known afterwards.
     pub rules: Rules,
     pub faults: Faults,
     pub seed: u64,
@@ -45,17 +45,26 @@ pub struct Scene<'a> {
     pub stage: &'a Stage,
     pub crowd: &'a Crowd,
     pub play: &'a Play,
-    pub stop: &'a CancellationToken,
+    pub stop: &'a Stop,
+    /// Tells how much of the load is through, 0 to 1.
     pub progress: &'a (dyn Fn(f64) + Sync),
+    pub course: &'a Course,
     /// How many wishes there were.
     wishes: AtomicUsize,
 }
 
 impl Scene<'_> {
-    /// Whether the load is to go on: `began` so long ago, so many messages later.
-    pub fn goes_on(&self, began: Instant, most: usize) -> bool {
-        (self.progress)((began.elapsed().as_secs_f64() / self.play.span.as_secs_f64()).min(1.0));
-        !self.stop.is_cancelled() && began.elapsed() < self.play.span && self.crowd.asked_count() < most
+    /// So much of the load is through, 0 to 1.
+    pub fn reached(&self, part: f64) {
+        (self.progress)(part.min(1.0));
+    }
+
+    /// Until what goes wrong for long is over, or the run is to end.
+    pub async fn troubles_over(&self) {
+        tokio::select! {
+            () = self.course.over() => {}
+            () = self.stop.cancelled() => {}
+        }
     }
 
     /// How long a person waits for an answer before they write again.
@@ -93,25 +102,41 @@ pub struct Figures {
     pub reels: usize,
     /// Answers a second, from the first message to the last answer.
     pub per_second: f64,
+    /// From the message to its answer's first text, and to its end.
     pub first_text_ms: Percentiles,
     pub final_ms: Percentiles,
+    /// Until the last answer was given.
     pub used: Used,
+    /// What went wrong on purpose; in parts that know no faults there is nothing to tell.
+    pub happened: Option<Happened>,
     pub warnings: usize,
     pub errors: usize,
     pub checks: Vec<Check>,
     pub breaches: Vec<Breach>,
 }
 
+/// The user wanted no more: neither the last answers nor the check.
+#[derive(Debug, thiserror::Error)]
+#[error("ended at once: nothing of this part was checked")]
+pub struct Ended;
+
 /// Plays `load`.
+///
+/// # Errors
+/// When something does not start, or the sandbox is lost; [`Ended`] when the run is to end at once. Nothing is left of it
+/// in any case.
 pub async fn play(
     host: &Host,
     play: Play,
-    stop: &CancellationToken,
+    stop: &Stop,
     progress: &(dyn Fn(f64) + Sync),
     load: impl AsyncFnOnce(&Scene<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Played> {
     let stage = Stage::set(host, play.setting.clone()).await?;
-    let played = on(&stage, &play, stop, progress, load).await;
+    let played = tokio::select! {
+        played = on(&stage, &play, stop, progress, load) => played,
+        () = stop.at_once() => Err(Ended.into()),
+    };
     let struck = stage.strike().await;
     let played = played?;
     struck?;
@@ -121,26 +146,37 @@ pub async fn play(
 async fn on(
     stage: &Stage,
     play: &Play,
-    stop: &CancellationToken,
+    stop: &Stop,
     progress: &(dyn Fn(f64) + Sync),
     load: impl AsyncFnOnce(&Scene<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Played> {
     let crowd = Crowd::new(stage.reach.clone());
-    let scene = Scene { stage, crowd: &crowd, play, stop, progress, wishes: AtomicUsize::new(0) };
-    let (used, complaints) = crowd
+    let course = Course::new(play.faults, play.seed);
+    let tell = |part: f64| {
+        course.reached(part);
+        progress(part);
+    };
+    let (progress, wishes) = (&tell, AtomicUsize::new(0));
+    let scene = Scene { stage, crowd: &crowd, play, stop, progress, course: &course, wishes };
+    let (greetings, used, complaints) = crowd
         .during(async {
-            if play.rules.deaths {
+            if play.faults.kill() {
                 greet(&scene).await;
             }
-            let (bots, sandbox) = stage.processes();
-            let meter = Meter::start(bots, sandbox);
+            let greetings = crowd.asked_count();
+            let meter = Meter::start(stage.reading());
+            let whole = async {
+                load(&scene).await?;
+                scene.reached(1.0);
+                scene.troubles_over().await;
+                Ok(())
+            };
             tokio::select! {
-                done = load(&scene) => done?,
-                failed = faults::mix(play.faults, stage, play.seed, play.span) => failed?,
+                done = whole => done,
+                failed = course.run(stage, &crowd) => failed,
                 // What it owed is found out without waiting for it.
-                () = stage.exit() => {}
-            }
-            let used = meter.stop();
+                () = stage.exit() => Ok(()),
+            }?;
             if play.lie == Some(Lie::Exit) {
                 stage.crash_bot()?;
                 stage.exit().await;
@@ -148,8 +184,9 @@ async fn on(
             stage.reach.trouble(&Trouble::Calm).await?;
             recover(stage).await?;
             drain(&scene).await?;
+            let used = meter.stop(stage.reading());
             all_seen(&scene).await?;
-            Ok((used, stage.complaints()))
+            Ok((greetings, used, stage.complaints()))
         })
         .await?;
     if let Some(lie) = play.lie {
@@ -158,10 +195,15 @@ async fn on(
     let mut history = settled(stage).await?;
     let (mut screens, mut books) = (stage.reach.screens().await?, stage.reach.books().await?);
     let (asked, changes, exits) = (crowd.asked(), crowd.changes(), stage.exits());
-    let rules = &play.rules;
     if let Some(lie) = play.lie {
-        lie.tamper(rules, &mut history, &mut books, &mut screens);
+        lie.tamper(&play.rules, &mut history, &mut books, &mut screens);
     }
+    let mut happened = course.happened();
+    happened.delivered_twice = asked.iter().filter(|asked| asked.twice).count();
+    happened.troubles.clone_from(&books.troubles);
+    // What did not go wrong excuses nothing.
+    let (faults, deaths) = (happened.is_anything(), !happened.kills.is_empty());
+    let rules = &Rules { faults, deaths, ..play.rules.clone() };
     let verdict = check(&Evidence {
         asked: &asked,
         changes: &changes,
@@ -172,16 +214,20 @@ async fn on(
         exits: &exits,
         rules,
     });
-    let answers = verdict.answers;
+    // The greetings were answered before anything was measured.
+    let since = asked.get(greetings).map_or(u64::MAX, |first| first.at);
+    let answers: Vec<Answer> = verdict.answers.into_iter().filter(|answer| answer.asked >= since).collect();
+    let messages = asked.len() - greetings;
     let of = |kind: Kind| answers.iter().filter(|answer| answer.kind == kind).count();
     let figures = Figures {
-        messages: asked.len(),
+        messages,
         answered: of(Kind::Answered),
         failed: of(Kind::Failed),
         refused: answers.iter().filter(|answer| matches!(answer.kind, Kind::Refused(_))).count(),
-        lost: asked.len() - answers.len(),
+        lost: messages.saturating_sub(answers.len()),
         reels: books.apify.len(),
         used,
+        happened: (play.faults != Faults::None).then_some(happened),
         warnings: complaints.0,
         errors: complaints.1,
         checks: verdict.checks,
@@ -224,7 +270,7 @@ async fn recover(stage: &Stage) -> anyhow::Result<()> {
     }
     // Those that ended by themselves do not count.
     stage.exits();
-    while stage.processes().0.len() < stage.setting.instances {
+    while stage.instances() < stage.setting.instances {
         stage.start_bot().await?;
     }
     Ok(())
@@ -234,7 +280,7 @@ async fn recover(stage: &Stage) -> anyhow::Result<()> {
 async fn drain(scene: &Scene<'_>) -> anyhow::Result<()> {
     let (began, mut idle_since) = (Instant::now(), None);
     let patience = PATIENCE + scene.play.backlog;
-    let (said, exits) = (scene.crowd.asked_count(), scene.stage.exits().len());
+    let (said, exits) = (scene.crowd.sent_count(), scene.stage.exits().len());
     while began.elapsed() < patience && scene.stage.exits().len() == exits {
         let idle = scene.stage.store.is_idle().await? && scene.stage.reach.books().await?.pending == 0;
         let stored = usize::try_from(scene.stage.store.messages_received().await?).unwrap_or(0);

@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::measure::{Reading, machine_seconds, process_mb, process_peak_mb, process_seconds};
 use super::proxy::Proxy;
 use super::reach::Reach;
 use crate::sandbox::Terms;
@@ -72,6 +73,7 @@ pub struct Stage {
     bots: Mutex<Vec<Bot>>,
     /// Of each instance that ended by itself: how, and what it complained of last.
     exits: Mutex<Vec<String>>,
+    gone: Mutex<Gone>,
     environment: BTreeMap<String, String>,
     scratch: Scratch,
     folder: tempfile::TempDir,
@@ -92,6 +94,15 @@ impl Drop for Leashed {
 struct Bot {
     process: Leashed,
     log: Arc<Mutex<Log>>,
+}
+
+/// What the instances leave behind that were killed, or ended by themselves.
+#[derive(Default)]
+struct Gone {
+    cpu_seconds: f64,
+    /// The most memory that all had together until the last of them died.
+    peak_mb: f64,
+    logs: Vec<Arc<Mutex<Log>>>,
 }
 
 #[derive(Default)]
@@ -169,6 +180,7 @@ impl Stage {
             sandbox,
             bots: Mutex::default(),
             exits: Mutex::default(),
+            gone: Mutex::default(),
             environment,
             scratch,
             folder,
@@ -212,7 +224,14 @@ impl Stage {
         if bots.is_empty() {
             return false;
         }
-        drop(bots.remove(0));
+        let mut gone = lock(&self.gone);
+        gone.peak_mb = gone.peak_mb.max(bots.iter().map(|bot| process_peak_mb(bot.process.0.id())).sum());
+        let mut bot = bots.remove(0);
+        // It may have ended already.
+        let _ = bot.process.0.kill();
+        // The dead keep their times until they are waited for.
+        gone.cpu_seconds += process_seconds(bot.process.0.id());
+        gone.logs.push(bot.log);
         true
     }
 
@@ -225,12 +244,17 @@ impl Stage {
     /// not among the instances any more.
     pub fn exits(&self) -> Vec<String> {
         let mut exits = lock(&self.exits);
-        lock(&self.bots).retain_mut(|bot| {
+        let (mut bots, mut gone) = (lock(&self.bots), lock(&self.gone));
+        bots.retain_mut(|bot| {
+            // The dead keep their times until they are waited for.
+            let cpu_seconds = process_seconds(bot.process.0.id());
             let ended = match bot.process.0.try_wait() {
                 Ok(None) => return true,
                 Ok(Some(status)) => status.to_string(),
                 Err(error) => error.to_string(),
             };
+            gone.cpu_seconds += cpu_seconds;
+            gone.logs.push(bot.log.clone());
             let last = lock(&bot.log).last.join("\n");
             exits.push(format!("an instance ended by itself ({ended})\n{last}").trim_end().to_owned());
             false
@@ -246,9 +270,23 @@ impl Stage {
         }
     }
 
-    /// Ids of the bot's processes, and of the sandbox's.
-    pub fn processes(&self) -> (Vec<u32>, u32) {
-        (lock(&self.bots).iter().map(|bot| bot.process.0.id()).collect(), self.sandbox.0.id())
+    /// How many instances were started, and were neither killed nor seen to have ended.
+    pub fn instances(&self) -> usize {
+        lock(&self.bots).len()
+    }
+
+    /// What the processes have used so far, those that are gone among them.
+    pub fn reading(&self) -> Reading {
+        let bots: Vec<u32> = lock(&self.bots).iter().map(|bot| bot.process.0.id()).collect();
+        let gone = lock(&self.gone);
+        let sum = |of: fn(u32) -> f64| bots.iter().map(|id| of(*id)).sum::<f64>();
+        Reading {
+            bot: gone.cpu_seconds + sum(process_seconds),
+            load: process_seconds(self.sandbox.0.id()) + process_seconds(std::process::id()),
+            machine: machine_seconds(),
+            bot_rss_mb: sum(process_mb),
+            bot_peak_mb: gone.peak_mb.max(sum(process_peak_mb)),
+        }
     }
 
     /// Where the first instance serves its health.
@@ -256,10 +294,11 @@ impl Stage {
         lock(&self.bots).first().and_then(|bot| lock(&bot.log).address)
     }
 
-    /// Warnings and errors in the logs of the instances that run now.
+    /// Warnings and errors in the logs of all instances that there ever were.
     pub fn complaints(&self) -> (usize, usize) {
-        let bots = lock(&self.bots);
-        bots.iter().map(|bot| lock(&bot.log)).fold((0, 0), |sum, log| (sum.0 + log.warnings, sum.1 + log.errors))
+        let (bots, gone) = (lock(&self.bots), lock(&self.gone));
+        let logs = bots.iter().map(|bot| &bot.log).chain(&gone.logs).map(|log| lock(log));
+        logs.fold((0, 0), |sum, log| (sum.0 + log.warnings, sum.1 + log.errors))
     }
 
     /// What the instances complained of last.

@@ -8,8 +8,8 @@ use anyhow::ensure;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
+use super::Stop;
 use super::check::{Breach, Rules};
 use super::faults::Faults;
 use super::measure::Percentiles;
@@ -183,7 +183,7 @@ pub struct Measured {
 /// # Errors
 /// When the setting cannot be compressed, or something does not start.
 pub async fn reel_storm(host: &Host, setting: &StormSetting) -> anyhow::Result<Measured> {
-    let stop = CancellationToken::new();
+    let stop = Stop::default();
     let play = setting.play(Faults::None, host)?;
     storm(host, setting, play, &stop, &|_| {}).await.map(|(measured, _)| measured)
 }
@@ -193,7 +193,7 @@ pub(super) async fn storm(
     host: &Host,
     setting: &StormSetting,
     play_it: Play,
-    stop: &CancellationToken,
+    stop: &Stop,
     progress: &(dyn Fn(f64) + Sync),
 ) -> anyhow::Result<(Measured, Played)> {
     let played = play(host, play_it, stop, progress, async |scene| {
@@ -226,7 +226,7 @@ pub(super) async fn come(scene: &Scene<'_>, setting: &StormSetting) {
     futures::future::join_all(coming).await;
 }
 
-fn measured(setting: &StormSetting, played: &Played) -> Measured {
+pub(super) fn measured(setting: &StormSetting, played: &Played) -> Measured {
     let by = f64::from(setting.compress);
     let reels: Vec<_> = played.answers.iter().filter(|answer| answer.is_reel).collect();
     let seconds = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6 * by;

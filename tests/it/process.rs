@@ -60,13 +60,17 @@ pub async fn run_within(
 impl Process {
     /// Starts `serve`; `args` come behind it.
     pub fn serve(environment: &[(String, String)], args: &[&str]) -> Process {
+        Process::start(environment, &[&["serve"], args].concat())
+    }
+
+    /// Starts any command; what it prints is not kept.
+    pub fn start(environment: &[(String, String)], args: &[&str]) -> Process {
         let folder = tempfile::tempdir().unwrap();
         let mut own: BTreeMap<&str, &str> = environment.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         own.insert("LOG_FORMAT", "json");
         own.entry("DATABASE_CONNECTIONS").or_insert("4");
         let own: Vec<(String, String)> = own.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-        let args: Vec<&str> = ["serve"].iter().chain(args).copied().collect();
-        let mut child = command(&args, &own, &folder).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command(args, &own, &folder).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), log.clone());
         std::thread::spawn(move || read(stderr, &lines));

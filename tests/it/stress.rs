@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::process::{Ran, run_within};
+use crate::process::{Process, Ran, run_within};
 use crate::support::server;
 
 /// Far beyond what such a run takes.
@@ -27,11 +27,15 @@ async fn stress(args: &[&str]) -> (Ran, Value) {
     (ran, report)
 }
 
-/// What an entry of a run that held looks like.
+/// What a run that held looks like.
 fn assert_holds(ran: &Ran, report: &Value) {
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     assert_eq!(report["seed"], 7);
-    for entry in report["entries"].as_array().unwrap() {
+    assert_held(report["entries"].as_array().unwrap());
+}
+
+fn assert_held(entries: &[Value]) {
+    for entry in entries {
         assert!(entry["messages"].as_u64().unwrap() > 0 && entry["lost"] == 0, "{entry:#}");
         assert!(entry["final_ms"]["p50"].as_f64().unwrap() >= entry["first_text_ms"]["p50"].as_f64().unwrap());
         assert!(entry["used"]["bot_rss_mb"].as_f64().unwrap() > 1.0, "{entry:#}");
@@ -75,6 +79,7 @@ async fn talk_and_reels_hold_every_rule_on_sqlite() {
     assert_eq!((looked_at(&entries[3], "lanes"), looked_at(&entries[3], "budget")), (12, 0));
     assert!(check(&entries[3], "lanes")["note"].as_str().unwrap().contains("2 workflows at once"), "{:#}", entries[3]);
     assert!(ran.out.contains("nothing to see   no budget"), "{}", ran.out);
+    assert!(entries.iter().all(|entry| entry["messages"].as_u64().unwrap() <= 12), "{entries:#?}");
     assert!(ran.out.contains("seed 7") && ran.out.contains("holds") && !ran.out.contains("BROKEN"), "{}", ran.out);
 }
 
@@ -85,6 +90,75 @@ async fn a_run_with_faults_holds_every_rule_on_postgres() {
     let (ran, report) = stress(&[&only[..], &["--database-url", server.as_str()]].concat()).await;
     assert_holds(&ran, &report);
     assert_eq!((&report["database"], &report["faults"]), (&"PostgreSQL".into(), &"light".into()));
+    let happened = &report["entries"][0]["happened"];
+    assert!(!happened["troubles"].as_object().unwrap().is_empty() && happened["kills"] == json!([]), "{happened:#}");
+    assert!(ran.out.contains("    faults: ") && !ran.out.contains("left out"), "{}", ran.out);
+}
+
+/// However short it is, the database goes and an instance dies while somebody waits; the greetings are no figures.
+#[tokio::test(flavor = "multi_thread")]
+async fn heavy_faults_happen_and_are_told() {
+    let server = server();
+    let only = ["--only", "simple", "--seconds", "1", "--messages", "30", "--faults", "heavy"];
+    let (ran, report) = stress(&[&only[..], &["--database-url", server.as_str()]].concat()).await;
+    assert_holds(&ran, &report);
+    let entry = &report["entries"][0];
+    let (happened, checked) = (&entry["happened"], &entry["checks"][0]["looked_at"]);
+    assert_eq!((&happened["outages"], &happened["left_out"]), (&json!(1), &json!([])));
+    let kills = happened["kills"].as_array().unwrap();
+    assert!(kills.len() == 1 && kills[0].as_u64().unwrap() > 0, "{happened:#}");
+    assert!(ran.out.contains("1 outage of the database for 2 s, 1 kill -9 with "), "{}", ran.out);
+    // 30 of the 60 people are on Discord.
+    assert_eq!(checked.as_u64().unwrap(), entry["messages"].as_u64().unwrap() + 30);
+    // As many were said before as after.
+    assert_eq!(entry["messages"], 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_people_of_a_step_speak_and_what_gave_is_told() {
+    let (ran, report) = stress(&["--only", "people", "--people", "3,6", "--seconds", "1", "--messages", "1"]).await;
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    let entries = report["entries"].as_array().unwrap();
+    // They were checked together.
+    assert_held(&entries[entries.len() - 1..]);
+    for entry in entries {
+        let step = &entry["step"];
+        assert_eq!(step["spoke"], step["people"], "{entry:#}");
+        assert_eq!(entry["messages"], step["people"], "{entry:#}");
+    }
+    let last = &entries.last().unwrap()["step"];
+    let end = match last["gave"]["at_its_end"].as_array() {
+        None => "nothing gave up to 6".to_owned(),
+        Some(ends) => format!("at its end: {}", ends.first().map_or("nothing", |end| end.as_str().unwrap())),
+    };
+    assert!(ran.out.contains("3 of 3 people spoke") && ran.out.contains(&end), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_growing_answers_are_measured() {
+    let (ran, report) = stress(&["--only", "health,streaming", "--seconds", "2", "--messages", "8"]).await;
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    let [health, streaming] = report["entries"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
+    assert!(health["answered"].as_u64().unwrap() > 100 && health["failed"] == 0, "{health:#}");
+    assert_eq!((&streaming["messages"], &streaming["answered"]), (&json!(8), &json!(8)));
+    // The model takes 20 ms for each further piece.
+    let ms = |of: &str| streaming[of]["p50"].as_f64().unwrap();
+    assert!(ms("final_ms") > ms("first_text_ms") + 1_000.0, "{streaming:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_is_the_planners_scenario_in_times_as_in_life() {
+    let (ran, report) = stress(&["--profile", "small", "--seconds", "1"]).await;
+    assert_holds(&ran, &report);
+    let entry = &report["entries"][0];
+    // 20 people at once who each write every minute, and one reel.
+    assert_eq!((&report["profile"], &entry["compress"], &entry["messages"]), (&json!("small"), &json!(30), &json!(21)));
+    assert!(ran.out.contains("20 of 20 people spoke, each every 60 s, and 1 reels were asked for"), "{}", ran.out);
+    // The model's first text takes 2 s, the whole answer 6 s; a reel 25 s and its answer.
+    let seconds = |of: &str| entry[of]["p50"].as_f64().unwrap() / 1e3;
+    assert!(seconds("first_text_ms") > 2.0 && seconds("final_ms") > 6.0, "{entry:#}");
+    assert!(entry["storm"]["wait_s"]["p50"].as_f64().unwrap() > 25.0, "{entry:#}");
+    assert!(ran.out.contains("times and rates are as in life"), "{}", ran.out);
 }
 
 /// Runs a part in which something is made up, which must break that rule and no other, and be told.
@@ -144,6 +218,28 @@ async fn an_instance_that_ends_by_itself_is_a_breach() {
     let breaches = report["entries"][0]["breaches"].as_array().unwrap();
     let exit = breaches.iter().find(|breach| breach["rule"] == "nothing fails by itself").unwrap();
     assert_eq!(exit["what"], "an instance ended by itself (signal: 9 (SIGKILL))");
+}
+
+/// However long a step is: the first signal ends the load, the second one everything.
+#[tokio::test]
+async fn a_signal_ends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (signals, code) in [(1, 0), (2, 130)] {
+        let json = folder.path().join(format!("{signals}.json"));
+        let only = ["stress", "--only", "people", "--seconds", "3600", "--json", json.to_str().unwrap()];
+        let mut process = Process::start(&[], &only);
+        process.until("it has begun", |log| log.iter().any(|line| line == "people (1 of 1)")).await;
+        process.terminate();
+        if signals > 1 {
+            process.until("it stops", |log| log.iter().any(|line| line.to_string().contains("Stopping"))).await;
+            process.terminate();
+        }
+        assert_eq!(process.ended().await.code(), Some(code), "{:#?}", process.log());
+        let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+        assert_eq!((&report["interrupted"], &report["ended_at_once"]), (&json!(true), &json!(signals > 1)));
+        let checked = report["entries"].as_array().unwrap().len();
+        assert_eq!(checked, usize::from(signals == 1), "{report:#}");
+    }
 }
 
 #[tokio::test]
