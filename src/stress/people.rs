@@ -86,7 +86,9 @@ struct Tried {
     apologies: usize,
     /// The 95th percentile of what the answers took, milliseconds; those that are late took the longest.
     p95_ms: f64,
+    /// While people came, and until the last answer.
     used: Used,
+    used_in_all: Used,
     refused_by_openai: usize,
     /// Sends and edits: Telegram counts both.
     telegram_per_second: f64,
@@ -208,6 +210,7 @@ async fn step(scene: &Scene<'_>, people: u32, most: usize, tell: &(dyn Fn(f64) +
         apologies: scene.crowd.apologies() - apologies,
         p95_ms: Percentiles::of(answers.iter().map(longest)).p95,
         used,
+        used_in_all: meter.stop(scene.stage.reading()),
         refused_by_openai: after.refused_by_openai - books.refused_by_openai,
         telegram_per_second: (scene.crowd.changes_on_telegram() - on_telegram) as f64 / seconds,
         database_ms: database_ms?,
@@ -292,7 +295,7 @@ impl Tried {
         figures.messages = self.asked;
         (figures.answered, figures.failed) = (of(Kind::Answered), of(Kind::Failed));
         figures.lost = self.asked.saturating_sub(answers.len());
-        figures.used = self.used;
+        figures.used = self.used_in_all;
         let note = format!(
             "{} of {} people spoke, each every {} s: {} messages in {:.0} s",
             self.spoke,
@@ -322,6 +325,7 @@ mod tests {
             apologies: 0,
             p95_ms: bound_ms(),
             used: Used { seconds: 10.0, ..Used::default() },
+            used_in_all: Used::default(),
             refused_by_openai: 0,
             telegram_per_second: 5.0,
             database_ms: 1.0,
