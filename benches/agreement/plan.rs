@@ -20,7 +20,15 @@ pub struct Planned {
 pub fn planned(compared: &Compared) -> Planned {
     let storm = &compared.storm;
     let factor = f64::from(storm.compress);
-    read(&simulate(&plan(compared).compressed(factor)), factor)
+    let mut plan = plan(compared).compressed(factor);
+    // The bot's minute is not compressed, and neither is how long it lets somebody wait: both are those of its clock.
+    plan.tier = Tier {
+        requests_a_minute: storm.rpm.map(f64::from),
+        tokens_a_minute: storm.tpm.map(|tokens| tokens as f64),
+        ..Tier::unlimited()
+    };
+    plan.answers.longest_wait = Plan::default().answers.longest_wait;
+    read(&simulate(&plan), factor)
 }
 
 /// What the storm is told, with everything else as it is known of the bot.
@@ -46,9 +54,10 @@ fn plan(compared: &Compared) -> Plan {
     plan.reels.n8n = varied(storm.workflow);
     plan.reels.known = storm.arrivals.iter().map(|arrival| (arrival.reel, storm.pace(arrival.reel))).collect();
     plan.answers.calls = 1.0;
+    // The stand-ins' transcripts are short: a call is charged its longest answer.
+    plan.answers.reel.input_tokens = 0;
     plan.answers.first_text = Times::exactly(storm.first_token);
     plan.answers.writing = Times::exactly(Duration::ZERO);
-    plan.tier = Tier::unlimited();
     if compared.on_server {
         plan.bot.database = Database::Postgres;
     }

@@ -69,9 +69,7 @@ pub fn all(quick: bool) -> Vec<Compared> {
         one("1-person", "2 lanes, one person who asks for 60 reels in 5 min: 20 s bind", {
             StormSetting { interval: s(20), ..usual(2, reels_of(1, 60, 300)) }
         }),
-        one("few-links", "2 lanes, 240 asks for 12 links in 5 min", {
-            usual(2, StormSetting::arrivals(120, some(240), 12, s(300), SEED))
-        }),
+        one("few-links", "2 lanes, 240 asks for 12 links in 5 min", usual(2, few_links(some(240)))),
         one("popular", "2 lanes, 300 asks for 150 links by Zipf (1.1) in 15 min", {
             usual(2, popular(some(300), 150, s(900)))
         }),
@@ -90,6 +88,14 @@ pub fn all(quick: bool) -> Vec<Compared> {
         }),
         one("spread-storm", "3 lanes, reels of 25 s ± 40 %, 120 people within a minute", {
             StormSetting { spread: 0.4, ..storm(3, 120) }
+        }),
+        one("requests", "2 lanes, 240 asks for 12 links in 5 min, 12 model calls a minute", {
+            let compress = 10;
+            StormSetting { rpm: Some(12 * compress), compress, ..usual(2, few_links(some(240))) }
+        }),
+        one("tokens", "the same with the tokens of 15 calls a minute, each of 4,000", {
+            let compress = 10;
+            StormSetting { tpm: Some(15 * 4_000 * u64::from(compress)), compress, ..usual(2, few_links(some(240))) }
         }),
         one("slow-model", "3 lanes, 85 % loaded, answers that begin after 20 s", {
             StormSetting { first_token: s(20), compress: BUSY, ..even(3, 25.0, 90, 0.85) }
@@ -134,6 +140,11 @@ fn usual(lanes: u32, arrivals: Vec<Arrival>) -> StormSetting {
 /// As many people, each with a reel of their own.
 fn crowd(people: u32, span: Duration) -> Vec<Arrival> {
     StormSetting::arrivals(people, people, u32::MAX, span, SEED)
+}
+
+/// Twelve links that everybody asks for, two of each person in 5 min.
+fn few_links(asks: u32) -> Vec<Arrival> {
+    StormSetting::arrivals(asks.div_ceil(2), asks, 12, Duration::from_secs(300), SEED)
 }
 
 /// Each of them another person's.

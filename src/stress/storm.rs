@@ -48,6 +48,10 @@ pub struct StormSetting {
     /// The model's first piece, and each further one.
     pub first_token: Duration,
     pub per_token: Duration,
+    /// The model's requests and tokens a minute, of the bot and of the stand-in; `None`: no limit. Of a minute as it is
+    /// played: what is granted at once cannot be compressed.
+    pub rpm: Option<u32>,
+    pub tpm: Option<u64>,
     /// How many times faster than in life it runs.
     pub compress: u32,
     pub arrivals: Vec<Arrival>,
@@ -70,6 +74,8 @@ impl StormSetting {
             merge: Duration::ZERO,
             first_token: Duration::from_millis(600),
             per_token: Duration::from_millis(12),
+            rpm: None,
+            tpm: None,
             compress: 30,
             arrivals,
             gone: BTreeSet::new(),
@@ -113,6 +119,8 @@ impl StormSetting {
             activation: at(Duration::from_millis(500)),
             workflow: at(self.workflow),
             spread: self.spread,
+            rpm: self.rpm,
+            tpm: self.tpm,
             telegram_per_second: 30.0 * by,
             telegram_per_chat: by,
             ..Terms::at(1.0)
