@@ -240,7 +240,7 @@ pub fn over_budget(budget: &Budget, what: &str) -> String {
 }
 
 fn whose(budget: &Budget) -> &'static str {
-    marks::whose(budget.whose)
+    marks::budget_of(budget.whose)
 }
 
 fn filled_again(budget: &Budget) -> String {

@@ -42,7 +42,7 @@ pub fn is_refusal(text: &str) -> bool {
 
 /// Whose budget does not cover an answer, where its beginning says so.
 pub fn refused_for(text: &str) -> Option<BudgetOf> {
-    let says = |of: &BudgetOf| text.contains(used_up(*of)) || text.contains(&format!("{LEFT}{} ", whose(*of)));
+    let says = |of: &BudgetOf| text.contains(used_up(*of)) || text.contains(&format!("{LEFT}{} ", budget_of(*of)));
     [BudgetOf::Person, BudgetOf::Chat, BudgetOf::Guild, BudgetOf::Everybody].into_iter().find(says)
 }
 
@@ -57,7 +57,7 @@ pub(super) fn used_up(of: BudgetOf) -> &'static str {
 }
 
 /// A budget, in a sentence.
-pub(super) fn whose(of: BudgetOf) -> &'static str {
+pub(super) fn budget_of(of: BudgetOf) -> &'static str {
     match of {
         BudgetOf::Person => "your budget",
         BudgetOf::Chat => "this chat's budget",
@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart_by_their_words() {
-        let budget = |whose, percent| Budget { whose, percent, resets_at: Timestamp(1_795_564_800_000) };
+        let budget = |of: BudgetOf, percent| Budget { whose: of, percent, resets_at: Timestamp(1_795_564_800_000) };
         let everybody = [BudgetOf::Person, BudgetOf::Chat, BudgetOf::Guild, BudgetOf::Everybody];
-        let budgets = everybody.iter().flat_map(|whose| [budget(*whose, 10), budget(*whose, 95)]);
+        let budgets = everybody.iter().flat_map(|of| [budget(*of, 10), budget(*of, 95)]);
         let budgets: Vec<Budget> = budgets.collect();
         let refusals = budgets
             .iter()
