@@ -15,7 +15,7 @@ use super::storm::{self, Arrival, StormSetting};
 use super::{Run, talk};
 use crate::core::capacity::chance::{Dice, Popular};
 use crate::core::capacity::scenarios::Scenario;
-use crate::core::capacity::{Daily, Demand, Plan};
+use crate::core::capacity::{Daily, Plan};
 
 /// How many times faster than in life it may run: what the 30 s between a person's reels can be divided by, because the
 /// configuration knows whole seconds.
@@ -52,8 +52,7 @@ impl Busiest {
     /// For `span` as it is played, or as long as it takes until everybody has spoken, unless that were more than `most`
     /// messages.
     fn of(scenario: Scenario, span: Duration, most: usize, seed: u64) -> anyhow::Result<Busiest> {
-        let plan = scenario.plan(&Plan::default());
-        let Demand::Daily(daily) = plan.demand.clone() else { anyhow::bail!("a scenario without a day") };
+        let (plan, daily) = (scenario.plan(&Plan::default()), scenario.demand());
         let people = daily.at_once.context("a scenario in which nobody talks at once")?;
         let per_second = f64::from(people) / daily.pace.as_secs_f64();
         let fits = |compress: &u32| per_second * f64::from(*compress) <= MOST_PER_SECOND;
@@ -72,7 +71,7 @@ impl Busiest {
         let span = messages.get(most).map_or(span, |first_too_many| first_too_many.at);
         messages.truncate(most);
         // In a day's proportion of reels to messages.
-        let part = daily.reels_per_person / daily.messages_per_person.max(f64::MIN_POSITIVE);
+        let part = daily.reels_a_day() / daily.messages_a_day().max(f64::MIN_POSITIVE);
         let count = ((messages.len() as f64 * part).round() as u32).max(1);
         let popular = Popular::new(plan.popularity.catalogue, plan.popularity.exponent);
         let mut dice = Dice::new(seed, 3);
@@ -137,7 +136,7 @@ pub(super) async fn run(run: &Run<'_>, scenario: Scenario) -> anyhow::Result<Vec
         "{} people and {:.0} messages a day; {:.0} s of the busiest time, {} times as fast: {} of {} people spoke, each every \
          {} s, and {} reels were asked for; wait for a reel p50 {:.0} s, p95 {:.0} s",
         busiest.daily.people,
-        f64::from(busiest.daily.people) * busiest.daily.messages_per_person,
+        busiest.daily.messages_a_day(),
         busiest.span.as_secs_f64(),
         busiest.compress,
         busiest.speakers(),
