@@ -142,11 +142,11 @@ pub struct Budget {
     pub resets_at: Timestamp,
     /// How much of it is used.
     #[serde(default = "all_of_it")]
-    pub percent: i64,
+    pub percent: u32,
 }
 
 /// Of what was written down before it was noted.
-fn all_of_it() -> i64 {
+fn all_of_it() -> u32 {
     100
 }
 

@@ -69,7 +69,7 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         // Everybody who waits is told, not only who asked first.
         ReelFailure::OverBudget(Budget { whose: BudgetOf::Person | BudgetOf::Chat | BudgetOf::Guild, percent, .. }) => {
             let of = marks::OF_ANOTHER;
-            let why = match *percent >= SPARING {
+            let why = match i64::from(*percent) >= SPARING {
                 true => format!("{of} is used up"),
                 false => format!("what is left of {of} does not cover it"),
             };
@@ -231,7 +231,7 @@ pub fn failure(cause: &Cause, reference: &Reference) -> String {
 
 /// A budget does not cover something: near its end it is used up to people, but not before.
 pub fn over_budget(budget: &Budget, what: &str) -> String {
-    let why = match budget.percent < SPARING {
+    let why = match i64::from(budget.percent) < SPARING {
         true => format!("{}{} does not cover {what}", marks::LEFT, whose(budget)),
         false => marks::used_up(budget.whose).to_owned(),
     };

@@ -260,7 +260,7 @@ impl Standing {
             Scope::Guild(_) => BudgetOf::Guild,
             Scope::Platform(_) | Scope::Bot => BudgetOf::Everybody,
         };
-        Budget { whose, resets_at: self.resets_at, percent: self.percent() }
+        Budget { whose, resets_at: self.resets_at, percent: u32::try_from(self.percent()).unwrap_or(u32::MAX) }
     }
 
     /// 100 and more: used up.

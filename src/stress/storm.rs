@@ -123,7 +123,6 @@ impl StormSetting {
             tpm: self.tpm,
             telegram_per_second: 30.0 * by,
             telegram_per_chat: by,
-            ..Terms::at(1.0)
         }
     }
 
