@@ -324,7 +324,8 @@ impl Boards {
         let handed_over = matches!(&reels[..], [(_, ReelState::Coaching)]);
         // What nobody has seen need not end on screen, unless it is the only word there is of it.
         let all_answered = reels.iter().all(|(_, state)| matches!(state, ReelState::Answered));
-        let never_needed = board.message.is_none() && (handed_over || (all_answered && board.placeholder.is_none()));
+        let unseen = board.message.is_none() && !board.perhaps_posted;
+        let never_needed = unseen && (handed_over || (all_answered && board.placeholder.is_none()));
         let body = wording::board(board.id, &board.note, &reels);
         let true_now = never_needed || body.text == board.shown || self.write(board, &body).await?;
         if true_now && ended && !handed_over {
@@ -373,10 +374,17 @@ impl Boards {
             Progress::Shown(message) => {
                 let posted_at = board.posted_at.filter(|_| edited).unwrap_or_else(|| self.clock.now());
                 crash::point("board posted");
-                let noted = || self.store.posted(board.id, until, Some((&message, &body.text, posted_at)));
+                // Under a nonce that was used before, the message is the old one, with the words of then.
+                let shown = if board.perhaps_posted { "" } else { &body.text };
+                let noted = || self.store.posted(board.id, until, Some((&message, shown, posted_at)));
                 self.store.insist("noting a board", noted).await?;
                 crash::point("board noted");
-                Ok(true)
+                Ok(!board.perhaps_posted)
+            }
+            // Whether there is a message is as unknown as before.
+            Progress::NotNow | Progress::Refused if board.perhaps_posted => {
+                self.store.extend_posting(board.id, until, now).await?;
+                Ok(false)
             }
             Progress::NotNow | Progress::Refused => {
                 self.store.posted(board.id, until, None).await?;

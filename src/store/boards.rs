@@ -17,6 +17,8 @@ pub struct Board {
     pub note: String,
     /// Its message id, once posted.
     pub message: Option<String>,
+    /// A message was on its way when whoever sent it was last heard of: it may be on screen.
+    pub perhaps_posted: bool,
     pub posted_at: Option<Timestamp>,
     /// The words on screen.
     pub shown: String,
@@ -36,7 +38,7 @@ pub struct BoardReel {
 pub enum TakenBoard {
     /// The board is closed; its message, if it has one, or its placeholder, is the turn's now.
     Taken { message: Option<String>, placeholder: Option<String> },
-    /// Somebody is posting it: look again.
+    /// Somebody is posting it, or its message is on screen under an id that is still to be found out: look again.
     BeingPosted,
 }
 
@@ -44,7 +46,7 @@ impl Store {
     /// All open boards, oldest first.
     pub async fn open_boards(&self) -> Result<Vec<Board>> {
         let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, \
+                "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, b.posting_until, \
                  s.shortcode, s.state, s.job_id \
                  FROM boards b JOIN subscriptions s ON s.board_id = b.id WHERE b.state = 'open' ORDER BY b.id, s.id")
             .fetch_all(connection)
@@ -55,7 +57,7 @@ impl Store {
     /// A person's open boards, oldest first.
     pub async fn open_boards_of(&self, person: PersonId) -> Result<Vec<Board>> {
         let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, \
+                "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, b.posting_until, \
                  s.shortcode, s.state, s.job_id \
                  FROM boards b JOIN subscriptions s ON s.board_id = b.id WHERE b.state = 'open' AND b.person_id = $1 \
                  ORDER BY b.id, s.id")
@@ -135,7 +137,8 @@ impl Store {
     /// A reel turn takes over its board's message.
     pub async fn take_board(&self, board: BoardId, now: Timestamp) -> Result<TakenBoard> {
         let row: Option<(Option<String>, Option<String>)> = write!(&self.db, connection => sqlx::query_as(
-                "UPDATE boards SET state = 'closed' WHERE id = $1 AND posting_until <= $2 RETURNING message, placeholder")
+                "UPDATE boards SET state = 'closed' WHERE id = $1 AND posting_until <= $2 \
+                 AND (posting_until = 0 OR message IS NOT NULL OR state = 'closed') RETURNING message, placeholder")
             .bind(board.to_string())
             .bind(now.0)
             .fetch_optional(connection)
@@ -158,6 +161,7 @@ struct Row {
     message: Option<String>,
     posted_at: Option<i64>,
     shown: String,
+    posting_until: i64,
     shortcode: String,
     state: String,
     job_id: Option<String>,
@@ -182,6 +186,7 @@ fn boards(rows: Vec<Row>) -> Result<Vec<Board>> {
                 reply_to: row.reply_to,
                 placeholder: row.placeholder,
                 note: row.note,
+                perhaps_posted: row.message.is_none() && row.posting_until > 0,
                 message: row.message,
                 posted_at: row.posted_at.map(Timestamp),
                 shown: row.shown,

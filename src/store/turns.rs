@@ -532,7 +532,11 @@ impl Store {
                 .bind(now.0)
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query("UPDATE boards SET posting_until = 0 WHERE state = 'open'").execute(&mut *connection).await?;
+            // The right to write is free again; that a message may have been on its way is not forgotten.
+            sqlx::query("UPDATE boards SET posting_until = $1 WHERE state = 'open' AND posting_until > $1")
+                .bind(now.0)
+                .execute(&mut *connection)
+                .await?;
             sqlx::query("DELETE FROM leases").execute(&mut *connection).await?;
             sqlx::query("UPDATE jobs SET leased_until = 0 WHERE state = 'running'").execute(connection).await.map(|_| ())
         })?;

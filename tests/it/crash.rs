@@ -151,7 +151,7 @@ impl Scene {
     async fn leases_run_out(&self) {
         self.db.execute("UPDATE turns SET due_at = 0 WHERE leased_by IS NOT NULL AND state <> 'closed'").await;
         self.db.execute("UPDATE jobs SET leased_until = 0 WHERE state = 'running'").await;
-        self.db.execute("UPDATE boards SET posting_until = 0").await;
+        self.db.execute("UPDATE boards SET posting_until = 1 WHERE posting_until > 0").await;
         self.db.execute("UPDATE leases SET until = 0").await;
     }
 

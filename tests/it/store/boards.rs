@@ -82,10 +82,31 @@ on_both! {
         assert_eq!(db.take_board(board, at(9)).await.unwrap(), taken, "also by the next worker of that turn");
     }
 
-    async fn a_board_whose_poster_was_lost_is_taken_without_a_message(db: TestDb) {
+    async fn a_board_whose_poster_was_lost_is_not_taken_before_its_message_is_known(db: TestDb) {
         let board = one_board(&db).await.id;
+        assert!(!db.open_boards().await.unwrap()[0].perhaps_posted);
         assert!(db.begin_posting(board, "", START, at(10)).await.unwrap());
+        // The process died, and starts again where nobody else works on the database.
+        db.release_everything(at(5)).await.unwrap();
+        let left = db.open_boards().await.unwrap().remove(0);
+        assert!(left.perhaps_posted, "its message may be on screen");
+        assert_eq!(db.take_board(board, at(11)).await.unwrap(), TakenBoard::BeingPosted);
+        assert!(db.begin_posting(board, "", at(5), at(20)).await.unwrap(), "it is posted again under its nonce");
+        assert!(db.extend_posting(board, at(20), at(6)).await.unwrap(), "it could not be");
+        assert_eq!(db.take_board(board, at(11)).await.unwrap(), TakenBoard::BeingPosted);
+        assert!(db.begin_posting(board, "", at(6), at(21)).await.unwrap());
+        assert!(db.posted(board, at(21), Some(("77", "", at(7)))).await.unwrap());
+        assert!(!db.open_boards().await.unwrap()[0].perhaps_posted);
+        let taken = TakenBoard::Taken { message: Some("77".into()), placeholder: Some("6".into()) };
+        assert_eq!(db.take_board(board, at(11)).await.unwrap(), taken);
+    }
+
+    async fn a_board_that_is_closed_or_was_never_posted_is_taken_without_a_message(db: TestDb) {
+        let board = one_board(&db).await.id;
         let taken = TakenBoard::Taken { message: None, placeholder: Some("6".into()) };
-        assert_eq!(db.take_board(board, at(10)).await.unwrap(), taken);
+        assert_eq!(db.take_board(board, at(1)).await.unwrap(), taken);
+        let closed = "UPDATE boards SET state = 'closed', posting_until = 1";
+        db.execute(closed).await;
+        assert_eq!(db.take_board(board, at(10)).await.unwrap(), taken, "nobody posts it again");
     }
 }
