@@ -32,11 +32,12 @@ use futures::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::pacer::{Admitted, Pacer};
-use self::request::Request;
+use self::request::{Request, charged_tokens};
 use self::stream::{Gathered, Step};
 use crate::clock::Clock;
 use crate::upstream::{Cause, Failure, Provider, RetryPolicy, Usage, retry};
@@ -194,17 +195,16 @@ impl OpenAi {
     /// used, as far as OpenAI told it or it can be estimated; nothing: it was free. If text was shown before the failure,
     /// it stays shown: the caller says that the rest is missing.
     pub async fn respond(&self, ask: &Ask, hear: &mut (dyn FnMut(Heard<'_>) + Send)) -> Result<Reply, Failure> {
-        let request =
-            Request::of(ask).map_err(|_| fail(Cause::BadRequest, "the request could not be written as JSON"))?;
+        let Request { json, input_chars } = written(ask)?;
         let ticket = self.pacer.ticket();
-        let call = Mutex::new(Call { hear, ticket, open: None });
+        let call = Mutex::new(Call { hear, ticket, json: Some(json), open: None });
         let again = |failure: &Failure| repeatable(failure) && failure.usage.is_none();
-        let attempts = retry(self.settings.retry, again, |_| self.attempt(ask, &request, &call));
+        let attempts = retry(self.settings.retry, again, |_| self.attempt(ask, input_chars, &call));
         let ended = timeout(self.settings.total_timeout, attempts).await;
         ended.unwrap_or_else(|_| {
             let mut failure = late("total_timeout");
             if let Some(open) = call.into_inner().open.take() {
-                failure = used(failure, open.gathered.estimate(request.input_chars));
+                failure = used(failure, open.gathered.estimate(input_chars));
                 failure.request_id = open.request_id.get().cloned();
             }
             Err(failure)
@@ -248,18 +248,17 @@ impl OpenAi {
     }
 
     /// One request and its stream.
-    async fn attempt(&self, ask: &Ask, request: &Request, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
+    async fn attempt(&self, ask: &Ask, input_chars: usize, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
         let call = &mut *call.lock().await;
-        let tokens = request.charged_tokens(ask);
+        let tokens = charged_tokens(ask, input_chars);
         let admitted =
             self.pacer.admit(&ask.model, call.ticket, tokens, |left| (call.hear)(Heard::Waits(left))).await?;
-        (call.hear)(Heard::Leaves(Gathered::default().estimate(request.input_chars)));
+        (call.hear)(Heard::Leaves(Gathered::default().estimate(input_chars)));
         call.open = Some(Open::default());
-        let ended = self.stream(ask, request, admitted, call).await;
+        let ended = self.stream(ask, input_chars, admitted, call).await;
         let open = call.open.take().unwrap_or_default();
         let request_id = open.request_id.get().cloned();
-        let replied =
-            ended.and_then(|terminal| open.gathered.reply(&terminal, ask, request.input_chars, request_id.clone()));
+        let replied = ended.and_then(|terminal| open.gathered.reply(&terminal, ask, input_chars, request_id.clone()));
         (call.hear)(Heard::Ended(match &replied {
             Ok(reply) => Some(reply.usage),
             Err(failure) => failure.usage.as_deref().copied(),
@@ -274,19 +273,24 @@ impl OpenAi {
     async fn stream(
         &self,
         ask: &Ask,
-        request: &Request,
+        input_chars: usize,
         admitted: Admitted,
         call: &mut Call<'_>,
     ) -> Result<stream::Terminal, Failure> {
-        let input_chars = request.input_chars;
-        let Call { hear, open, .. } = call;
+        let Call { hear, open, json, .. } = call;
         let Open { request_id, gathered } = open.get_or_insert_default();
         let client = self.client(ask.model.clone(), admitted, Arc::clone(request_id));
         let responses = client.responses();
         let first_event = Instant::now() + self.settings.first_event_timeout;
 
-        let opening = responses.create_stream_byot::<_, Value>(&request.json);
-        let mut events = match timeout_at(first_event, opening).await {
+        // Gone before the model thinks: of many who wait for it at a time, each would hold what it sent.
+        let body = match json.take() {
+            Some(body) => body,
+            None => written(ask)?.json,
+        };
+        let opened = timeout_at(first_event, responses.create_stream_byot::<_, Value>(&body)).await;
+        drop(body);
+        let mut events = match opened {
             Ok(Ok(events)) => events,
             Ok(Err(error)) => return Err(unopened(error, gathered.estimate(input_chars), ask.max_output_tokens)),
             Err(_) => return Err(used(late("first_event_timeout"), gathered.estimate(input_chars))),
@@ -373,6 +377,8 @@ struct Call<'a> {
     hear: &'a mut (dyn FnMut(Heard<'_>) + Send),
     /// Its place in the order.
     ticket: u64,
+    /// What the first attempt sends.
+    json: Option<Box<RawValue>>,
     /// The attempt under way.
     open: Option<Open>,
 }
@@ -429,6 +435,10 @@ impl Config for Access {
 /// of whoever waits, and not after an answer that makes no sense.
 fn repeatable(failure: &Failure) -> bool {
     matches!(failure.cause, Cause::RateLimited { .. } | Cause::Unavailable { .. } | Cause::Cut)
+}
+
+fn written(ask: &Ask) -> Result<Request, Failure> {
+    Request::of(ask).map_err(|_| fail(Cause::BadRequest, "the request could not be written as JSON"))
 }
 
 /// A request that did not become a stream. Only where the request may have reached the model does it

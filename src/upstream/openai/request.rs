@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use super::effort::efforts;
 use super::{Ask, Item, ToolSpec};
 
-/// A request, written down once for all its attempts. Many wait for their answers at a time, and the text takes a
-/// fraction of the memory that its JSON takes as a tree.
+/// A request, written down: the text takes a fraction of the memory that its JSON takes as a tree.
 pub(super) struct Request {
     pub(super) json: Box<RawValue>,
     /// Of everything in it that the model reads.
@@ -19,12 +18,12 @@ impl Request {
         let body = body(ask);
         Ok(Request { json: serde_json::value::to_raw_value(&body)?, input_chars: input_chars(&body) })
     }
+}
 
-    /// What it is charged against the tokens per minute: the larger one of what it sends and what it may bring back
-    /// (OpenAI, guide "Rate limits").
-    pub(super) fn charged_tokens(&self, ask: &Ask) -> u64 {
-        estimated_tokens(self.input_chars).max(u64::from(ask.max_output_tokens))
-    }
+/// What a request with so much input is charged against the tokens per minute: the larger one of what it sends and what
+/// it may bring back (OpenAI, guide "Rate limits").
+pub(super) fn charged_tokens(ask: &Ask, input_chars: usize) -> u64 {
+    estimated_tokens(input_chars).max(u64::from(ask.max_output_tokens))
 }
 
 /// The request as JSON. Nothing that a reasoning model refuses (`temperature`, `top_p`) is ever in it.
