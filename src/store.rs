@@ -98,18 +98,36 @@ pub enum Db {
 
 /// Connections to SQLite, open for as long as the store. sqlx's own pool asks each one that comes back for a sign of life,
 /// which costs another way to the connection's thread and back, as much as the statement itself; a file needs none.
-type Connections = unmanaged::Pool<SqliteConnection>;
+#[derive(Debug)]
+pub struct Connections {
+    free: unmanaged::Pool<SqliteConnection>,
+    options: SqliteConnectOptions,
+}
+
+impl Connections {
+    async fn open(options: &SqliteConnectOptions, count: u32) -> sqlx::Result<Connections> {
+        let mut free = Vec::new();
+        for _ in 0..count {
+            free.push(SqliteConnection::connect_with(options).await?);
+        }
+        Ok(Connections { free: unmanaged::Pool::from(free), options: options.clone() })
+    }
+}
 
 /// How long a connection to SQLite is waited for.
 const LENT: Duration = Duration::from_secs(30);
 
-/// A connection to SQLite, given back when it is dropped. What its last user left undone in it, a transaction or rows that
-/// nobody reads any more, its thread ends before it begins with anything else.
+/// A connection to SQLite, given back when it is dropped. What its last user left undone in it, rows that nobody reads any
+/// more or a transaction, its thread ends before it begins with anything else.
 async fn lend(from: &Connections) -> sqlx::Result<unmanaged::Object<SqliteConnection>> {
-    match tokio::time::timeout(LENT, from.get()).await {
-        Ok(lent) => lent.map_err(|_| sqlx::Error::PoolClosed),
-        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    let lent = tokio::time::timeout(LENT, from.free.get()).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+    let mut lent = lent.map_err(|_| sqlx::Error::PoolClosed)?;
+    // A commit that failed on a full disk has ended the transaction in SQLite, but not in sqlx, which begins no other then.
+    if lent.is_in_transaction() && (lent.ping().await.is_err() || lent.is_in_transaction()) {
+        tracing::warn!("a transaction could not be undone: its connection to SQLite is made anew");
+        *lent = SqliteConnection::connect_with(&from.options).await?;
     }
+    Ok(lent)
 }
 
 /// How long PostgreSQL may take to give a connection, and a call in all: beyond it the path to it is taken for dead.
@@ -379,10 +397,16 @@ impl Store {
         match &self.db {
             // The writer last: whoever closes last empties the log into the file.
             Db::Sqlite { read, write } => {
-                for connections in [read, write] {
-                    while connections.status().size > 0 {
-                        let Ok(Ok(connection)) = tokio::time::timeout(LENT, connections.remove()).await else { break };
-                        let _ = connection.close().await;
+                for connections in [&read.free, &write.free] {
+                    let each = async {
+                        while connections.status().size > 0
+                            && let Ok(connection) = connections.remove().await
+                        {
+                            let _ = connection.close().await;
+                        }
+                    };
+                    if tokio::time::timeout(LENT, each).await.is_err() {
+                        tracing::warn!("some connections to the database could not be closed in good order");
                     }
                     connections.close();
                 }
@@ -479,15 +503,11 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<(Db, PathBuf)> {
         make_private_folder(folder).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
     }
     make_private_file(options.get_filename()).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
-    let open = async || SqliteConnection::connect_with(&options).await.map_err(StoreError::Open);
-    let write = Connections::from(vec![open().await?]);
+    let write = Connections::open(&options, 1).await.map_err(StoreError::Open)?;
     // A connection has a thread of its own: a few are enough.
-    let mut readers = Vec::new();
-    for _ in 0..connections.clamp(1, 4) {
-        readers.push(open().await?);
-    }
+    let read = Connections::open(&options, connections.clamp(1, 4)).await.map_err(StoreError::Open)?;
     let file = options.get_filename().to_owned();
-    Ok((Db::Sqlite { read: Connections::from(readers), write }, file))
+    Ok((Db::Sqlite { read, write }, file))
 }
 
 /// What people and models write, as PostgreSQL's TEXT can hold it: without NUL.

@@ -324,7 +324,7 @@ pub async fn start(sandbox: &Sandbox, database: &str, folder: &Path, setting: &S
     set("MERGE_WINDOW_MS", "0");
     set("TELEGRAM_PER_SECOND", "10000");
     // What an operator would be told of such a day is no complaint.
-    set("ALERTS", "tokens_day=off");
+    set("ALERTS", "tokens_day=off,cost_day_usd=off");
     if let Some(url) = &setting.openai {
         set("OPENAI_BASE_URL", url);
     }

@@ -324,7 +324,7 @@ impl Boards {
         let handed_over = matches!(&reels[..], [(_, ReelState::Coaching)]);
         // What nobody has seen need not end on screen, unless it is the only word there is of it.
         let all_answered = reels.iter().all(|(_, state)| matches!(state, ReelState::Answered));
-        let unseen = board.message.is_none() && !board.perhaps_posted;
+        let unseen = board.message.is_none() && !self.can_be_found(board);
         let never_needed = unseen && (handed_over || (all_answered && board.placeholder.is_none()));
         let body = wording::board(board.id, &board.note, &reels);
         let true_now = never_needed || body.text == board.shown || self.write(board, &body).await?;
@@ -354,6 +354,7 @@ impl Boards {
         };
         // A second message of one board needs a name of its own.
         let nonce = board.id.nonce(usize::from(board.message.is_some()));
+        let is_sought = self.can_be_found(board);
         let editable = board.message.as_deref().or(board.placeholder.as_deref()).filter(|_| !too_old);
         let until = AtomicI64::new(until.0);
         let mut edited = editable.is_some() && board.message.is_some();
@@ -375,14 +376,14 @@ impl Boards {
                 let posted_at = board.posted_at.filter(|_| edited).unwrap_or_else(|| self.clock.now());
                 crash::point("board posted");
                 // Under a nonce that was used before, the message is the old one, with the words of then.
-                let shown = if board.perhaps_posted { "" } else { &body.text };
+                let shown = if is_sought { "" } else { &body.text };
                 let noted = || self.store.posted(board.id, until, Some((&message, shown, posted_at)));
                 self.store.insist("noting a board", noted).await?;
                 crash::point("board noted");
-                Ok(!board.perhaps_posted)
+                Ok(!is_sought)
             }
             // Whether there is a message is as unknown as before.
-            Progress::NotNow | Progress::Refused if board.perhaps_posted => {
+            Progress::NotNow if is_sought => {
                 self.store.extend_posting(board.id, until, now).await?;
                 Ok(false)
             }
@@ -397,6 +398,12 @@ impl Boards {
                 Ok(false)
             }
         }
+    }
+
+    /// Whether it may be on screen under an id that nobody knows, and the platform would tell it: the same send again, under
+    /// its nonce, is the same message there.
+    fn can_be_found(&self, board: &Board) -> bool {
+        board.perhaps_posted && self.outbox.rules(&board.chat).is_some_and(|rules| rules.dedupes_sends)
     }
 
     /// Renews the right to write for as long as a send takes; never returns.

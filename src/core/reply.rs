@@ -53,6 +53,10 @@ const TYPING_AGAIN: Duration = Duration::from_secs(4);
 /// Between two attempts to show progress where the first was not possible.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long an answer waits for its board's message to be found, which may be on screen: longer than a right to write to
+/// it is held by somebody who is gone.
+const SOUGHT: Duration = Duration::from_secs(30);
+
 /// Answers turns.
 pub struct Replies {
     pub store: Arc<Store>,
@@ -547,8 +551,11 @@ impl Replies {
         if wish.on_board != 1 || !screen.shown.is_empty() {
             return Ok(());
         }
+        let sought_until = self.clock.now() + SOUGHT;
         loop {
-            match self.store.take_board(wish.board, self.clock.now()).await? {
+            let now = self.clock.now();
+            let is_found = || self.outbox.rules(&turn.chat).is_some_and(|rules| rules.dedupes_sends);
+            match self.store.take_board(wish.board, now, now < sought_until && is_found()).await? {
                 TakenBoard::Taken { message, placeholder } => {
                     crash::point("board taken");
                     screen.shown.extend(message.or(placeholder));

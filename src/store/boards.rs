@@ -134,13 +134,15 @@ impl Store {
         Ok(())
     }
 
-    /// A reel turn takes over its board's message.
-    pub async fn take_board(&self, board: BoardId, now: Timestamp) -> Result<TakenBoard> {
+    /// A reel turn takes over its board's message. With `find`, one whose message may be on screen under an id that nobody
+    /// knows is not taken: whoever keeps the boards finds it out, where the platform recognises a send that is repeated.
+    pub async fn take_board(&self, board: BoardId, now: Timestamp, find: bool) -> Result<TakenBoard> {
         let row: Option<(Option<String>, Option<String>)> = write!(&self.db, connection => sqlx::query_as(
                 "UPDATE boards SET state = 'closed' WHERE id = $1 AND posting_until <= $2 \
-                 AND (posting_until = 0 OR message IS NOT NULL OR state = 'closed') RETURNING message, placeholder")
+                 AND (NOT $3 OR posting_until = 0 OR message IS NOT NULL OR state = 'closed') RETURNING message, placeholder")
             .bind(board.to_string())
             .bind(now.0)
+            .bind(find)
             .fetch_optional(connection)
             .await)?;
         Ok(match row {

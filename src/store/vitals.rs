@@ -126,7 +126,7 @@ impl Store {
         };
         match &self.db {
             Db::Sqlite { read, write } => {
-                let (read, write) = (read.status(), write.status());
+                let (read, write) = (read.free.status(), write.free.status());
                 of(read.size + write.size, read.available + write.available, read.max_size + write.max_size)
             }
             Db::Pg(pool) => of(pool.size() as usize, pool.num_idle(), pool.options().get_max_connections() as usize),

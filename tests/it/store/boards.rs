@@ -73,13 +73,13 @@ on_both! {
     async fn a_board_is_not_taken_while_it_is_being_posted(db: TestDb) {
         let board = one_board(&db).await.id;
         assert!(db.begin_posting(board, "", START, at(10)).await.unwrap());
-        assert_eq!(db.take_board(board, at(9)).await.unwrap(), TakenBoard::BeingPosted);
+        assert_eq!(db.take_board(board, at(9), true).await.unwrap(), TakenBoard::BeingPosted);
         assert_eq!(db.open_boards().await.unwrap().len(), 1);
         assert!(db.posted(board, at(10), Some(("77", "words", at(9)))).await.unwrap());
         let taken = TakenBoard::Taken { message: Some("77".into()), placeholder: Some("6".into()) };
-        assert_eq!(db.take_board(board, at(9)).await.unwrap(), taken);
+        assert_eq!(db.take_board(board, at(9), true).await.unwrap(), taken);
         assert!(db.open_boards().await.unwrap().is_empty());
-        assert_eq!(db.take_board(board, at(9)).await.unwrap(), taken, "also by the next worker of that turn");
+        assert_eq!(db.take_board(board, at(9), true).await.unwrap(), taken, "also by the next worker of that turn");
     }
 
     async fn a_board_whose_poster_was_lost_is_not_taken_before_its_message_is_known(db: TestDb) {
@@ -90,23 +90,32 @@ on_both! {
         db.release_everything(at(5)).await.unwrap();
         let left = db.open_boards().await.unwrap().remove(0);
         assert!(left.perhaps_posted, "its message may be on screen");
-        assert_eq!(db.take_board(board, at(11)).await.unwrap(), TakenBoard::BeingPosted);
+        assert_eq!(db.take_board(board, at(11), true).await.unwrap(), TakenBoard::BeingPosted);
         assert!(db.begin_posting(board, "", at(5), at(20)).await.unwrap(), "it is posted again under its nonce");
         assert!(db.extend_posting(board, at(20), at(6)).await.unwrap(), "it could not be");
-        assert_eq!(db.take_board(board, at(11)).await.unwrap(), TakenBoard::BeingPosted);
+        assert_eq!(db.take_board(board, at(11), true).await.unwrap(), TakenBoard::BeingPosted);
         assert!(db.begin_posting(board, "", at(6), at(21)).await.unwrap());
+        assert_eq!(db.take_board(board, at(20), false).await.unwrap(), TakenBoard::BeingPosted, "not while it is posted");
         assert!(db.posted(board, at(21), Some(("77", "", at(7)))).await.unwrap());
         assert!(!db.open_boards().await.unwrap()[0].perhaps_posted);
         let taken = TakenBoard::Taken { message: Some("77".into()), placeholder: Some("6".into()) };
-        assert_eq!(db.take_board(board, at(11)).await.unwrap(), taken);
+        assert_eq!(db.take_board(board, at(11), true).await.unwrap(), taken);
     }
 
     async fn a_board_that_is_closed_or_was_never_posted_is_taken_without_a_message(db: TestDb) {
         let board = one_board(&db).await.id;
         let taken = TakenBoard::Taken { message: None, placeholder: Some("6".into()) };
-        assert_eq!(db.take_board(board, at(1)).await.unwrap(), taken);
+        assert_eq!(db.take_board(board, at(1), true).await.unwrap(), taken);
         let closed = "UPDATE boards SET state = 'closed', posting_until = 1";
         db.execute(closed).await;
-        assert_eq!(db.take_board(board, at(10)).await.unwrap(), taken, "nobody posts it again");
+        assert_eq!(db.take_board(board, at(10), true).await.unwrap(), taken, "nobody posts it again");
+    }
+
+    async fn a_board_that_cannot_be_found_is_taken_without_a_message(db: TestDb) {
+        let board = one_board(&db).await.id;
+        assert!(db.begin_posting(board, "", START, at(10)).await.unwrap());
+        assert_eq!(db.take_board(board, at(10), true).await.unwrap(), TakenBoard::BeingPosted);
+        let taken = TakenBoard::Taken { message: None, placeholder: Some("6".into()) };
+        assert_eq!(db.take_board(board, at(10), false).await.unwrap(), taken);
     }
 }

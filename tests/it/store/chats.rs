@@ -24,6 +24,17 @@ async fn remembered(db: &TestDb, person: PersonId, chat: &ChatId) -> (String, Ve
 }
 
 on_both! {
+    async fn calls_that_are_dropped_on_the_way_leave_the_database_usable(db: TestDb) {
+        let (mia, dm) = (person(&db, "mia").await, chat("1"));
+        for n in 0..200 {
+            let forgotten = db.forget(mia, &dm, at(n));
+            let _ = tokio::time::timeout(std::time::Duration::from_micros(n * 10), forgotten).await;
+        }
+        let begun = db.memory(mia, &dm, at(200)).await.unwrap();
+        assert!(db.forget(mia, &dm, at(201)).await.unwrap(), "a transaction comes to its end");
+        assert_ne!(db.memory(mia, &dm, at(202)).await.unwrap().conversation, begun.conversation);
+    }
+
     async fn a_conversation_begins_once(db: TestDb) {
         let (mia, dm) = (person(&db, "mia").await, chat("1"));
         let instances = three_instances(&db).await;
