@@ -28,6 +28,7 @@ pub mod vitals;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::unmanaged;
@@ -101,16 +102,16 @@ pub enum Db {
 #[derive(Debug)]
 pub struct Connections {
     free: unmanaged::Pool<SqliteConnection>,
-    options: SqliteConnectOptions,
+    options: Arc<SqliteConnectOptions>,
 }
 
 impl Connections {
-    async fn open(options: &SqliteConnectOptions, count: u32) -> sqlx::Result<Connections> {
+    async fn open(options: &Arc<SqliteConnectOptions>, count: u32) -> sqlx::Result<Connections> {
         let mut free = Vec::new();
         for _ in 0..count {
             free.push(SqliteConnection::connect_with(options).await?);
         }
-        Ok(Connections { free: unmanaged::Pool::from(free), options: options.clone() })
+        Ok(Connections { free: unmanaged::Pool::from(free), options: Arc::clone(options) })
     }
 }
 
@@ -503,6 +504,7 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<(Db, PathBuf)> {
         make_private_folder(folder).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
     }
     make_private_file(options.get_filename()).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+    let options = Arc::new(options);
     let write = Connections::open(&options, 1).await.map_err(StoreError::Open)?;
     // A connection has a thread of its own: a few are enough.
     let read = Connections::open(&options, connections.clamp(1, 4)).await.map_err(StoreError::Open)?;
