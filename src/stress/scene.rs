@@ -282,8 +282,9 @@ async fn drain(scene: &Scene<'_>) -> anyhow::Result<()> {
     let patience = PATIENCE + scene.play.backlog;
     let (said, exits) = (scene.crowd.sent_count(), scene.stage.exits().len());
     while began.elapsed() < patience && scene.stage.exits().len() == exits {
-        let idle = scene.stage.store.is_idle().await? && scene.stage.reach.books().await?.pending == 0;
+        // In this order: what comes in between is not idle any more.
         let stored = usize::try_from(scene.stage.store.messages_received().await?).unwrap_or(0);
+        let idle = scene.stage.reach.books().await?.pending == 0 && scene.stage.store.is_idle().await?;
         if idle && stored >= said {
             return Ok(());
         }
