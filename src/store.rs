@@ -26,7 +26,7 @@ pub mod usage;
 pub mod vitals;
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -255,8 +255,6 @@ pub(crate) use {alone, exclusive, lent, read, write};
 #[derive(Debug)]
 pub struct Store {
     db: Db,
-    /// The file, where it is one.
-    file: Option<PathBuf>,
     /// Held for its lock alone.
     lock: Option<std::fs::File>,
     pub wake: Wake,
@@ -280,21 +278,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] for any other scheme, [`StoreError::Open`] when it cannot be reached.
     pub async fn open(url: &str, connections: u32) -> Result<Store> {
-        let (db, file) = if url.starts_with("sqlite:") {
+        let db = if url.starts_with("sqlite:") {
             if url.contains(":memory:") || url.contains("mode=memory") {
                 return Err(StoreError::Url("a database in memory is gone with its connection: name a file".into()));
             }
-            let (db, file) = open_sqlite(url, connections).await?;
-            (db, Some(file))
+            open_sqlite(url, connections).await?
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| StoreError::Url("not a valid postgres:// address".into()))?
                 .application_name("reelcoach");
-            (open_postgres(options, connections).await?, None)
+            open_postgres(options, connections).await?
         } else {
             return Err(StoreError::Url("must begin with sqlite:// or postgres://".into()));
         };
-        Ok(Store { db, file, lock: None, wake: Wake::default() })
+        Ok(Store { db, lock: None, wake: Wake::default() })
     }
 
     /// Brings the tables to this program's version; does nothing when they are there already.
@@ -348,8 +345,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] while another process has it.
     pub fn claim(&mut self) -> Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let mut name = file.as_os_str().to_owned();
+        let Db::Sqlite { write, .. } = &self.db else { return Ok(()) };
+        let mut name = write.options.get_filename().as_os_str().to_owned();
         name.push(".lock");
         make_private_file(Path::new(&name)).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
         let file = std::fs::File::open(&name).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
@@ -490,7 +487,7 @@ async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<Db
     Ok(Db::Pg(pool))
 }
 
-async fn open_sqlite(url: &str, connections: u32) -> Result<(Db, PathBuf)> {
+async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|_| StoreError::Url("not a valid sqlite:// address".into()))?
         .create_if_missing(true)
@@ -508,8 +505,7 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<(Db, PathBuf)> {
     let write = Connections::open(&options, 1).await.map_err(StoreError::Open)?;
     // A connection has a thread of its own: a few are enough.
     let read = Connections::open(&options, connections.clamp(1, 4)).await.map_err(StoreError::Open)?;
-    let file = options.get_filename().to_owned();
-    Ok((Db::Sqlite { read, write }, file))
+    Ok(Db::Sqlite { read, write })
 }
 
 /// What people and models write, as PostgreSQL's TEXT can hold it: without NUL.
