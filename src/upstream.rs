@@ -118,9 +118,15 @@ pub enum Cause {
     /// The request itself is refused.
     #[error("bad request")]
     BadRequest,
-    /// The provider's safety rules stopped it.
+    /// The provider's safety rules refuse the request.
     #[error("blocked")]
     Blocked,
+    /// The provider's safety rules stopped the answer.
+    #[error("filtered")]
+    Filtered,
+    /// The request is longer than the model, or the account, takes: a shorter one may work.
+    #[error("input too long")]
+    InputTooLong,
     /// The answer did not fit into the output limit.
     #[error("too long")]
     TooLong,
@@ -176,6 +182,8 @@ impl Cause {
             | Cause::NotFound
             | Cause::BadRequest
             | Cause::Blocked
+            | Cause::Filtered
+            | Cause::InputTooLong
             | Cause::TooLong
             | Cause::Cancelled
             | Cause::OverBudget(_) => false,
@@ -195,6 +203,8 @@ impl Cause {
             Cause::NotFound => "not_found",
             Cause::BadRequest => "bad_request",
             Cause::Blocked => "blocked",
+            Cause::Filtered => "filtered",
+            Cause::InputTooLong => "input_too_long",
             Cause::TooLong => "too_long",
             Cause::Cancelled => "cancelled",
             Cause::Crowded { .. } => "crowded",
@@ -203,7 +213,7 @@ impl Cause {
     }
 
     /// How long the provider asks to wait.
-    fn retry_after(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Cause::RateLimited { retry_after } | Cause::Unavailable { retry_after } => *retry_after,
             _ => None,

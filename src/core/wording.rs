@@ -220,7 +220,8 @@ pub fn failure(cause: &Cause, reference: &Reference) -> String {
         Cause::Unauthorized | Cause::NotFound | Cause::BadRequest => {
             "I cannot answer right now: the model service is not set up correctly. Only the operator can mend that."
         }
-        Cause::Blocked => "The model service refuses to answer that. Try to put it differently.",
+        Cause::Blocked | Cause::Filtered => "The model service refuses to answer that. Try to put it differently.",
+        Cause::InputTooLong => "This conversation has grown too long for me. Start fresh with `/new`, or send a shorter message.",
         Cause::TooLong => "That needed a longer answer than I may give. Ask for a part of it.",
         Cause::Cancelled => "This was called off.",
         Cause::Crowded { again_in } => return crowded(*again_in),

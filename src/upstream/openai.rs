@@ -46,6 +46,9 @@ pub use self::effort::{Effort, UnknownEffort, efforts};
 pub use self::lane::Limits;
 pub use self::pacer::QuotaSettings;
 
+/// Refusals for the rate that one call waits out, however short the pauses are.
+const MOST_REFUSALS: u32 = 10;
+
 /// Where and how OpenAI is called.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -197,9 +200,23 @@ impl OpenAi {
     pub async fn respond(&self, ask: &Ask, hear: &mut (dyn FnMut(Heard<'_>) + Send)) -> Result<Reply, Failure> {
         let Request { json, input_chars } = written(ask)?;
         let ticket = self.pacer.ticket();
-        let call = Mutex::new(Call { hear, ticket, json: Some(json), open: None });
-        let again = |failure: &Failure| repeatable(failure) && failure.usage.is_none();
-        let attempts = retry(self.settings.retry, again, |_| self.attempt(ask, input_chars, &call));
+        let call = Mutex::new(Call { hear, ticket, json: Some(json), open: None, since: None });
+        let again =
+            |failure: &Failure| repeatable(failure) && failure.usage.is_none() && refused::pause(failure).is_none();
+        let attempts = async {
+            let (began, mut refusals) = (Instant::now(), 0);
+            loop {
+                let ended = retry(self.settings.retry, again, |_| self.attempt(ask, input_chars, &call)).await;
+                // A pause that the service asks for is waited for in the order, like any other wait, and within its bound.
+                let pause = ended.as_ref().err().and_then(refused::pause);
+                let longest = self.settings.quota.longest_wait;
+                match pause {
+                    Some(pause) if refusals < MOST_REFUSALS && began.elapsed() + pause <= longest => refusals += 1,
+                    _ => return ended,
+                }
+                call.lock().await.since = Some(began);
+            }
+        };
         let ended = timeout(self.settings.total_timeout, attempts).await;
         ended.unwrap_or_else(|_| {
             let mut failure = late("total_timeout");
@@ -251,8 +268,10 @@ impl OpenAi {
     async fn attempt(&self, ask: &Ask, input_chars: usize, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
         let call = &mut *call.lock().await;
         let tokens = charged_tokens(ask, input_chars);
-        let admitted =
-            self.pacer.admit(&ask.model, call.ticket, tokens, |left| (call.hear)(Heard::Waits(left))).await?;
+        let admitted = self
+            .pacer
+            .admit(&ask.model, call.ticket, tokens, call.since, |left| (call.hear)(Heard::Waits(left)))
+            .await?;
         (call.hear)(Heard::Leaves(Gathered::default().estimate(input_chars)));
         call.open = Some(Open::default());
         let ended = self.stream(ask, input_chars, admitted, call).await;
@@ -349,7 +368,7 @@ impl OpenAi {
                     request.headers_mut().insert("x-client-request-id", value);
                 }
                 let response = this.http.execute(request).await?;
-                admitted.answered(response.headers());
+                admitted.answered(response.status(), response.headers());
                 if let Some(given) = request_id(response.headers()) {
                     id.get_or_init(|| given);
                 }
@@ -377,6 +396,8 @@ struct Call<'a> {
     hear: &'a mut (dyn FnMut(Heard<'_>) + Send),
     /// Its place in the order.
     ticket: u64,
+    /// When it took its place, once it was refused for the rate.
+    since: Option<Instant>,
     /// What the first attempt sends.
     json: Option<Box<RawValue>>,
     /// The attempt under way.

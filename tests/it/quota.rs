@@ -62,14 +62,15 @@ on_both! {
         let body = r#"{"error":{"message":"m","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#;
         let fault = reelcoach::sandbox::Fault::Answer {
             status: 429,
-            headers: vec![("retry-after".into(), "1".into())],
+            headers: vec![("retry-after".into(), "3".into())],
             body: body.into(),
         };
         bot.sandbox.openai.control.fault("/v1/responses", fault);
         let began = Instant::now();
         bot.sandbox.telegram.say(42, 42, "Ana", QUESTION);
         bot.drain().await;
-        assert!(began.elapsed() >= Duration::from_secs(1));
+        assert!(began.elapsed() >= Duration::from_secs(3));
+        assert!(said_to(&bot, 42).iter().any(|text| text.contains(DEMAND)), "she is told that she waits");
         assert!(bot.telegram(42)[0].len() > 20 && !bot.telegram(42)[0].contains("reference"), "{:?}", bot.telegram(42));
         bot.end().await;
     }

@@ -127,6 +127,23 @@ impl ReelFailure {
         }
     }
 
+    /// Whether the same reel may be watched a little later, without anybody's doing.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            ReelFailure::UpstreamBusy => true,
+            ReelFailure::Unavailable
+            | ReelFailure::NotVideo
+            | ReelFailure::TooLong { .. }
+            | ReelFailure::TooLarge
+            | ReelFailure::Blocked
+            | ReelFailure::Unreadable
+            | ReelFailure::OutOfCredit
+            | ReelFailure::Misconfigured
+            | ReelFailure::Cancelled
+            | ReelFailure::OverBudget(_) => false,
+        }
+    }
+
     /// The name in the database, the metrics and the logs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -529,8 +546,8 @@ fn said(failure: &Failure) -> ReelFailure {
         Cause::TimedOut | Cause::Cut | Cause::Malformed => ReelFailure::UpstreamBusy,
         Cause::OutOfCredit => ReelFailure::OutOfCredit,
         Cause::Unauthorized | Cause::NotFound | Cause::BadRequest => ReelFailure::Misconfigured,
-        Cause::Blocked => ReelFailure::Blocked,
-        Cause::TooLong => ReelFailure::Unreadable,
+        Cause::Blocked | Cause::Filtered => ReelFailure::Blocked,
+        Cause::TooLong | Cause::InputTooLong => ReelFailure::Unreadable,
         Cause::Cancelled => ReelFailure::Cancelled,
         Cause::OverBudget(budget) => ReelFailure::OverBudget(budget),
     }

@@ -67,8 +67,12 @@ const SLOW_FOR: Duration = Duration::from_secs(15 * 60);
 /// A 429 that does not say how long.
 const UNTOLD: Duration = Duration::from_secs(1);
 
-/// So long at most is held back because of one 429: what is told beyond it is looked at again then.
-const LONGEST_HOLD: Duration = Duration::from_secs(60);
+/// While the service asks for a longer pause than this, one call in such a time looks whether it still holds. Nobody may
+/// wait so long for a turn (OPENAI_WAIT_SECONDS), so whoever comes meanwhile is told the real time.
+const LOOK_AFTER: Duration = Duration::from_secs(240);
+
+/// No pause is longer: a day, and what clocks differ by.
+const LONGEST_HOLD: Duration = Duration::from_secs(25 * 3600);
 
 /// One model.
 #[derive(Debug)]
@@ -80,6 +84,10 @@ pub(super) struct Lane<C: Clock + Clone = MonotonicClock> {
     requests: Bucket<C>,
     tokens: Bucket<C>,
     held_until: Option<C::Instant>,
+    /// When one call may be made although all are held back.
+    look_at: Option<C::Instant>,
+    /// Requests sent before all were held back: what they are answered says nothing about it.
+    held_after: u64,
     slow_until: Option<C::Instant>,
     sent: Counts,
     /// Of what was sent: what no answer has come to yet. Nobody knows whether the service has counted it.
@@ -106,6 +114,8 @@ impl<C: Clock + Clone> Lane<C> {
             requests,
             tokens,
             held_until: None,
+            look_at: None,
+            held_after: 0,
             slow_until: None,
             sent: Counts::default(),
             open: Counts::default(),
@@ -128,7 +138,8 @@ impl<C: Clock + Clone> Lane<C> {
         let Some(mut first) = self.waiting.first_entry().filter(|first| *first.key() == ticket) else {
             return Turn::Behind;
         };
-        if let Some(left) = left_until::<C>(self.held_until, now) {
+        let is_held = left_until::<C>(self.held_until, now).is_some();
+        if let Some(left) = left_until::<C>(self.look_at.filter(|_| is_held), now) {
             return Turn::In(left);
         }
         let needs = &mut first.get_mut().needs;
@@ -149,6 +160,9 @@ impl<C: Clock + Clone> Lane<C> {
             }
         }
         first.remove();
+        if is_held {
+            self.look_at = Some(now + Nanos::from(LOOK_AFTER));
+        }
         self.wake_first();
         Turn::Now(self.sent)
     }
@@ -215,13 +229,28 @@ impl<C: Clock + Clone> Lane<C> {
     /// Too many requests: everybody waits. `slow_down`: the traffic rose too fast.
     pub(super) fn refused(&mut self, retry_after: Option<Duration>, slow_down: bool) {
         let now = self.clock.now();
-        let until = now + Nanos::from(retry_after.unwrap_or(UNTOLD).min(LONGEST_HOLD));
-        self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
+        let pause = retry_after.unwrap_or(UNTOLD).min(LONGEST_HOLD);
+        let until = now + Nanos::from(pause);
+        // Of several pauses that are asked for at a time the longest counts; of a long one, what was heard last.
+        let held =
+            self.held_until.filter(|_| left_until::<C>(self.held_until, now).is_some_and(|left| left <= LOOK_AFTER));
+        let held = held.map_or(until, |held| held.max(until));
+        self.held_until = Some(held);
+        self.look_at = Some(held.min(now + Nanos::from(LOOK_AFTER)));
+        self.held_after = self.sent.requests;
         self.requests.correct(0, 0, now);
         self.tokens.correct(0, 0, now);
         if slow_down {
             self.slow_until = Some(now + Nanos::from(SLOW_FOR));
             self.refit();
+        }
+    }
+
+    /// A request was accepted: `mark` as for [`Lane::told`]. One that was sent after a refusal ends the pause.
+    pub(super) fn accepted(&mut self, mark: Counts) {
+        if mark.requests > self.held_after {
+            (self.held_until, self.look_at) = (None, None);
+            self.wake_first();
         }
     }
 
@@ -353,206 +382,4 @@ impl<C: Clock + Clone> Bucket<C> {
 }
 
 #[cfg(test)]
-mod tests {
-    use governor::clock::FakeRelativeClock;
-
-    use super::*;
-
-    const TIER: Limits = Limits { requests: 600, tokens: 60_000 };
-
-    struct Stage {
-        clock: FakeRelativeClock,
-        lane: Lane<FakeRelativeClock>,
-        next: Ticket,
-    }
-
-    impl Stage {
-        fn new(limits: Limits, instances: u32) -> Self {
-            let clock = FakeRelativeClock::default();
-            Self { lane: Lane::new(clock.clone(), limits, instances), clock, next: 0 }
-        }
-
-        fn join(&mut self, tokens: u64) -> Ticket {
-            self.next += 1;
-            self.lane.join(self.next, tokens, Arc::default());
-            self.next
-        }
-
-        /// How many of that size may be made now, each asking by itself.
-        fn room(&mut self, tokens: u64) -> usize {
-            let mut made = 0;
-            loop {
-                let ticket = self.join(tokens);
-                match self.lane.turn(ticket) {
-                    Turn::Now(_) => made += 1,
-                    _ => {
-                        self.lane.leave(ticket);
-                        return made;
-                    }
-                }
-            }
-        }
-
-        fn sent(&self) -> Counts {
-            self.lane.sent
-        }
-
-        /// All that was sent is answered.
-        fn answered(&mut self) -> Counts {
-            self.lane.open = Counts::default();
-            self.lane.sent
-        }
-
-        fn told(&mut self, requests: (u64, u64), tokens: (u64, u64), mark: Counts) {
-            let left = |(limit, remaining)| Some(Left { limit, remaining });
-            self.lane.told(&Told { requests: left(requests), tokens: left(tokens) }, mark);
-        }
-    }
-
-    fn seconds(count: f64) -> Duration {
-        Duration::from_secs_f64(count)
-    }
-
-    #[test]
-    fn half_a_minute_is_there_at_once_and_the_rest_comes_evenly() {
-        let mut stage = Stage::new(TIER, 1);
-        assert_eq!(stage.room(1), 300);
-        stage.clock.advance(seconds(1.0));
-        assert_eq!(stage.room(1), 10);
-        // Tokens are the narrower ones here: 30,000 at once, 1,000 a second.
-        let mut stage = Stage::new(TIER, 1);
-        assert_eq!(stage.room(1_000), 30);
-        stage.clock.advance(seconds(3.0));
-        assert_eq!(stage.room(1_000), 3);
-    }
-
-    #[test]
-    fn in_no_minute_more_than_the_bucket_of_the_service_has() {
-        let mut stage = Stage::new(TIER, 1);
-        let mut real = 600.0_f64;
-        for _ in 0..3_000 {
-            real = (real + 1.0).min(600.0);
-            stage.clock.advance(seconds(0.1));
-            real -= stage.room(1) as f64;
-            assert!(real >= 0.0);
-        }
-        assert!(real >= 290.0, "half of it stays for what nobody here knows: {real}");
-    }
-
-    #[test]
-    fn first_come_first_served() {
-        let mut stage = Stage::new(TIER, 1);
-        assert_eq!(stage.room(1_000), 30);
-        let (large, small) = (stage.join(5_000), stage.join(1));
-        assert_eq!(stage.lane.turn(small), Turn::Behind, "a small one does not slip past");
-        assert!(matches!(stage.lane.turn(large), Turn::In(_)));
-        assert_eq!(stage.lane.wait(small).as_secs_f64().round(), 5.0);
-        stage.clock.advance(seconds(5.1));
-        assert!(matches!(stage.lane.turn(large), Turn::Now(_)));
-        assert!(matches!(stage.lane.turn(small), Turn::Now(_)));
-        // Whoever goes away leaves the way free.
-        stage.room(1_000);
-        let (gone, next) = (stage.join(5_000), stage.join(1));
-        stage.lane.leave(gone);
-        stage.clock.advance(seconds(0.1));
-        assert!(matches!(stage.lane.turn(next), Turn::Now(_)));
-    }
-
-    #[test]
-    fn one_call_may_be_larger_than_the_bucket() {
-        let mut stage = Stage::new(TIER, 1);
-        let huge = stage.join(90_000);
-        assert_eq!(stage.lane.wait(huge), seconds(60.0));
-        let mut waited = 0.0;
-        while let Turn::In(wait) = stage.lane.turn(huge) {
-            stage.clock.advance(wait);
-            waited += wait.as_secs_f64();
-            assert!(waited < 70.0);
-        }
-        assert!((59.0..62.0).contains(&waited), "{waited}");
-    }
-
-    #[test]
-    fn the_rate_is_shared_and_one_may_have_what_the_others_leave() {
-        let mut stage = Stage::new(TIER, 3);
-        assert_eq!(stage.room(1), 100);
-        stage.clock.advance(seconds(3.0));
-        assert_eq!(stage.room(1), 10);
-        // 510 are left of all: of what is above the half, a third.
-        let mark = stage.answered();
-        stage.told((600, 510), (60_000, 60_000), mark);
-        assert_eq!(stage.room(1), 70);
-        // The others have woken up.
-        let mark = stage.sent();
-        stage.told((600, 60), (60_000, 60_000), mark);
-        assert_eq!(stage.room(1), 0);
-        stage.clock.advance(seconds(3.0));
-        assert_eq!(stage.room(1), 10);
-        // The others are gone: as full as before, of three times as much.
-        stage.lane.share_between(1);
-        assert_eq!(stage.room(1), 0);
-        stage.clock.advance(seconds(3.0));
-        assert_eq!(stage.room(1), 30);
-    }
-
-    #[test]
-    fn what_was_sent_since_is_not_in_the_numbers_yet() {
-        let mut stage = Stage::new(TIER, 1);
-        let first = stage.join(1);
-        let Turn::Now(mark) = stage.lane.turn(first) else { panic!("there is room") };
-        assert_eq!(stage.room(1), 299);
-        // The first one's answer knows nothing of the other 299.
-        stage.lane.ended(1);
-        stage.told((600, 599), (60_000, 59_999), mark);
-        assert_eq!(stage.room(1), 0);
-    }
-
-    #[test]
-    fn somebody_else_uses_the_same_key() {
-        let mut stage = Stage::new(TIER, 1);
-        stage.told((600, 600), (60_000, 13_000), Counts::default());
-        assert_eq!(stage.room(1_000), 10, "a twentieth is left alone");
-        let mark = stage.sent();
-        stage.told((600, 590), (60_000, 100), mark);
-        assert_eq!(stage.room(1), 0);
-    }
-
-    #[test]
-    fn other_limits_than_assumed() {
-        let mut stage = Stage::new(TIER, 1);
-        stage.told((6_000, 5_999), (600_000, 599_999), Counts::default());
-        assert_eq!(stage.room(1), 3_000);
-        let mut stage = Stage::new(TIER, 1);
-        stage.told((60, 59), (60_000, 59_999), Counts::default());
-        assert_eq!(stage.room(1), 30);
-    }
-
-    #[test]
-    fn a_refusal_holds_everybody_back() {
-        let mut stage = Stage::new(TIER, 1);
-        stage.lane.refused(Some(seconds(5.0)), false);
-        let ticket = stage.join(1);
-        assert_eq!((stage.lane.turn(ticket), stage.lane.wait(ticket)), (Turn::In(seconds(5.0)), seconds(5.0)));
-        stage.clock.advance(seconds(5.0));
-        assert!(matches!(stage.lane.turn(ticket), Turn::Now(_)));
-        assert_eq!(stage.room(1), 49, "what came in meanwhile, no more");
-        // What is told is obeyed up to a minute.
-        stage.lane.refused(Some(seconds(3_600.0)), false);
-        let ticket = stage.join(1);
-        assert_eq!(stage.lane.wait(ticket), LONGEST_HOLD);
-    }
-
-    #[test]
-    fn slow_down_halves_the_rate_for_a_quarter_of_an_hour() {
-        let mut stage = Stage::new(TIER, 1);
-        stage.lane.refused(None, true);
-        stage.clock.advance(UNTOLD);
-        stage.room(1);
-        stage.clock.advance(seconds(2.0));
-        assert_eq!(stage.room(1), 10);
-        stage.clock.advance(SLOW_FOR);
-        stage.room(1);
-        stage.clock.advance(seconds(2.0));
-        assert_eq!(stage.room(1), 20);
-    }
-}
+mod tests;

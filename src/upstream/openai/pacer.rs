@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::MonotonicClock;
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -47,7 +48,8 @@ impl Pacer {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Waits for a call's turn; `on_wait` is told how long that will probably take, again and again.
+    /// Waits for a call's turn; `on_wait` is told how long that will probably take, again and again. `since`: when the
+    /// call took its place for the first time, if the service has refused it since.
     ///
     /// # Errors
     /// `Cause::Crowded` if it would take too long.
@@ -56,9 +58,11 @@ impl Pacer {
         model: &str,
         ticket: Ticket,
         tokens: u64,
+        since: Option<Instant>,
         mut on_wait: impl FnMut(Duration),
     ) -> Result<Admitted, Failure> {
-        let began = Instant::now();
+        let joined = Instant::now();
+        let began = since.unwrap_or(joined);
         let wake = Arc::new(Notify::new());
         self.with(model, |lane| lane.join(ticket, tokens, Arc::clone(&wake)));
         let _place = Place { pacer: self, model, ticket };
@@ -68,7 +72,7 @@ impl Pacer {
             let pause = match turn {
                 Turn::Now(sent) => {
                     if looked.is_some() {
-                        metrics::histogram!(OPENAI_WAIT_SECONDS).record(began.elapsed());
+                        metrics::histogram!(OPENAI_WAIT_SECONDS).record(joined.elapsed());
                     }
                     let (pacer, model, is_open) = (Arc::clone(self), model.to_owned(), AtomicBool::new(true));
                     return Ok(Admitted { pacer, model, tokens, sent, is_open });
@@ -78,7 +82,10 @@ impl Pacer {
             };
             let longest = self.settings.longest_wait;
             // Whoever has begun to wait is not sent away because the estimate was a little short.
-            let is_too_long = if looked.is_none() { left > longest / 5 * 4 } else { began.elapsed() >= longest };
+            let is_too_long = match looked.is_none() && since.is_none() {
+                true => left > longest / 5 * 4,
+                false => left > longest || began.elapsed() >= longest,
+            };
             if is_too_long {
                 return Err(fail(Cause::Crowded { again_in: left }, "the quota of the model is taken"));
             }
@@ -132,9 +139,14 @@ pub(super) struct Admitted {
 
 impl Admitted {
     /// Takes in the headers of its answer.
-    pub(super) fn answered(&self, headers: &HeaderMap) {
+    pub(super) fn answered(&self, status: StatusCode, headers: &HeaderMap) {
         self.end();
-        self.pacer.with(&self.model, |lane| lane.told(&told(headers), self.sent));
+        self.pacer.with(&self.model, |lane| {
+            lane.told(&told(headers), self.sent);
+            if status.is_success() {
+                lane.accepted(self.sent);
+            }
+        });
     }
 
     fn end(&self) {

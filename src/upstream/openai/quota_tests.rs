@@ -113,3 +113,59 @@ async fn whoever_waits_hears_how_long_and_goes_in_order() {
     let order = order.into_inner().expect("nobody panics");
     assert_eq!(order, (0..335).collect::<Vec<_>>(), "first come, first served");
 }
+
+/// What is heard of its waits, and how it ended.
+async fn waits(stage: &Stage, ask: &Ask) -> (Vec<Duration>, Result<Reply, Failure>) {
+    let mut waits = Vec::new();
+    let mut hear = |heard: Heard<'_>| {
+        if let Heard::Waits(left) = heard {
+            waits.push(left);
+        }
+    };
+    let ended = stage.openai.respond(ask, &mut hear).await;
+    (waits, ended)
+}
+
+#[tokio::test]
+async fn whoever_meets_a_pause_within_the_bound_waits_it_out() {
+    // Longer than any pause between free attempts, and twice in a row.
+    let stage = stage((6_000, 6_000_000), (6_000, 6_000_000), 30).await;
+    for _ in 0..2 {
+        stage.fault(429, &[("retry-after-ms", "2200")], &error("requests", "rate_limit_exceeded"));
+    }
+    let began = Instant::now();
+    let (heard, ended) = waits(&stage, &small("hi")).await;
+    assert!(ended.is_ok() && began.elapsed() >= Duration::from_millis(4_400), "{ended:?}");
+    assert!(heard.len() >= 2 && heard[0] > Duration::from_secs(2), "{heard:?}");
+    assert_eq!(stage.requests(), 3);
+}
+
+#[tokio::test]
+async fn the_bound_holds_for_all_pauses_together() {
+    let stage = stage((6_000, 6_000_000), (6_000, 6_000_000), 3).await;
+    for _ in 0..2 {
+        stage.fault(429, &[("retry-after-ms", "2000")], &error("requests", "rate_limit_exceeded"));
+    }
+    let began = Instant::now();
+    let failure = waits(&stage, &small("hi")).await.1.expect_err("two are too long");
+    assert_eq!(failure.cause, Cause::RateLimited { retry_after: Some(Duration::from_secs(2)) });
+    assert!(began.elapsed() < Duration::from_secs(4) && stage.requests() == 2, "{:?}", began.elapsed());
+    // However short, they come to an end.
+    let stage = self::stage((6_000, 6_000_000), (6_000, 6_000_000), 30).await;
+    for _ in 0..50 {
+        stage.fault(429, &[("retry-after-ms", "1")], &error("requests", "rate_limit_exceeded"));
+    }
+    assert!(waits(&stage, &small("hi")).await.1.is_err());
+    assert_eq!(stage.requests(), 11);
+}
+
+#[tokio::test]
+async fn a_pause_of_a_day_is_told_to_everybody_at_once() {
+    let stage = stage((6_000, 6_000_000), (6_000, 6_000_000), 30).await;
+    stage.fault(429, &[("retry-after", "86400")], &error("requests", "rate_limit_exceeded"));
+    let failure = waits(&stage, &small("hi")).await.1.expect_err("a day");
+    assert_eq!(failure.cause, Cause::RateLimited { retry_after: Some(Duration::from_secs(86_400)) });
+    let (heard, ended) = waits(&stage, &small("hi")).await;
+    let Cause::Crowded { again_in } = ended.expect_err("it is known").cause else { panic!("not made") };
+    assert!(again_in > Duration::from_secs(86_000) && heard.is_empty() && stage.requests() == 1, "{again_in:?}");
+}

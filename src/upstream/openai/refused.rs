@@ -31,9 +31,11 @@ pub(super) async fn answer(mut response: reqwest::Response, model: &str, now: Ti
 pub(super) fn in_stream(error: &Value) -> Failure {
     let told = Told::of(error);
     let cause = match told.code.as_str() {
+        _ if told.is_larger_than_the_limit() => Cause::InputTooLong,
         "rate_limit_exceeded" | "slow_down" => Cause::RateLimited { retry_after: None },
         _ if told.is_out_of_credit() => Cause::OutOfCredit,
         _ if told.is_blocked() => Cause::Blocked,
+        _ if told.is_too_long() => Cause::InputTooLong,
         "" | "server_error" | "server_is_overloaded" | "internal_error" | "timeout" => {
             Cause::Unavailable { retry_after: None }
         }
@@ -46,6 +48,14 @@ pub(super) fn in_stream(error: &Value) -> Failure {
 /// Whether the traffic rose too fast: the rate is to be lowered for a while.
 pub(super) fn is_slow_down(failure: &Failure) -> bool {
     failure.detail.contains("code slow_down")
+}
+
+/// The pause after which OpenAI takes a request again that it refused for the rate and that cost nothing, if it says so.
+pub(super) fn pause(failure: &Failure) -> Option<Duration> {
+    match failure.cause {
+        Cause::RateLimited { retry_after } if failure.usage.is_none() => retry_after,
+        _ => None,
+    }
 }
 
 /// A word from OpenAI as it may be logged: printable ASCII, at most 100 characters.
@@ -104,6 +114,16 @@ impl Told {
         )
     }
 
+    /// The input is longer than the model or the API takes.
+    fn is_too_long(&self) -> bool {
+        matches!(self.code.as_str(), "context_length_exceeded" | "string_above_max_length" | "array_above_max_length")
+    }
+
+    /// One request asks for more tokens than a minute has: it is refused like any other for the rate, but no waiting helps.
+    fn is_larger_than_the_limit(&self) -> bool {
+        self.message.starts_with("Request too large for")
+    }
+
     /// Whether the model is what is wrong. A refused parameter may name the model too ("not supported
     /// with the 'gpt-6-luna' model"); then `param` tells which one.
     fn names_model(&self, model: &str) -> bool {
@@ -133,6 +153,10 @@ fn http(status: u16, headers: &HeaderMap, body: &[u8], model: &str, now: Timesta
         _ if told.is_out_of_credit() => Cause::OutOfCredit,
         402 => Cause::OutOfCredit,
         401 => Cause::Unauthorized,
+        413 => Cause::InputTooLong,
+        // As a 503 too (guide "Error codes").
+        _ if told.code == "slow_down" => Cause::RateLimited { retry_after: retry_after(headers, now) },
+        _ if told.is_too_long() || told.is_larger_than_the_limit() => Cause::InputTooLong,
         408 | 409 | 500.. => Cause::Unavailable { retry_after: retry_after(headers, now) },
         429 => Cause::RateLimited { retry_after: retry_after(headers, now).or_else(|| reset(headers)) },
         404 | 410 => Cause::NotFound,
@@ -215,8 +239,14 @@ mod tests {
             (
                 400,
                 r#""type":"invalid_request_error","param":"input","code":"context_length_exceeded""#,
-                Cause::BadRequest,
+                Cause::InputTooLong,
             ),
+            (
+                400,
+                r#""type":"invalid_request_error","param":"input[3].content","code":"string_above_max_length""#,
+                Cause::InputTooLong,
+            ),
+            (413, r#""type":"invalid_request_error","code":null"#, Cause::InputTooLong),
             (400, r#""type":"invalid_request_error","param":"model","code":"model_not_found""#, Cause::NotFound),
             (400, r#""type":"invalid_request_error","param":null,"code":"invalid_prompt""#, Cause::Blocked),
             (
@@ -244,9 +274,12 @@ mod tests {
             (429, r#""type":"requests","code":429"#, limited.clone()),
             (500, r#""type":"server_error""#, unavailable.clone()),
             (503, r#""type":"server_error","code":"server_is_overloaded""#, unavailable.clone()),
+            (503, r#""type":"server_error","code":"slow_down""#, limited.clone()),
         ] {
             assert_eq!(cause(status, &error(fields)), want, "{status} {fields}");
         }
+        let large = r#"{"error":{"message":"Request too large for gpt-5-mini in organization org-1 on tokens per min (TPM): Limit 30000, Requested 40000.","type":"tokens","code":"rate_limit_exceeded"}}"#;
+        assert_eq!(cause(429, large), Cause::InputTooLong, "no pause makes it smaller");
         assert_eq!(cause(429, "<html>"), limited);
         assert_eq!(cause(502, "<html>Bad gateway</html>"), unavailable);
         assert_eq!(cause(200, "<html>Log in</html>"), Cause::Malformed);
@@ -280,6 +313,8 @@ mod tests {
             ("server_error", Cause::Unavailable { retry_after: None }),
             ("bio_policy", Cause::Blocked),
             ("invalid_prompt", Cause::Blocked),
+            ("context_length_exceeded", Cause::InputTooLong),
+            ("model_not_found", Cause::NotFound),
             ("data_residency_mismatch", Cause::BadRequest),
         ] {
             assert_eq!(in_stream(&serde_json::json!({ "code": code })).cause, want, "{code}");
