@@ -40,6 +40,7 @@ use reelcoach::core::text;
 use reelcoach::ids::{ChatId, InstanceId, MessageRef, PersonId, Platform};
 use reelcoach::store::Store;
 use reelcoach::store::chats::Role;
+use reelcoach::store::memory::Remembered;
 use reelcoach::store::turns::{Arrival, NewMessage, Outcome as Ended};
 use serde_json::{Value, json};
 
@@ -352,7 +353,7 @@ async fn talk(store: &Store) -> Outcome<Times> {
         let conversation = timed(memory, store.memory(person, &turn.chat, NOW)).await?.conversation;
         let lines = [Role::Person, Role::Coach]
             .map(|role| NewMessage { role, content: "A sentence of usual length.".to_owned() });
-        timed(answer, store.answer_turn(&turn, "{}", Some((conversation, &lines)), NOW)).await?;
+        timed(answer, store.answer_turn(&turn, "{}", Some(&Remembered::of(conversation, &lines)), NOW)).await?;
         timed(close, store.close_turn(&turn, Ended::Answered, NOW)).await?;
         timed(spoken, store.is_idle()).await?;
     }

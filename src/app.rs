@@ -18,7 +18,7 @@ use crate::core::admin::Admin;
 use crate::core::board::Boards;
 use crate::core::capacity::Plan;
 use crate::core::chat::{Messenger, Receive, ReceiveFailed};
-use crate::core::coach::{Coach, CoachSettings};
+use crate::core::coach::{ASKED_WITHIN, Coach, CoachSettings};
 use crate::core::inbox::Inbox;
 use crate::core::late::Late;
 use crate::core::money::{Prices, Purse};
@@ -378,7 +378,7 @@ impl App {
             if let Err(error) = self.purse.give_up_lost().await {
                 tracing::warn!("reservations could not be given up: {error}");
             }
-            let pause = match self.store.sweep(self.clock.now() - self.config.retention).await {
+            let pause = match self.delete_old().await {
                 Ok(0) => SWEEP_EVERY,
                 Ok(_) => SWEEP_PAUSE,
                 Err(error) => {
@@ -389,6 +389,12 @@ impl App {
             wait(stop, pause).await;
         }
         Ok(())
+    }
+
+    async fn delete_old(&self) -> Result<u64, StoreError> {
+        let now = self.clock.now();
+        let askers = self.store.forget_askers(now - ASKED_WITHIN).await?;
+        Ok(askers + self.store.sweep(now - self.config.retention).await?)
     }
 
     async fn listen(&self) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ pub mod instances;
 pub mod lanes;
 pub mod ledger;
 pub mod measured;
+pub mod memory;
 pub mod people;
 pub mod reels;
 pub mod retention;

@@ -177,7 +177,7 @@ impl Admin {
             }
             Command::Talk(_)
             | Command::Reel { .. }
-            | Command::Fresh(_)
+            | Command::Again(_)
             | Command::Queue(_)
             | Command::Cancel(_)
             | Command::New

@@ -12,19 +12,23 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+
 use self::live::InFlight;
-use self::prompt::{length, older_half, opaque, tools_length};
+use self::prompt::{length, older_half, opaque, shared_input, tools_length};
 use self::tools::Toolbox;
 use self::turn::{Answer, Event, Step};
 use super::board::Boards;
 use super::money::{Allowed, Call, Purse, SPARING};
 use super::reels::Reels;
 use super::reels::pipeline::Reel;
+use super::wording;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::store::answers::KeptAnswer;
+use crate::ids::TurnId;
 use crate::store::budgets::Standing;
-use crate::store::chats::{Memory, Role};
+use crate::store::chats::{Line, Memory, Role};
+use crate::store::memory::Remembered;
 use crate::store::turns::{NewMessage, Turn};
 use crate::store::{Store, StoreError};
 use crate::telemetry::UPSTREAM_CALLS;
@@ -32,7 +36,7 @@ use crate::upstream::openai::{Ask, Effort, Heard, Item, OpenAi, Reply, ToolSpec}
 use crate::upstream::{Cause, Failure, Provider, Usage};
 
 pub use self::live::{Live, Shown};
-pub use self::recall::Recall;
+pub use self::recall::{ASKED_WITHIN, Common, Sharing};
 
 /// The built-in persona and rules.
 pub const PROMPT: &str = include_str!("coach/prompt.md");
@@ -41,6 +45,9 @@ const SUMMARY_PROMPT: &str = "Summarise a coaching conversation for the coach's 
 
 /// Longest summary in tokens, reasoning included.
 const SUMMARY_TOKENS: u32 = 1_500;
+
+/// What the calls are for whose text is the answer, in the ledger.
+const COACH: &str = "coach";
 
 /// How the coach is set.
 #[derive(Clone, Debug)]
@@ -53,7 +60,7 @@ pub struct CoachSettings {
     pub instructions: Arc<str>,
     /// Length of the remembered lines in characters beyond which the older half is summarised.
     pub history_chars: usize,
-    /// How long the answer to a common question is given again; zero: never.
+    /// How long the answer to a common question is shared; zero: no answer is.
     pub answer_cache: Duration,
 }
 
@@ -66,21 +73,78 @@ pub struct Question {
     pub name: String,
     /// Something of ours that the coach should pass on with the answer.
     pub note: Option<String>,
-    pub reel: Option<Box<Reel>>,
-    pub recall: Recall,
+    pub reel: Option<QuestionReel>,
+    pub sharing: Sharing,
+    /// The turn that asked the same and had no answer: what is asked now takes the place of its lines.
+    pub replaces: Option<Replaced>,
 }
+
+/// The reel that a question is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuestionReel {
+    /// As the model reads it.
+    pub block: String,
+    /// What is shown of it above the answer; empty if it was shown before.
+    pub transcript: String,
+}
+
+/// A turn that had no answer, and what it left in the memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    pub turn: TurnId,
+    pub lines: Vec<Line>,
+}
+
+/// What stands in the memory in place of an answer that failed.
+const NO_ANSWER: &str = "(No answer: it failed, and can be asked again.)";
+
+/// What stands there in place of a question that the provider refuses: with its words, every question after it would be
+/// refused as well.
+const DECLINED: &str = "(A message stood here that the AI service declined.)";
 
 impl Question {
     /// A text by somebody of this display name, and nothing else.
     pub fn of(text: String, name: String) -> Self {
-        Self { text, name, note: None, reel: None, recall: Recall::No }
+        Self { text, name, note: None, reel: None, sharing: Sharing::Never, replaces: None }
+    }
+
+    /// The same about a reel.
+    #[must_use]
+    pub fn about(self, reel: &Reel) -> Self {
+        let reel = QuestionReel { block: block::reel_block(reel), transcript: wording::transcript(reel) };
+        Self { reel: Some(reel), ..self }
     }
 
     /// What enters the memory, without the answer.
     pub fn lines(&self) -> Vec<NewMessage> {
-        let reel = self.reel.as_ref().map(|reel| NewMessage { role: Role::Reel, content: block::reel_block(reel) });
+        let reel = self.reel.as_ref().map(|reel| NewMessage { role: Role::Reel, content: reel.block.clone() });
         let text = (!self.text.is_empty()).then(|| NewMessage { role: Role::Person, content: self.text.clone() });
         reel.into_iter().chain(text).collect()
+    }
+
+    /// What enters a conversation's memory with the answer.
+    pub fn remembered<'a>(&self, memory: &Memory, lines: &'a [NewMessage]) -> Remembered<'a> {
+        let replaces = self.replaces.as_ref().map(|replaced| replaced.turn);
+        Remembered { replaces, ..Remembered::of(memory.conversation, lines) }
+    }
+
+    /// A text as it is shown, below what is said in the reel.
+    pub fn below_transcript(&self, text: String) -> String {
+        match self.reel.as_ref().map(|reel| reel.transcript.as_str()) {
+            None | Some("") => text,
+            Some(transcript) => format!("{transcript}\n\n{text}"),
+        }
+    }
+
+    /// What enters the memory if there is no answer, so that "please try again" is understood and nothing that was paid
+    /// for is paid again.
+    pub fn lines_without_answer(&self, cause: Option<&Cause>) -> Vec<NewMessage> {
+        let (mut lines, reason) = match cause {
+            Some(Cause::Blocked) => (Vec::new(), DECLINED),
+            _ => (self.lines(), NO_ANSWER),
+        };
+        lines.push(NewMessage { role: Role::Coach, content: reason.to_owned() });
+        lines
     }
 }
 
@@ -89,7 +153,7 @@ impl Question {
 pub enum Said {
     Answered(Answered),
     /// No model's answer is covered, but this one is known.
-    Kept(KeptAnswer),
+    Kept(String),
     Failed(Failure),
 }
 
@@ -103,6 +167,8 @@ pub struct Answered {
     pub model: String,
     /// A tool was used for it.
     pub used_tools: bool,
+    /// It was made for everyone who asks the question: the model did not know who asks.
+    pub is_shared: bool,
 }
 
 /// Why a call has no reply.
@@ -140,6 +206,8 @@ pub struct Coach {
     clock: Clock,
     settings: CoachSettings,
     tools: Arc<[ToolSpec]>,
+    /// Of the hashes of common questions.
+    secret: OnceCell<String>,
 }
 
 impl Coach {
@@ -152,22 +220,40 @@ impl Coach {
         clock: Clock,
         settings: CoachSettings,
     ) -> Self {
-        Self { openai, store, reels, boards, purse, clock, settings, tools: tools::specs().into() }
+        Self {
+            openai,
+            store,
+            reels,
+            boards,
+            purse,
+            clock,
+            settings,
+            tools: tools::specs().into(),
+            secret: OnceCell::new(),
+        }
     }
 
     /// Answers a question, showing the text in `live` as it comes. `run` tells the tries of one turn apart in the
-    /// ledger.
+    /// ledger; with `common` the answer may be one for everyone.
     pub async fn answer(
         &self,
         turn: &Turn,
         run: u32,
         question: &Question,
+        common: Option<&Common>,
         memory: &Memory,
         live: &Live,
     ) -> Result<Said, StoreError> {
+        let mut shared = None;
+        if let Some(common) = common
+            && self.is_shareable(turn, run, common, live).await?
+        {
+            shared = Some(common);
+        }
+        let is_shared = shared.is_some();
         let tightest = self.purse.tightest(turn.person, &turn.chat).await?;
         let mut sparing = tightest.filter(|standing| standing.percent() >= SPARING);
-        let (mut model, mut machine) = self.machine(turn, question, memory, sparing.is_some());
+        let (mut model, mut machine) = self.machine(turn, question, is_shared, memory, sparing.is_some());
         let said = memory.lines.iter().filter(|line| line.role == Role::Person).map(|line| line.content.as_str());
         let said: Vec<&str> = said.chain([question.text.as_str()]).collect();
         let named = self.reels.find(&said.join("\n"), &[]).links;
@@ -178,20 +264,22 @@ impl Coach {
                 Step::Ask(ask) => {
                     let key = format!("{}:{}:{run}:{asked}", turn.id, turn.attempt);
                     asked += 1;
-                    let result = self.ask(turn, &key, "coach", &ask, live).await?;
+                    let result = self.ask(turn, &key, COACH, &ask, live).await?;
                     let visible = live.end();
                     match result {
                         Ok(reply) => machine.next(Event::Replied(reply), &visible),
                         Err(Unanswered::Over(standing)) => {
                             if machine.rounds() == 0 {
-                                if let Some(kept) = self.recall_either(question, memory).await? {
+                                if let Some(common) = shared
+                                    && let Some(kept) = self.recall_either(common).await?
+                                {
                                     return Ok(Said::Kept(kept));
                                 }
                                 // What is left may be enough for the cheaper way. Later in a turn it is not taken: the
                                 // tools have run, and a model cannot go on from another one's reasoning.
                                 if sparing.is_none() {
                                     sparing = Some(standing);
-                                    (model, machine) = self.machine(turn, question, memory, true);
+                                    (model, machine) = self.machine(turn, question, is_shared, memory, true);
                                     step = machine.begin();
                                     continue;
                                 }
@@ -213,7 +301,7 @@ impl Coach {
                 }
                 Step::Answer(answer) => {
                     let used_tools = machine.rounds() > 0;
-                    return Ok(Said::Answered(Answered { answer, sparing, model, used_tools }));
+                    return Ok(Said::Answered(Answered { answer, sparing, model, used_tools, is_shared }));
                 }
                 Step::GiveUp(failure) => return Ok(Said::Failed(failure)),
             };
@@ -221,9 +309,20 @@ impl Coach {
     }
 
     /// The turn at its beginning, and the model that it asks.
-    fn machine(&self, turn: &Turn, question: &Question, memory: &Memory, is_sparing: bool) -> (String, turn::Turn) {
+    fn machine(
+        &self,
+        turn: &Turn,
+        question: &Question,
+        is_shared: bool,
+        memory: &Memory,
+        is_sparing: bool,
+    ) -> (String, turn::Turn) {
         let frame = self.frame(turn, memory, is_sparing);
-        (frame.model.clone(), turn::Turn::new(frame, self.input(turn, question, memory, is_sparing)))
+        let input = match is_shared {
+            true => shared_input(question),
+            false => self.input(turn, question, memory, is_sparing),
+        };
+        (frame.model.clone(), turn::Turn::new(frame, input))
     }
 
     /// Writes the call that was dropped in the middle into the ledger, at the best known usage. One that has cost nothing,
@@ -239,7 +338,7 @@ impl Coach {
             chat: &turn.chat,
             provider: Provider::OpenAi,
             model: &call.model,
-            tool: "coach",
+            tool: call.tool,
             latency_ms: self.ms_since(call.began),
             outcome: "cancelled",
             usage,
@@ -351,7 +450,7 @@ impl Coach {
             usage: most,
         };
         // Before it is reserved: whoever is dropped meanwhile takes it back.
-        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), began, left: None, written: 0 });
+        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), tool, began, left: None, written: 0 });
         match self.purse.reserve(&call).await? {
             Allowed::Yes => {}
             Allowed::Over(standing) => {
@@ -369,7 +468,9 @@ impl Coach {
             Heard::Waits(left) => live.wait(left),
             Heard::Leaves(usage) => live.costs(Some(usage)),
             Heard::Ended(usage) => live.costs(usage),
-            Heard::Text(text) => live.push(text),
+            Heard::Text(text) if tool == COACH => live.push(text),
+            // What is said to the bot itself is for nobody's eyes.
+            Heard::Text(text) => live.hidden(text.chars().count()),
             Heard::Hidden(chars) => live.hidden(chars),
         };
         let result = self.openai.respond(ask, &mut hear).await;

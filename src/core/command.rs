@@ -72,8 +72,8 @@ pub enum Command {
     Queue(QueueWish),
     Cancel(CancelWish),
     New,
-    /// The button under an answer that was given before: ask anew what is named by this key.
-    Fresh(String),
+    /// The button under an apology, or under an answer that was given before: ask once more what this turn asked.
+    Again(String),
     History,
     Help,
     /// With which Telegram begins, perhaps with the code of an invitation.
@@ -217,7 +217,7 @@ impl Command {
             | Command::Audit(_)
             | Command::Start { .. }
             | Command::Unknown(_) => true,
-            Command::Talk(_) | Command::Reel { .. } | Command::New | Command::Fresh(_) => false,
+            Command::Talk(_) | Command::Reel { .. } | Command::New | Command::Again(_) => false,
         }
     }
 
@@ -240,7 +240,8 @@ impl Command {
                 Err(_) => CancelWish::Reel(argument.to_owned()),
             }),
             "new" => Command::New,
-            "fresh" => Command::Fresh(argument.to_owned()),
+            // "fresh" stands in buttons of earlier versions.
+            "again" | "fresh" => Command::Again(argument.to_owned()),
             "history" => Command::History,
             "help" => Command::Help,
             "start" => Command::Start { code: argument.split_whitespace().next().map(str::to_owned) },
@@ -435,7 +436,7 @@ mod tests {
             ("/queue resume n8n:0", Command::Queue(QueueWish::Resume(Some("n8n:0".into())))),
             ("/queue drain", Command::Queue(QueueWish::Drain)),
             ("/queue dance", Command::Queue(QueueWish::Unclear)),
-            ("/fresh 0123abcd", Command::Fresh("0123abcd".into())),
+            ("/again 0123abcd", Command::Again("0123abcd".into())),
             ("/start invite42", Command::Start { code: Some("invite42".into()) }),
             ("/start", Command::Start { code: None }),
             ("/limits", Command::Limits(LimitsWish::Show)),

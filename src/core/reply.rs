@@ -4,6 +4,7 @@
 
 mod door;
 mod plan;
+mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +23,11 @@ use super::reels::Reels;
 use super::{text, wording};
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::{ConversationId, InstanceId};
-use crate::store::answers::KeptAnswer;
+use crate::ids::InstanceId;
 use crate::store::boards::TakenBoard;
 use crate::store::chats::{Memory, Role};
 use crate::store::failures::Noted;
+use crate::store::memory::{Remembered, Retry};
 use crate::store::reels::Subscription;
 use crate::store::turns::{NewMessage, Outcome, Sealed, Source, Told, Turn, TurnKind};
 use crate::store::{Store, StoreError};
@@ -194,11 +195,7 @@ impl Replies {
             }
         };
         if turn.attempt > ATTEMPTS {
-            let reference = Reference::new();
-            tracing::error!(turn = %turn.id, %reference, "a turn is given up after {ATTEMPTS} attempts");
-            self.note_failure(turn, &reference, "internal", format!("given up after {ATTEMPTS} attempts")).await;
-            screen.told.source = Some(Source::Failure);
-            self.finish(turn, Body::text(wording::internal_failure(&reference)), None, &mut screen).await?;
+            self.give_up(turn, wish.as_ref(), &mut screen).await?;
             return Ok(Done::Closed);
         }
         let mut run = 0;
@@ -216,15 +213,11 @@ impl Replies {
                 Plan::Again => {}
                 Plan::Lost => return Ok(Done::Closed),
                 Plan::Say(body, lines) => {
-                    screen.told.source = Some(Source::Own);
-                    let memory = match lines.is_empty() {
-                        true => None,
-                        false => {
-                            let read = || self.store.memory(turn.person, &turn.chat, self.clock.now());
-                            Some(self.store.insist("reading the memory", read).await?.conversation)
-                        }
-                    };
-                    self.finish(turn, body, memory.map(|memory| (memory, lines)), &mut screen).await?;
+                    self.say(turn, body, &lines, None, &mut screen).await?;
+                    return Ok(Done::Closed);
+                }
+                Plan::Fail(body, lines) => {
+                    self.say(turn, body, &lines, Some(Retry::Failed), &mut screen).await?;
                     return Ok(Done::Closed);
                 }
                 Plan::Coach(question) => {
@@ -237,6 +230,25 @@ impl Replies {
         }
     }
 
+    /// Says a sentence of our own, and remembers these lines.
+    async fn say(
+        &self,
+        turn: &Turn,
+        body: Body,
+        lines: &[NewMessage],
+        retry: Option<Retry>,
+        screen: &mut Screen,
+    ) -> Result<(), StoreError> {
+        screen.told.source = Some(Source::Own);
+        if lines.is_empty() {
+            return self.finish(turn, body, None, screen).await;
+        }
+        let read = || self.store.memory(turn.person, &turn.chat, self.clock.now());
+        let conversation = self.store.insist("reading the memory", read).await?.conversation;
+        let remembered = Remembered { retry, ..Remembered::of(conversation, lines) };
+        self.finish(turn, body, Some(remembered), screen).await
+    }
+
     /// Lets the coach answer while the text is shown. `None` if more messages have joined and everything begins
     /// anew.
     async fn converse(
@@ -247,17 +259,22 @@ impl Replies {
         live: &Live,
         screen: &mut Screen,
     ) -> Result<Option<Done>, StoreError> {
-        let memory = self.store.memory(turn.person, &turn.chat, self.clock.now()).await?;
-        let transcript = question.reel.as_ref().map(|reel| wording::transcript(reel)).unwrap_or_default();
-        if let Some(kept) = self.coach.recall(turn, &question, &memory).await? {
-            return self.give_again(turn, &question, &memory, kept, screen).await;
+        let mut memory = self.store.memory(turn.person, &turn.chat, self.clock.now()).await?;
+        if let Some(replaced) = &question.replaces {
+            memory.lines.retain(|line| !replaced.lines.contains(line));
         }
-        live.restart(transcript.clone());
+        let common = self.coach.common(turn, &question, &memory).await?;
+        if let Some(common) = &common
+            && let Some(kept) = self.coach.recall(turn, common).await?
+        {
+            return self.give_again(turn, &question, &memory, &kept, screen).await;
+        }
+        live.restart(question.reel.as_ref().map(|reel| reel.transcript.clone()).unwrap_or_default());
         let answered = CancellationToken::new();
         let answer = {
             let mut showing = std::pin::pin!(self.show(turn, live, screen, &answered));
             let answer = async {
-                let answer = self.coach.answer(turn, run, &question, &memory, live).await;
+                let answer = self.coach.answer(turn, run, &question, common.as_ref(), &memory, live).await;
                 answered.cancel();
                 answer
             };
@@ -287,29 +304,26 @@ impl Replies {
             Some(ShowEnd::Lost) => return Ok(Some(Done::Closed)),
         }
         let (text, remembered) = match answer {
-            Said::Kept(kept) => return self.give_again(turn, &question, &memory, kept, screen).await,
+            Said::Kept(kept) => return self.give_again(turn, &question, &memory, &kept, screen).await,
             Said::Answered(answered) => {
                 metrics::counter!(ANSWERS, "source" => "model").increment(1);
-                if let Err(error) = self.coach.keep(&question, &memory, &answered).await {
+                if let Some(common) = &common
+                    && let Err(error) = self.coach.keep(common, &answered).await
+                {
                     tracing::warn!(turn = %turn.id, "an answer could not be kept for others: {error}");
                 }
-                let Answered { answer: Answer { text, ending }, sparing, .. } = answered;
+                let Answered { answer: Answer { text, ending, .. }, sparing, .. } = answered;
                 let behind = match ending {
                     AnswerEnding::Whole => None,
                     AnswerEnding::LengthLimit => Some(wording::length_limit()),
                     AnswerEnding::BrokeOff(failure) => {
                         let reference = Reference::new();
-                        match failure.cause {
-                            Cause::OverBudget(_) | Cause::Crowded { .. } => {
-                                Some(wording::failure(&failure.cause, &reference))
-                            }
-                            _ => {
-                                tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
-                                let detail = format!("broke off: {failure}");
-                                self.note_failure(turn, &reference, failure.cause.name(), detail).await;
-                                Some(wording::broke_off(&reference))
-                            }
+                        if !matches!(failure.cause, Cause::OverBudget(_) | Cause::Crowded { .. }) {
+                            tracing::warn!(turn = %turn.id, %reference, "an answer broke off: {failure}");
+                            let detail = format!("broke off: {failure}");
+                            self.note_failure(turn, &reference, failure.cause.name(), detail).await;
                         }
+                        Some(wording::broke_off(&failure.cause, &reference, self.clock.now()))
                     }
                 };
                 let sparing = match sparing {
@@ -320,17 +334,7 @@ impl Replies {
                 (parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"), text)
             }
             Said::Failed(failure) => {
-                let reference = Reference::new();
-                if let Cause::OverBudget(_) | Cause::Crowded { .. } = failure.cause {
-                    tracing::info!(turn = %turn.id, "a turn was not answered: {failure}");
-                } else {
-                    tracing::error!(turn = %turn.id, %reference, "a turn could not be answered: {failure}");
-                    self.note_failure(turn, &reference, failure.cause.name(), failure.to_string()).await;
-                }
-                let sentence = wording::failure(&failure.cause, &reference);
-                let text = if transcript.is_empty() { sentence } else { format!("{transcript}\n\n{sentence}") };
-                screen.told.source = Some(Source::Failure);
-                self.finish(turn, Body::text(text), None, screen).await?;
+                self.apologise(turn, &question, &memory, &failure, screen).await?;
                 return Ok(Some(Done::Closed));
             }
         };
@@ -338,8 +342,8 @@ impl Replies {
         lines.push(NewMessage { role: Role::Coach, content: remembered });
         screen.told.source = Some(Source::Model);
         let is_long = self.coach.is_long(&memory, &lines);
-        let text = if transcript.is_empty() { text } else { format!("{transcript}\n\n{text}") };
-        self.finish(turn, Body::text(text), Some((memory.conversation, lines)), screen).await?;
+        let body = Body::text(question.below_transcript(text));
+        self.finish(turn, body, Some(question.remembered(&memory, &lines)), screen).await?;
         if !screen.began {
             metrics::histogram!(FIRST_TEXT_SECONDS).record(self.clock.now().since(turn.created_at));
         }
@@ -352,7 +356,7 @@ impl Replies {
         turn: &Turn,
         question: &Question,
         memory: &Memory,
-        kept: KeptAnswer,
+        kept: &str,
         screen: &mut Screen,
     ) -> Result<Option<Done>, StoreError> {
         match self.seal(turn, screen).await? {
@@ -363,9 +367,9 @@ impl Replies {
         metrics::counter!(ANSWERS, "source" => "cache").increment(1);
         screen.told.source = Some(Source::Recalled);
         let mut lines = question.lines();
-        lines.push(NewMessage { role: Role::Coach, content: kept.answer.clone() });
-        let body = wording::from_memory(&kept.answer, &kept.key);
-        self.finish(turn, body, Some((memory.conversation, lines)), screen).await?;
+        lines.push(NewMessage { role: Role::Coach, content: kept.to_owned() });
+        let remembered = Remembered { retry: Some(Retry::Recalled), ..question.remembered(memory, &lines) };
+        self.finish(turn, wording::from_memory(kept, turn.id), Some(remembered), screen).await?;
         Ok(Some(Done::Closed))
     }
 
@@ -494,12 +498,11 @@ impl Replies {
         &self,
         turn: &Turn,
         body: Body,
-        remembered: Option<(ConversationId, Vec<NewMessage>)>,
+        remembered: Option<Remembered<'_>>,
         screen: &mut Screen,
     ) -> Result<(), StoreError> {
         let answer = serde_json::to_string(&body).unwrap_or_default();
-        let memory = remembered.as_ref().map(|(conversation, lines)| (*conversation, lines.as_slice()));
-        let store = || self.store.answer_turn(turn, &answer, memory, self.clock.now());
+        let store = || self.store.answer_turn(turn, &answer, remembered.as_ref(), self.clock.now());
         if !self.store.insist("storing an answer", store).await? {
             return Ok(());
         }

@@ -29,7 +29,8 @@ pub use self::access::{
     unclear_invites, unclear_limits, unclear_person, who_is_that,
 };
 pub use self::capacity::{also_loaded, basis, capacity, change, effect, grouped, part, percent, usd, wait, wait_of};
-pub use self::demand::{crowded, from_memory, in_demand, not_in_memory};
+use self::demand::{HOURS, daily_quota};
+pub use self::demand::{crowded, from_memory, in_demand, not_yours_to_ask_again, try_again, try_again_gone};
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
     lanes_set, left_out, not_waiting, not_yours_to_cancel, queue, submission_note, unclear_queue_wish,
@@ -206,25 +207,34 @@ pub fn transcript(reel: &Reel) -> String {
 /// Characters of a transcript that are shown, so that it fits into one message with the coaching's beginning.
 const TRANSCRIPT_SHOWN: usize = 700;
 
-/// A turn that could not be answered.
-pub fn failure(cause: &Cause, reference: &Reference) -> String {
+/// A turn that could not be answered. What it says of trying again is true: of a pause that the service asks for it tells
+/// the length, and what only the owner can mend it says so.
+pub fn failure(cause: &Cause, reference: &Reference, now: Timestamp) -> String {
     let what = match cause {
-        Cause::RateLimited { .. } | Cause::Unavailable { .. } => {
-            "The model service is overloaded right now. Please try again in a minute."
+        Cause::RateLimited { retry_after: Some(pause) } if *pause >= HOURS => daily_quota(now + *pause),
+        Cause::RateLimited { retry_after } | Cause::Unavailable { retry_after } => {
+            let when = match *retry_after {
+                None => "in a minute".to_owned(),
+                Some(pause) if pause < HOURS => format!("in {}", about(pause)),
+                Some(pause) => format!("after {}", moment(now + pause)),
+            };
+            format!("The AI service is overloaded right now. Please try again {when}.")
         }
-        Cause::TimedOut | Cause::Cut => "The model service did not finish its answer. Please try again.",
-        Cause::Malformed => "The model service sent something unreadable. Please try again.",
+        Cause::TimedOut | Cause::Cut => "The AI service didn't finish its answer. Please try again.".into(),
+        Cause::Malformed => "The AI service sent back something I couldn't read. Please try again.".into(),
         Cause::OutOfCredit => {
-            "I cannot answer right now: the credit with the model service is used up. Only the operator can mend that."
+            "I can't answer right now: the AI service is out of credit. The bot's owner needs to fix this.".into()
         }
         Cause::Unauthorized | Cause::NotFound | Cause::BadRequest => {
-            "I cannot answer right now: the model service is not set up correctly. Only the operator can mend that."
+            "I can't answer right now: the AI service isn't set up correctly. The bot's owner needs to fix this.".into()
         }
-        Cause::Blocked | Cause::Filtered => "The model service refuses to answer that. Try to put it differently.",
-        Cause::InputTooLong => "This conversation has grown too long for me. Start fresh with `/new`, or send a shorter message.",
-        Cause::TooLong => "That needed a longer answer than I may give. Ask for a part of it.",
-        Cause::Cancelled => "This was called off.",
-        Cause::Crowded { again_in } => return crowded(*again_in),
+        Cause::Blocked | Cause::Filtered => "The AI service won't answer that one. Try putting it another way.".into(),
+        Cause::InputTooLong => {
+            "This conversation has grown too long for me. Start fresh with `/new`, or send a shorter message.".into()
+        }
+        Cause::TooLong => "That needs a longer answer than I can give at once. Ask for one part of it.".into(),
+        Cause::Cancelled => "I stopped before I could answer. Please ask again.".into(),
+        Cause::Crowded { again_in } => return crowded(*again_in, now),
         Cause::OverBudget(budget) => return over_budget(budget, "an answer to this"),
     };
     format!("{what} ({})", marks::reference(reference))
@@ -245,7 +255,12 @@ fn whose(budget: &Budget) -> &'static str {
 }
 
 fn filled_again(budget: &Budget) -> String {
-    budget.resets_at.utc().map(|at| at.format("%-d %B, %H:%M UTC").to_string()).unwrap_or_default()
+    moment(budget.resets_at)
+}
+
+/// `25 November, 06:00 UTC`.
+fn moment(at: Timestamp) -> String {
+    at.utc().map(|at| at.format("%-d %B, %H:%M UTC").to_string()).unwrap_or_default()
 }
 
 /// A failure of our own.
@@ -256,9 +271,20 @@ pub fn internal_failure(reference: &Reference) -> String {
     )
 }
 
-/// Behind an answer that broke off.
-pub fn broke_off(reference: &Reference) -> String {
-    format!("*My answer broke off here ({}). Ask me to go on.*", marks::reference(reference))
+/// Behind an answer that broke off: whether it can be continued.
+pub fn broke_off(cause: &Cause, reference: &Reference, now: Timestamp) -> String {
+    let pause = cause.retry_after().unwrap_or_default();
+    match cause {
+        Cause::Filtered | Cause::Blocked => {
+            let reference = marks::reference(reference);
+            format!("*The AI service stopped my answer here ({reference}). Try putting it another way.*")
+        }
+        Cause::Crowded { .. } | Cause::OverBudget(_) => failure(cause, reference, now),
+        _ if cause.is_transient() && pause < HOURS => {
+            format!("*My answer broke off here ({}). Say “continue” and I'll pick it up.*", marks::reference(reference))
+        }
+        _ => format!("*My answer broke off here.* {}", failure(cause, reference, now)),
+    }
 }
 
 /// Behind an answer that reached the output limit.
@@ -392,19 +418,21 @@ mod tests {
             Cause::NotFound,
             Cause::BadRequest,
             Cause::Blocked,
+            Cause::Filtered,
+            Cause::InputTooLong,
             Cause::TooLong,
             Cause::Cancelled,
             Cause::Crowded { again_in: seconds(150) },
+            Cause::RateLimited { retry_after: Some(seconds(130)) },
+            Cause::RateLimited { retry_after: Some(seconds(86_400)) },
+            Cause::Unavailable { retry_after: Some(seconds(40)) },
+            Cause::Unavailable { retry_after: Some(seconds(86_400)) },
         ];
-        said.extend(causes.iter().map(|cause| super::failure(cause, &reference)));
+        said.extend(causes.iter().map(|cause| super::failure(cause, &reference, NOW)));
+        let broken = [Cause::Cut, Cause::Filtered, Cause::OutOfCredit, Cause::InputTooLong];
+        said.extend(broken.iter().map(|cause| broke_off(cause, &reference, NOW)));
         said.extend([share_unresolved(), no_link(), only_attachments(), nothing_said(), unknown_command("dance")]);
-        said.extend([
-            new_conversation(true),
-            new_conversation(false),
-            not_an_admin(),
-            broke_off(&reference),
-            length_limit(),
-        ]);
+        said.extend([new_conversation(true), new_conversation(false), not_an_admin(), length_limit()]);
         said.extend([maybe_repeated(), internal_failure(&reference), cancelled(&[]), cancelled(&one), cancelled(&two)]);
         said.extend([history("", 0, NOW), history("", 4, NOW), history("Ana bakes.\nShe wants reach.", 12, NOW)]);
         said.push(queue(0, 0, seconds(27), &[]));

@@ -73,6 +73,11 @@ impl Default for Settings {
 pub enum Script {
     Text(String),
     Refusal(String),
+    /// This text, and a refusal behind it.
+    RefusalAfter {
+        text: String,
+        refusal: String,
+    },
     /// Function calls: name, and arguments as JSON text.
     Calls(Vec<(String, String)>),
     Incomplete {

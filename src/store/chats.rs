@@ -24,7 +24,7 @@ impl Role {
         }
     }
 
-    fn parse(name: &str) -> Result<Role> {
+    pub(super) fn parse(name: &str) -> Result<Role> {
         [Role::Person, Role::Coach, Role::Reel]
             .into_iter()
             .find(|role| role.name() == name)

@@ -153,7 +153,7 @@ impl Store {
                     measured.cache_write_tokens += written;
                     measured.output_tokens += output;
                 }
-                "summary" => measured.beside_micro_usd += micro_usd,
+                "summary" | "judge" => measured.beside_micro_usd += micro_usd,
                 "scrape" => {
                     measured.apify_runs += told;
                     measured.apify_micro_usd += micro_usd;

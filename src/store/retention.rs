@@ -9,7 +9,7 @@ use super::{Result, Store, write};
 const BATCH: i64 = 500;
 
 /// In this order, because later ones are referred to by earlier ones. Each takes the time limit and the batch.
-const OLD: [&str; 12] = [
+const OLD: [&str; 13] = [
     "DELETE FROM inbox WHERE (chat, message) IN (SELECT i.chat, i.message FROM inbox i JOIN turns t ON t.id = i.turn_id \
      WHERE t.state = 'closed' AND t.closed_at < $1 LIMIT $2)",
     "DELETE FROM turns WHERE id IN (SELECT t.id FROM turns t WHERE t.state = 'closed' AND t.closed_at < $1 \
@@ -28,6 +28,7 @@ const OLD: [&str; 12] = [
      AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.id) LIMIT $2)",
     "DELETE FROM invites WHERE code_hash IN (SELECT code_hash FROM invites WHERE until < $1 LIMIT $2)",
     "DELETE FROM notices WHERE (who, what) IN (SELECT who, what FROM notices WHERE since < $1 LIMIT $2)",
+    "DELETE FROM retries WHERE turn_id IN (SELECT turn_id FROM retries WHERE at < $1 LIMIT $2)",
     "DELETE FROM failures WHERE reference IN (SELECT reference FROM failures WHERE at < $1 LIMIT $2)",
 ];
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 use sqlx::FromRow;
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, ConversationId, GuildId, InstanceId, MessageRef, PersonId, Platform, SubscriptionId, TurnId};
+use crate::ids::{ChatId, GuildId, InstanceId, MessageRef, PersonId, Platform, SubscriptionId, TurnId};
 
 use super::budgets::read_guild;
+use super::memory::{Remembered, remember};
 use super::usage::{Counted, Timed, Within, count_up, time_up};
-use super::{Result, Store, StoreError, alone, exclusive, read, storable, write};
+use super::{Result, Store, StoreError, alone, exclusive, read, write};
 
 /// Something a person did, on its way into the inbox.
 #[derive(Debug)]
@@ -381,7 +382,7 @@ impl Store {
         &self,
         turn: &Turn,
         answer: &str,
-        memory: Option<(ConversationId, &[NewMessage])>,
+        memory: Option<&Remembered<'_>>,
         now: Timestamp,
     ) -> Result<bool> {
         exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
@@ -397,15 +398,8 @@ impl Store {
             if changed.rows_affected() == 0 {
                 return Ok(false);
             }
-            if let Some((conversation, lines)) = memory.filter(|(_, lines)| !lines.is_empty()) {
-                let mut query = sqlx::query(sqlx::AssertSqlSafe(remember(lines.len())))
-                    .bind(conversation.to_string())
-                    .bind(turn.id.to_string())
-                    .bind(now.0);
-                for line in lines {
-                    query = query.bind(TurnId::new().to_string()).bind(line.role.name()).bind(storable(&line.content));
-                }
-                query.execute(&mut *tx).await?;
+            if let Some(remembered) = memory {
+                remember!(tx, turn, remembered, now);
             }
             Ok(true)
         })
@@ -569,14 +563,6 @@ fn timed(turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Vec<(Tim
 /// Serialises what arrives and closes for one person in one chat.
 pub(super) fn talk_lock(person: PersonId, chat: &ChatId) -> String {
     format!("talk:{person}:{chat}")
-}
-
-/// Adds so many lines to a conversation. `$1` the conversation, `$2` the turn, `$3` the time; then id, role and text of
-/// each.
-fn remember(lines: usize) -> String {
-    let row = |nth| format!("(${}, $1, $2, ${}, ${}, $3)", 3 * nth + 4, 3 * nth + 5, 3 * nth + 6);
-    let rows: Vec<String> = (0..lines).map(row).collect();
-    format!("INSERT INTO messages (id, conversation_id, turn_id, role, content, at) VALUES {}", rows.join(", "))
 }
 
 fn json(ids: &[String]) -> String {

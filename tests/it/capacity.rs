@@ -12,6 +12,7 @@ use reelcoach::store::Store;
 use reelcoach::store::chats::Role;
 use reelcoach::store::lanes::Lane;
 use reelcoach::store::ledger::Entry;
+use reelcoach::store::memory::Remembered;
 use reelcoach::store::reels::{Claimed, JobEnd, QueueLimits, Submitted, Wish};
 use reelcoach::store::turns::{Arrival, NewMessage};
 use reelcoach::upstream::{Provider, Usage};
@@ -200,7 +201,7 @@ on_both! {
             let conversation = db.memory(people[n], &chat, now).await.unwrap().conversation;
             let role = if reel { Role::Reel } else { Role::Person };
             let lines = [role, Role::Coach].map(|role| NewMessage { role, content: "x".into() });
-            assert!(db.answer_turn(&turn, "{}", Some((conversation, &lines)), now).await.unwrap());
+            assert!(db.answer_turn(&turn, "{}", Some(&Remembered::of(conversation, &lines)), now).await.unwrap());
         }
         let failed = |kind: &str, until| {
             JobEnd::Failed { content: format!(r#"{{"kind":"{kind}"}}"#), pipeline: 1, until, refund: false }

@@ -9,6 +9,7 @@ mod bot;
 mod process;
 
 mod access;
+mod again;
 mod alerts;
 mod answers;
 mod boards;
@@ -38,4 +39,5 @@ mod talk;
 mod telegram;
 mod tidy;
 mod trouble;
+mod trust;
 mod usage;

@@ -11,6 +11,7 @@ mod instances;
 mod jobs;
 mod lanes;
 mod ledger;
+mod memory;
 mod opening;
 mod people;
 mod reels;

@@ -42,6 +42,8 @@ struct State {
 pub(super) struct InFlight {
     pub(super) key: String,
     pub(super) model: String,
+    /// What it is for.
+    pub(super) tool: &'static str,
     pub(super) began: Timestamp,
     /// What it has cost at least: once its request has left, the input; once its attempt has ended, what that cost, which
     /// may be nothing.
@@ -206,7 +208,7 @@ mod tests {
     fn an_abandoned_call_costs_what_was_sent_and_what_came_back() {
         let live = Live::default();
         let (key, model, began) = ("k".to_owned(), "gpt-6-luna".to_owned(), Timestamp(0));
-        live.begin(InFlight { key, model, began, left: None, written: 0 });
+        live.begin(InFlight { key, model, tool: "coach", began, left: None, written: 0 });
         let known = || live.in_flight().unwrap().usage();
         assert_eq!(known(), None, "it waits");
         let first = Usage { input_tokens: 2_000, cache_write_tokens: 2_000, ..Usage::default() };

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::turn::Frame;
-use super::{Coach, Question, block};
+use super::{Coach, Question};
 use crate::store::chats::{Line, Memory, Role};
 use crate::store::turns::Turn;
 use crate::upstream::openai::{Item, ToolSpec};
 
-/// Stands before a question whose answer may be given to others: nothing is said of who asks, where and when.
+/// A question whose answer is given to others too: nothing is said of who asks, where and when.
+pub(super) fn shared_input(question: &Question) -> Vec<Item> {
+    vec![Item::System(COMMON.into()), Item::User(question.text.clone())]
+}
+
+/// Stands before such a question.
 const COMMON: &str = "You do not know who asks, and the answer may be given to others who ask the same: name nobody, and no date or time of today.";
 
 impl Coach {
@@ -41,9 +46,6 @@ impl Coach {
     /// turn too, word for word. Whatever people or models wrote comes as the user's words: only ours have a developer's
     /// authority.
     pub(super) fn input(&self, turn: &Turn, question: &Question, memory: &Memory, is_sparing: bool) -> Vec<Item> {
-        if self.is_common(question, memory) {
-            return vec![Item::System(COMMON.into()), Item::User(question.text.clone())];
-        }
         let mut input = Vec::with_capacity(memory.lines.len() + 6);
         let name: String = question.name.chars().filter(|c| !c.is_control()).take(60).collect();
         input.push(Item::User(format!("(My display name here is “{name}”.)")));
@@ -58,7 +60,7 @@ impl Coach {
             });
         }
         // As Question::lines has them remembered.
-        input.extend(question.reel.as_ref().map(|reel| Item::User(block::reel_block(reel))));
+        input.extend(question.reel.as_ref().map(|reel| Item::User(reel.block.clone())));
         if !question.text.is_empty() {
             input.push(Item::User(question.text.clone()));
         }

@@ -44,6 +44,8 @@ pub enum Event {
 pub struct Answer {
     pub text: String,
     pub ending: AnswerEnding,
+    /// The model declined, at least in part: the text says so.
+    pub refused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +89,7 @@ impl Turn {
             Event::Failed(failure) if visible.is_empty() && self.said.is_empty() => Step::GiveUp(failure),
             Event::Failed(failure) => {
                 let text = self.with_said(visible);
-                Step::Answer(Answer { text, ending: AnswerEnding::BrokeOff(failure) })
+                Step::Answer(Answer { text, ending: AnswerEnding::BrokeOff(failure), refused: false })
             }
             Event::Ran(outputs) => {
                 Arc::make_mut(&mut self.input)
@@ -105,30 +107,23 @@ impl Turn {
             Arc::make_mut(&mut self.input).extend(reply.items.into_iter().map(Item::Raw));
             return Step::Run(reply.calls);
         }
-        let own = match reply.refusal {
-            Some(refusal) if reply.text.is_empty() => refusal,
-            _ => reply.text,
-        };
-        let text = self.with_said(&own);
-        match reply.ending {
-            Ending::Completed if !text.is_empty() => Step::Answer(Answer { text, ending: AnswerEnding::Whole }),
-            Ending::Completed => {
-                Step::GiveUp(Failure::new(Provider::OpenAi, Cause::Malformed, "an answer without text"))
-            }
+        // What it declines may come behind what it has said already.
+        let refused = reply.refusal.is_some();
+        let text = with(&self.with_said(&reply.text), reply.refusal.as_deref().unwrap_or_default());
+        let fail = |cause, detail: String| Failure::new(Provider::OpenAi, cause, detail);
+        let (ending, without_text) = match reply.ending {
+            Ending::Completed => (AnswerEnding::Whole, fail(Cause::Malformed, "an answer without text".into())),
             Ending::Incomplete(reason) if reason == "content_filter" => {
-                let failure = Failure::new(Provider::OpenAi, Cause::Blocked, "incomplete: content_filter");
-                if text.is_empty() {
-                    Step::GiveUp(failure)
-                } else {
-                    Step::Answer(Answer { text, ending: AnswerEnding::BrokeOff(failure) })
-                }
-            }
-            Ending::Incomplete(_) if !text.is_empty() => {
-                Step::Answer(Answer { text, ending: AnswerEnding::LengthLimit })
+                let failure = fail(Cause::Filtered, "incomplete: content_filter".into());
+                (AnswerEnding::BrokeOff(failure.clone()), failure)
             }
             Ending::Incomplete(reason) => {
-                Step::GiveUp(Failure::new(Provider::OpenAi, Cause::TooLong, format!("incomplete: {reason}, no text")))
+                (AnswerEnding::LengthLimit, fail(Cause::TooLong, format!("incomplete: {reason}, no text")))
             }
+        };
+        match text.is_empty() {
+            true => Step::GiveUp(without_text),
+            false => Step::Answer(Answer { text, ending, refused }),
         }
     }
 
@@ -148,11 +143,16 @@ impl Turn {
 
     /// What was said before in this turn, then `text`.
     fn with_said(&self, text: &str) -> String {
-        match (self.said.trim(), text.trim()) {
-            ("", text) => text.to_owned(),
-            (said, "") => said.to_owned(),
-            (said, text) => format!("{said}\n\n{text}"),
-        }
+        with(&self.said, text)
+    }
+}
+
+/// One text behind another, as a paragraph of its own.
+fn with(said: &str, text: &str) -> String {
+    match (said.trim(), text.trim()) {
+        ("", text) => text.to_owned(),
+        (said, "") => said.to_owned(),
+        (said, text) => format!("{said}\n\n{text}"),
     }
 }
 
@@ -206,7 +206,9 @@ mod tests {
         assert_eq!(ask.input.len(), 1 + 2 + 2);
         assert!(matches!(&ask.input[4], Item::ToolOutput { call_id, output } if call_id == "call_1" && output == "b"));
         let Step::Answer(answer) = turn.next(reply("You are first.", 0, Ending::Completed), "") else { panic!() };
-        assert_eq!(answer, Answer { text: "Let me look.\n\nYou are first.".into(), ending: AnswerEnding::Whole });
+        let whole =
+            Answer { text: "Let me look.\n\nYou are first.".into(), ending: AnswerEnding::Whole, refused: false };
+        assert_eq!(answer, whole);
     }
 
     #[test]
@@ -226,7 +228,8 @@ mod tests {
         let cut = || Failure::new(Provider::OpenAi, Cause::Cut, "");
         assert!(matches!(turn().next(Event::Failed(cut()), ""), Step::GiveUp(f) if f.cause == Cause::Cut));
         let Step::Answer(answer) = turn().next(Event::Failed(cut()), "So far") else { panic!() };
-        assert_eq!(answer, Answer { text: "So far".into(), ending: AnswerEnding::BrokeOff(cut()) });
+        let broke_off = Answer { text: "So far".into(), ending: AnswerEnding::BrokeOff(cut()), refused: false };
+        assert_eq!(answer, broke_off);
         assert!(
             matches!(turn().next(reply("", 0, Ending::Completed), ""), Step::GiveUp(f) if f.cause == Cause::Malformed)
         );
@@ -235,18 +238,25 @@ mod tests {
             matches!(turn().next(reply("a", 1, limit()), "a"), Step::Answer(a) if a.ending == AnswerEnding::LengthLimit)
         );
         assert!(matches!(turn().next(reply("", 0, limit()), ""), Step::GiveUp(f) if f.cause == Cause::TooLong));
-        let filter = Ending::Incomplete("content_filter".into());
-        assert!(matches!(turn().next(reply("", 0, filter), ""), Step::GiveUp(f) if f.cause == Cause::Blocked));
+        let filter = || Ending::Incomplete("content_filter".into());
+        assert!(matches!(turn().next(reply("", 0, filter()), ""), Step::GiveUp(f) if f.cause == Cause::Filtered));
+        let Step::Answer(answer) = turn().next(reply("So far", 0, filter()), "So far") else { panic!() };
+        assert!(matches!(answer.ending, AnswerEnding::BrokeOff(f) if f.cause == Cause::Filtered));
     }
 
     #[test]
-    fn a_refusal_is_shown() {
-        let event = match reply("", 0, Ending::Completed) {
+    fn a_refusal_is_shown_behind_what_was_said() {
+        let declined = |said: &str| match reply(said, 0, Ending::Completed) {
             Event::Replied(reply) => {
                 Event::Replied(Reply { refusal: Some("I cannot help with that.".into()), ..reply })
             }
             other => other,
         };
-        assert!(matches!(turn().next(event, ""), Step::Answer(a) if a.text == "I cannot help with that."));
+        for (said, whole) in
+            [("", "I cannot help with that."), ("Sure, here is how:", "Sure, here is how:\n\nI cannot help with that.")]
+        {
+            let Step::Answer(answer) = turn().next(declined(said), said) else { panic!("{said}") };
+            assert_eq!((answer.text.as_str(), answer.refused, answer.ending), (whole, true, AnswerEnding::Whole));
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::{Replies, Screen, ShowEnd};
 use crate::core::admin::{Asked, Authority};
 use crate::core::chat::{Addressed, Body, Inbound};
-use crate::core::coach::{Question, Recall, tools};
+use crate::core::coach::{Question, Sharing, tools};
 use crate::core::command::{CancelWish, Command, QueueWish};
 use crate::core::reels::{Mentioned, read_result};
 use crate::core::wording;
@@ -20,6 +20,8 @@ use crate::store::turns::{NewMessage, Turn};
 pub(super) enum Plan {
     /// A sentence, and what enters the memory with it.
     Say(Body, Vec<NewMessage>),
+    /// The same where something failed: the button under it asks once more.
+    Fail(Body, Vec<NewMessage>),
     /// The answer stands elsewhere: a board, or nothing is owed.
     Nothing,
     Coach(Question),
@@ -41,9 +43,9 @@ impl Plan {
 }
 
 /// What the person said in one turn.
-struct Said {
-    inbounds: Vec<Inbound>,
-    text: String,
+pub(super) struct Said {
+    pub(super) inbounds: Vec<Inbound>,
+    pub(super) text: String,
     links: Vec<String>,
 }
 
@@ -59,7 +61,7 @@ impl Replies {
         let fresh = matches!(command, Command::Reel { fresh: true, .. });
         let wanted = match command {
             Command::Talk(text) | Command::Reel { text, .. } => text,
-            Command::Fresh(key) => return self.plan_fresh(turn, first, &key, screen).await,
+            Command::Again(turn_id) => return self.plan_again(turn, first, &turn_id, screen).await,
             command => {
                 return match self.seal(turn, screen).await? {
                     // In a box: the reports among them would make every turn large.
@@ -83,9 +85,10 @@ impl Replies {
             .or((mentioned.unresolved > 0).then(wording::share_unresolved));
         let is_talk = mentioned.reels.is_empty() && !mentioned.question.is_empty() && !overheard && !must_have_link;
         if is_talk {
-            let is_only_text = said.links.is_empty() && said.inbounds.iter().all(|inbound| inbound.attachments == 0);
-            let recall = if is_only_text { Recall::May } else { Recall::No };
-            return Ok(Plan::Coach(Question { note, recall, ..question }));
+            let has_more = |inbound: &Inbound| inbound.attachments > 0 || inbound.reply_to.is_some();
+            let is_only_text = said.links.is_empty() && !said.inbounds.iter().any(has_more);
+            let sharing = if is_only_text { Sharing::IfCommon } else { Sharing::Never };
+            return Ok(Plan::Coach(Question { note, sharing, ..question }));
         }
         match self.seal(turn, screen).await? {
             None | Some(ShowEnd::Answered) => {}
@@ -110,32 +113,12 @@ impl Replies {
     }
 
     /// This plan, unless more messages have joined meanwhile.
-    async fn once_sealed(&self, turn: &Turn, screen: &mut Screen, plan: Plan) -> Result<Plan, StoreError> {
+    pub(super) async fn once_sealed(&self, turn: &Turn, screen: &mut Screen, plan: Plan) -> Result<Plan, StoreError> {
         Ok(match self.seal(turn, screen).await? {
             None | Some(ShowEnd::Answered) => plan,
             Some(ShowEnd::Grown) => Plan::Again,
             Some(ShowEnd::Lost) => Plan::Lost,
         })
-    }
-
-    /// The button under an answer that was given before: the same question, to the model.
-    async fn plan_fresh(
-        &self,
-        turn: &Turn,
-        first: &Inbound,
-        key: &str,
-        screen: &mut Screen,
-    ) -> Result<Plan, StoreError> {
-        if let Some(pausing) = self.pausing(first).await? {
-            return self.once_sealed(turn, screen, pausing).await;
-        }
-        match self.coach.asked_under(key).await? {
-            Some(question) => {
-                let question = Question::of(question, first.author.name.clone());
-                Ok(Plan::Coach(Question { recall: Recall::Afresh, ..question }))
-            }
-            None => self.once_sealed(turn, screen, Plan::say_privately(wording::not_in_memory())).await,
-        }
     }
 
     async fn plan_command(&self, turn: &Turn, inbound: &Inbound, command: Command) -> Result<Plan, StoreError> {
@@ -144,7 +127,7 @@ impl Replies {
         let now = self.clock.now();
         let asked = Asked { turn, inbound, authority: &authority, now };
         Ok(match command {
-            Command::Talk(_) | Command::Reel { .. } | Command::Fresh(_) => Plan::Nothing,
+            Command::Talk(_) | Command::Reel { .. } | Command::Again(_) => Plan::Nothing,
             Command::Help | Command::Start { .. } => {
                 let interval = self.reels.limits().await?.interval;
                 let help = wording::help(authority != Authority::None, interval);
@@ -212,7 +195,7 @@ impl Replies {
     }
 
     /// Reel links: into the line; a single one that is known already is answered at once.
-    async fn plan_submission(
+    pub(super) async fn plan_submission(
         &self,
         turn: &Turn,
         question: Question,
@@ -245,12 +228,12 @@ impl Replies {
         }
         let sentence = match (&outcomes[..], &reels[..]) {
             ([Submitted::Cached], [code]) => match self.reels.known(code, now).await? {
-                Some(Ok(reel)) => return Ok(Plan::Coach(Question { reel: Some(reel), ..question })),
-                Some(Err(failure)) => wording::known_failure(&failure),
+                Some(Ok(reel)) => return Ok(Plan::Coach(question.about(&reel))),
+                Some(Err(failure)) => return Ok(Self::plan_known_failure(turn, &question, &failure)),
                 // It grew too old this very moment: the next look submits it anew.
                 None => return Err(StoreError::Corrupt("a reel that was known")),
             },
-            ([Submitted::Failed(content)], _) => wording::known_failure(content),
+            ([Submitted::Failed(content)], _) => return Ok(Self::plan_known_failure(turn, &question, content)),
             _ => note(&outcomes),
         };
         // Remembered with its links, so that the coach may take them up when the person asks again.
@@ -264,21 +247,21 @@ impl Replies {
         if let Some(kept_out) = self.kept_out(turn).await? {
             return Ok(kept_out);
         }
-        let name = self.store.names(turn.person).await?.into_iter().next().unwrap_or_default();
-        let text = format!("{} {}", wish.shortcode.url(), wish.question).trim().to_owned();
-        let question = Question::of(text, name);
+        let question = self.reel_question(turn, &wish).await?;
         Ok(match read_result(wish.result)? {
-            Ok(reel) => Plan::Coach(Question { reel: Some(reel), ..question }),
-            Err(failure) => {
-                let sentence = wording::known_failure(&failure);
-                let mut lines = question.lines();
-                lines.push(NewMessage { role: Role::Coach, content: sentence.clone() });
-                Plan::Say(Body::text(sentence), lines)
-            }
+            Ok(reel) => Plan::Coach(question.about(&reel)),
+            Err(failure) => Self::plan_known_failure(turn, &question, &failure),
         })
     }
 
-    async fn said(&self, turn: &Turn) -> Result<Said, StoreError> {
+    /// What is asked about a reel, without the reel.
+    pub(super) async fn reel_question(&self, turn: &Turn, wish: &Subscription) -> Result<Question, StoreError> {
+        let name = self.store.names(turn.person).await?.into_iter().next().unwrap_or_default();
+        let text = format!("{} {}", wish.shortcode.url(), wish.question).trim().to_owned();
+        Ok(Question::of(text, name))
+    }
+
+    pub(super) async fn said(&self, turn: &Turn) -> Result<Said, StoreError> {
         let inbounds = self
             .store
             .turn_inputs(turn.id)

@@ -2,31 +2,59 @@
 
 use std::time::Duration;
 
-use super::{about, marks};
+use super::{about, marks, moment};
+use crate::clock::Timestamp;
 use crate::core::chat::{Body, Button};
+use crate::ids::TurnId;
 
 /// In place of an answer whose turn has not come.
 pub fn in_demand(left: Duration) -> String {
     format!("*The coach is in great demand: your answer begins in {}.*", about(left))
 }
 
-/// Too many are waiting.
-pub fn crowded(again_in: Duration) -> String {
-    format!("The coach is in great demand right now. {} {}.", marks::CROWDED, about(again_in))
+/// Too many are waiting, or the service takes nothing for hours.
+pub fn crowded(again_in: Duration, now: Timestamp) -> String {
+    match again_in < HOURS {
+        true => format!("The coach is in great demand right now. {} {}.", marks::CROWDED, about(again_in)),
+        false => daily_quota(now + again_in),
+    }
 }
 
-/// An answer that was given before, marked, with a button that asks anew. `key` names it.
-pub fn from_memory(answer: &str, key: &str) -> Body {
+/// A pause that the service asks for counts from here on as one that lasts until its next day.
+pub(super) const HOURS: Duration = Duration::from_secs(3600);
+
+/// The service takes nothing for hours.
+pub(super) fn daily_quota(until: Timestamp) -> String {
+    format!("{} Please try again after {}.", marks::DAILY, moment(until))
+}
+
+/// An answer that was given before, marked, with a button that asks once more what this turn asked.
+pub fn from_memory(answer: &str, turn: TurnId) -> Body {
+    let mark = "*I've answered this one before, so this was instant. Tap for a fresh take.*";
     Body {
-        text: format!("{answer}\n\n*Answered before, from memory.*"),
-        buttons: vec![Button { label: "Fresh answer".into(), command: format!("/fresh {key}") }],
+        text: format!("{answer}\n\n{mark}"),
+        buttons: vec![Button { label: "Fresh answer".into(), command: again(turn) }],
         ..Body::default()
     }
 }
 
-/// The answer that is to be made anew is not kept any more.
-pub fn not_in_memory() -> String {
-    "I do not remember that question any more. Please ask it again.".into()
+/// Under an apology: asks once more what this turn asked.
+pub fn try_again(turn: TurnId) -> Button {
+    Button { label: "Try again".into(), command: again(turn) }
+}
+
+fn again(turn: TurnId) -> String {
+    format!("/again {turn}")
+}
+
+/// The question that is to be asked once more is not kept any more.
+pub fn try_again_gone() -> String {
+    "I don't have that message anymore. Please send it again.".into()
+}
+
+/// That button, pressed by somebody else.
+pub fn not_yours_to_ask_again() -> String {
+    "That's somebody else's question, so only they can ask it again. Send me your own.".into()
 }
 
 #[cfg(test)]
@@ -35,14 +63,19 @@ mod tests {
 
     #[test]
     fn sentences() {
-        let body = from_memory("Begin with a question.", "0123456789abcdef0123456789abcdef");
+        let turn: TurnId = "0192f5e2b3c47d5e8f901234567890ab".parse().unwrap();
+        let body = from_memory("Begin with a question.", turn);
+        let button = try_again(turn);
         assert!(body.buttons[0].command.len() <= 64, "Telegram takes no more");
         let said = [
             in_demand(Duration::from_millis(11_700)),
             in_demand(Duration::from_secs(90)),
-            crowded(Duration::from_secs(150)),
+            crowded(Duration::from_secs(150), Timestamp(1_795_500_000_000)),
             format!("{} [{}: {}]", body.text, body.buttons[0].label, body.buttons[0].command),
-            not_in_memory(),
+            format!("[{}: {}]", button.label, button.command),
+            crowded(Duration::from_secs(86_400), Timestamp(1_795_500_000_000)),
+            try_again_gone(),
+            not_yours_to_ask_again(),
         ];
         insta::assert_snapshot!(said.join("\n---\n"));
     }

@@ -21,6 +21,9 @@ pub(super) const OF_ANOTHER: &str = "the budget of who asked for it first";
 /// In place of an answer, or of its rest, for which too many are waiting.
 pub(super) const CROWDED: &str = "Nothing was started: please ask again in";
 
+/// In place of an answer that the service refuses for hours.
+pub(super) const DAILY: &str = "I've used up today's allowance at the AI service.";
+
 /// In an answer that may be on a screen twice.
 pub(super) const TWICE: &str = "If you see this twice";
 
@@ -32,7 +35,7 @@ pub(super) fn reference(reference: impl Display) -> String {
 /// Whether this ends in an apology: something failed, or too many were waiting.
 pub fn is_apology(text: &str) -> bool {
     let follows = |(at, mark): (usize, &str)| Reference::begins(&text[at + mark.len()..]);
-    text.contains(CROWDED) || text.match_indices(REFERENCE).any(follows)
+    text.contains(CROWDED) || text.contains(DAILY) || text.match_indices(REFERENCE).any(follows)
 }
 
 /// Whether this says that a budget does not cover an answer, or a reel.
@@ -97,12 +100,16 @@ mod tests {
         assert_eq!(refused_for("Your budget of 20 dollars buys a lamp."), None);
         let reference = Reference::new();
         let remembered = KnownFailure { failure: ReelFailure::UpstreamBusy, reference: Some(reference.to_string()) };
-        let causes = [Cause::TimedOut, Cause::Blocked, Cause::Crowded { again_in: Duration::from_secs(150) }];
-        let apologies = causes.iter().map(|cause| failure(cause, &reference)).chain([
-            internal_failure(&reference),
-            broke_off(&reference),
-            known_failure(&serde_json::to_string(&remembered).unwrap()),
-        ]);
+        let now = Timestamp(1_795_500_000_000);
+        let crowded = [150, 86_400].map(|seconds| Cause::Crowded { again_in: Duration::from_secs(seconds) });
+        let day = Cause::RateLimited { retry_after: Some(Duration::from_secs(86_400)) };
+        let causes = [Cause::TimedOut, Cause::Blocked, day].into_iter().chain(crowded).collect::<Vec<_>>();
+        let broken = causes.iter().map(|cause| broke_off(cause, &reference, now));
+        let apologies = causes
+            .iter()
+            .map(|cause| failure(cause, &reference, now))
+            .chain(broken)
+            .chain([internal_failure(&reference), known_failure(&serde_json::to_string(&remembered).unwrap())]);
         for apology in apologies {
             assert!(is_apology(&apology) && !is_refusal(&apology), "{apology}");
         }

@@ -135,7 +135,8 @@ fn cost(text: &mut String, report: &Report) {
     if let Some(known) = &report.forecast {
         let _ = writeln!(text, "Forecast: {}", forecast(known));
     }
-    let (talk, reels) = (report.cost_of(&["coach", "summary"]), report.cost_of(&["scrape", "analyse", "workflow"]));
+    let (talk, reels) =
+        (report.cost_of(&["coach", "summary", "judge"]), report.cost_of(&["scrape", "analyse", "workflow"]));
     let per_message = report.per_message(talk).map(|each| format!("{} an answer of the model", dollars(each)));
     let per_reel = (report.activity.done > 0).then(|| format!("{} a new reel", dollars(reels / report.activity.done)));
     let each: Vec<String> = [per_message, per_reel].into_iter().flatten().collect();

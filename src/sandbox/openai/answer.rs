@@ -57,6 +57,7 @@ impl Plan {
         match script {
             Script::Text(said) => text(said),
             Script::Refusal(said) => Plan::parts(vec![Part::Refusal(said)]),
+            Script::RefusalAfter { text, refusal } => Plan::parts(vec![Part::Text(text), Part::Refusal(refusal)]),
             Script::Calls(calls) => Plan::parts(calls.into_iter().map(|(name, args)| Part::Call(name, args)).collect()),
             Script::Incomplete { text: said, reason } => Plan { last: Last::Incomplete(reason), ..text(said) },
             Script::Failed { code, message } => {

@@ -16,6 +16,9 @@ pub(super) fn answer(request: &Prompted) -> Vec<Part> {
     if request.instructions.contains("Summarise") {
         return vec![Part::Text(summary(&request.input))];
     }
+    if request.instructions.contains("Answer with one word") {
+        return vec![Part::Text(verdict(&said).into())];
+    }
     let outputs = outputs(&request.input);
     if !outputs.is_empty() {
         return vec![Part::Text(report(&outputs))];
@@ -174,6 +177,21 @@ fn arguments(schema: &Value, text: &str) -> Value {
         "boolean" => json!(false),
         _ => Value::Null,
     }
+}
+
+/// Whether a question is about making content and means the same whoever asks it. A judge that knows its words alone: it
+/// says no where in doubt.
+fn verdict(said: &str) -> &'static str {
+    const ABOUT: &[&str] =
+        &["reel", "reels", "hook", "hooks", "caption", "captions", "video", "videos", "script", "film", "edit", "post"];
+    const OF_SOMEBODY: &[&str] = &[
+        "me", "my", "mine", "we", "us", "our", "am", "i'm", "that", "this", "it", "again", "today", "tomorrow",
+        "weekend", "queue",
+    ];
+    let question = serde_json::from_str::<Value>(said).map(|json| json["question"].as_str().unwrap_or("").to_owned());
+    let words = words(&question.unwrap_or_default());
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    if words.len() >= 4 && has(ABOUT) && !has(OF_SOMEBODY) { "yes" } else { "no" }
 }
 
 fn summary(input: &[Value]) -> String {
@@ -371,6 +389,22 @@ mod tests {
         let said = text(&answer(&request("What should I do about retention in cooking reels?")));
         assert!(said.contains("**retention cooking reels**"), "{said}");
         assert_eq!(said, text(&answer(&request("What should I do about retention in cooking reels?"))));
+    }
+
+    #[test]
+    fn a_judge_says_yes_to_what_everybody_may_ask() {
+        for (question, wanted) in [
+            ("how do i open a reel about bread", "yes"),
+            ("please try again", "no"),
+            ("what about the ending of that reel", "no"),
+            ("how long should my dance reel be", "no"),
+            ("hi", "no"),
+            ("what is the capital of austria", "no"),
+        ] {
+            let said = json!({ "question": question }).to_string();
+            let request = Prompted { instructions: "Judge. Answer with one word.".into(), ..request(&said) };
+            assert_eq!(text(&answer(&request)), wanted, "{question}");
+        }
     }
 
     #[test]

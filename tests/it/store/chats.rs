@@ -1,6 +1,7 @@
 //! Places and memory.
 
 use reelcoach::store::chats::Role;
+use reelcoach::store::memory::Remembered;
 use reelcoach::store::turns::NewMessage;
 
 use super::*;
@@ -14,7 +15,7 @@ async fn exchange(db: &TestDb, person: PersonId, chat: &ChatId, id: &str, now: T
         NewMessage { role: Role::Person, content: format!("q{id}") },
         NewMessage { role: Role::Coach, content: format!("a{id}") },
     ];
-    assert!(db.answer_turn(&turn, "{}", Some((conversation, &lines)), now).await.unwrap());
+    assert!(db.answer_turn(&turn, "{}", Some(&Remembered::of(conversation, &lines)), now).await.unwrap());
     assert!(db.close_turn(&turn, Outcome::Answered, now).await.unwrap());
 }
 

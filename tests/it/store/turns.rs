@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use reelcoach::store::chats::Role;
+use reelcoach::store::memory::Remembered;
 use reelcoach::store::turns::{NewMessage, Sealed};
 
 use reelcoach::ids::Platform;
@@ -199,7 +200,7 @@ on_both! {
         assert!(!db.renew_turn(&old, at(999)).await.unwrap());
         assert!(!db.show_turn(&old, &["m3".into()]).await.unwrap());
         assert_eq!(db.seal_turn(&old, 1).await.unwrap(), Sealed::Lost);
-        assert!(!db.answer_turn(&old, "\"lost\"", Some((memory.conversation, &lines)), at(41)).await.unwrap());
+        assert!(!db.answer_turn(&old, "\"lost\"", Some(&Remembered::of(memory.conversation, &lines)), at(41)).await.unwrap());
         assert!(!db.close_turn(&old, Outcome::Answered, at(41)).await.unwrap());
         assert!(!db.release_turn(&old, at(41)).await.unwrap());
         assert!(!db.park_turn(&old).await.unwrap());
@@ -222,8 +223,8 @@ on_both! {
             let store = db.store();
             tokio::spawn(async move {
                 let lines = [NewMessage { role: Role::Coach, content: format!("answer {}", turn.attempt) }];
-                let memory = Some((conversation, lines.as_slice()));
-                let answered = store.answer_turn(&turn, "{}", memory, at(31)).await.unwrap();
+                let memory = Remembered::of(conversation, &lines);
+                let answered = store.answer_turn(&turn, "{}", Some(&memory), at(31)).await.unwrap();
                 (answered, store.close_turn(&turn, Outcome::Answered, at(31)).await.unwrap())
             })
         });
@@ -244,11 +245,11 @@ on_both! {
         ];
         // A conversation that is not there: nothing is answered either.
         let nowhere = reelcoach::ids::ConversationId::new();
-        assert!(db.answer_turn(&turn, "{}", Some((nowhere, &lines)), at(1)).await.is_err());
+        assert!(db.answer_turn(&turn, "{}", Some(&Remembered::of(nowhere, &lines)), at(1)).await.is_err());
         assert!(db.memory(mia, &dm, at(1)).await.unwrap().lines.is_empty());
 
-        assert!(db.answer_turn(&turn, "{\"text\":\"Stark\"}", Some((conversation, &lines)), at(1)).await.unwrap());
-        assert!(!db.answer_turn(&turn, "{\"text\":\"again\"}", Some((conversation, &lines)), at(2)).await.unwrap());
+        assert!(db.answer_turn(&turn, "{\"text\":\"Stark\"}", Some(&Remembered::of(conversation, &lines)), at(1)).await.unwrap());
+        assert!(!db.answer_turn(&turn, "{\"text\":\"again\"}", Some(&Remembered::of(conversation, &lines)), at(2)).await.unwrap());
         let memory = db.memory(mia, &dm, at(2)).await.unwrap();
         let remembered: Vec<_> = memory.lines.iter().map(|line| (line.role, line.content.as_str())).collect();
         assert_eq!(remembered, [(Role::Person, "Wie ist der Hook?"), (Role::Reel, "{…}"), (Role::Coach, "Stark 💪")]);
