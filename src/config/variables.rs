@@ -133,7 +133,7 @@ pub const VARIABLES: &[Variable] = &[
         Coach,
         "OPENAI_WAIT_SECONDS",
         "120",
-        "Longest wait for a turn within that quota; whoever would wait longer is told when to ask again",
+        "Longest time a message may wait for that quota, in seconds. Beyond it, people are told when to ask again",
     ),
     variable(Coach, "COACH_MODEL", "gpt-6.1-sol", "Model that coaches"),
     variable(
@@ -164,7 +164,7 @@ pub const VARIABLES: &[Variable] = &[
         Coach,
         "ANSWER_CACHE_HOURS",
         "24",
-        "How long the answer to a common first question is given again; 0: never",
+        "How long an answer to a common first question may be used again, in hours. 0: never",
     ),
     secret(Reels, "APIFY_TOKEN", "Apify API token: reads reels"),
     variable(Reels, "APIFY_ACTOR", "apify~instagram-reel-scraper", "Apify actor"),
