@@ -17,6 +17,7 @@ use crate::core::access::{Gate, Rules};
 use crate::core::admin::Admin;
 use crate::core::board::Boards;
 use crate::core::capacity::Plan;
+use crate::core::charges::Charges;
 use crate::core::chat::{Messenger, Receive, ReceiveFailed};
 use crate::core::coach::{ASKED_WITHIN, Coach, CoachSettings};
 use crate::core::inbox::Inbox;
@@ -58,6 +59,9 @@ const BOARD_REST: u32 = 3;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const SWEEP_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often charges are looked for that are due to be asked for again.
+const CHARGES_EVERY: Duration = Duration::from_secs(5);
+
 /// Turns claimed in one statement.
 const CLAIM_BATCH: u32 = 64;
 
@@ -83,6 +87,7 @@ pub struct App {
     worker: Arc<Worker>,
     boards: Arc<Boards>,
     purse: Arc<Purse>,
+    charges: Charges,
     openai: OpenAi,
     platforms: Platforms,
     roles: Roles,
@@ -123,6 +128,7 @@ impl App {
             coach_settings(&config)?,
         ));
         let admin = Arc::new(Admin::new(store.clone(), purse.clone(), reels.clone(), config.admin_ids.clone(), plan));
+        let charges = Charges::new(store.clone(), apify.clone(), clock.clone());
         let worker = Arc::new(Worker::new(
             store.clone(),
             upstreams::pipeline(&config, apify, gemini, http)?,
@@ -160,6 +166,7 @@ impl App {
             worker,
             boards,
             purse,
+            charges,
             roles,
             watch,
             openai,
@@ -255,10 +262,11 @@ impl App {
         work: &CancellationToken,
     ) -> Vec<(&'static str, futures::future::BoxFuture<'static, anyhow::Result<()>>)> {
         let (a, b, c, d, e) = (self.clone(), self.clone(), self.clone(), self.clone(), self.clone());
-        let f = self.clone();
+        let (f, g) = (self.clone(), self.clone());
         // Those that claim or send look at `work` themselves, between two rounds: dropped in the middle of one they would
         // leave a lease behind that nobody serves, or a message that nobody knows.
         let (stop_a, stop_b, stop_c, stop_e) = (work.clone(), work.clone(), work.clone(), work.clone());
+        let stop_g = work.clone();
         let mut loops = vec![
             ("answering", Box::pin(async move { a.answer_turns(&stop_a).await }) as _),
             ("the reel queue", Box::pin(async move { b.run_jobs(&stop_b).await }) as _),
@@ -266,6 +274,7 @@ impl App {
             ("listening to the database", Box::pin(until(work.clone(), async move { d.listen().await })) as _),
             ("sharing the quota", Box::pin(until(work.clone(), async move { f.share_quota().await })) as _),
             ("sweeping", Box::pin(async move { e.sweep(&stop_e).await }) as _),
+            ("asking for final costs", Box::pin(async move { g.confirm_charges(&stop_g).await }) as _),
         ];
         // At the console there is nobody to alert, and nothing to compare.
         if self.platforms.console.is_none() {
@@ -368,6 +377,17 @@ impl App {
                 () = wake => {}
                 () = wait(stop, pause) => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Asks again for costs that were not final. Several instances may ask for the same one: the row takes the first answer.
+    async fn confirm_charges(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.charges.confirm_due().await {
+                tracing::warn!("costs could not be confirmed: {error}");
+            }
+            wait(stop, CHARGES_EVERY).await;
         }
         Ok(())
     }

@@ -23,6 +23,11 @@ impl Timestamp {
     }
 
     /// This time as a calendar date and time in UTC; `None` outside chrono's range.
+    /// The moment of a text like `2026-11-24T10:00:14.000Z` (RFC 3339); `None` if it is none.
+    pub fn from_rfc3339(text: &str) -> Option<Timestamp> {
+        chrono::DateTime::parse_from_rfc3339(text).ok().map(|at| Timestamp(at.timestamp_millis()))
+    }
+
     pub fn utc(self) -> Option<chrono::DateTime<chrono::Utc>> {
         chrono::DateTime::from_timestamp_millis(self.0)
     }

@@ -23,6 +23,12 @@ pub use variables::{Section, VARIABLES, Variable, example};
 /// A shorter token could be guessed.
 const DASHBOARD_TOKEN_LENGTH: usize = 16;
 
+/// The parts of the month's budget that one day and one server may use where nothing else is set: a tenth and a third, and
+/// no less than a dollar, which covers a few reels.
+const DAY_SHARE: i64 = 10;
+const GUILD_SHARE: i64 = 3;
+const LEAST_SHARE: i64 = 1_000_000;
+
 /// Everything that can be set. The meaning of each field stands with its variable in [`VARIABLES`].
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -360,15 +366,18 @@ impl Config {
                 instagram_url: r.required_url("INSTAGRAM_URL"),
                 mirrors: r.list("INSTAGRAM_MIRRORS"),
             },
-            money: MoneyConfig {
-                prices_file: r.maybe("PRICES_FILE").map(PathBuf::from),
-                bot_day: r.budget("BUDGET_DAY_USD"),
-                bot_month: r.budget("BUDGET_MONTH_USD"),
-                platform_month: r.budget("BUDGET_PLATFORM_MONTH_USD"),
-                guild_month: r.budget("BUDGET_GUILD_MONTH_USD"),
-                chat_month: r.budget("BUDGET_CHAT_MONTH_USD"),
-                person_day: r.budget("BUDGET_PERSON_DAY_USD"),
-                person_month: r.budget("BUDGET_PERSON_MONTH_USD"),
+            money: {
+                let bot_month = r.budget("BUDGET_MONTH_USD");
+                MoneyConfig {
+                    prices_file: r.maybe("PRICES_FILE").map(PathBuf::from),
+                    bot_day: r.budget_or_share("BUDGET_DAY_USD", bot_month, DAY_SHARE),
+                    bot_month,
+                    platform_month: r.budget("BUDGET_PLATFORM_MONTH_USD"),
+                    guild_month: r.budget_or_share("BUDGET_GUILD_MONTH_USD", bot_month, GUILD_SHARE),
+                    chat_month: r.budget("BUDGET_CHAT_MONTH_USD"),
+                    person_day: r.budget("BUDGET_PERSON_DAY_USD"),
+                    person_month: r.budget("BUDGET_PERSON_MONTH_USD"),
+                }
             },
             alerts: r.alerts("ALERT_CHAT", "ALERTS"),
             sandbox_speed: r.speed("SANDBOX_SPEED"),
@@ -548,6 +557,15 @@ impl Reader<'_> {
             return None;
         }
         Some(self.dollars_up_to(name, 1e6, "Give US dollars above 0, such as 100, or none"))
+    }
+
+    /// The same; where nothing is set, the `share`th part of what the bot may spend in a month, so that no single day and no
+    /// single server uses up everybody's month. A small month is not cut into parts that cover no reel.
+    fn budget_or_share(&mut self, name: &'static str, bot_month: Option<i64>, share: i64) -> Option<i64> {
+        match self.text(name).is_empty() {
+            true => bot_month.map(|month| (month / share).max(month.min(LEAST_SHARE))),
+            false => self.budget(name),
+        }
     }
 
     /// Dollars as micro-dollars.

@@ -18,4 +18,5 @@ pub mod inbox;
 pub mod late;
 pub mod reply;
 pub mod worker;
+pub mod charges;
 pub mod watch;

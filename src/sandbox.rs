@@ -338,6 +338,9 @@ pub struct Terms {
     pub per_token: f64,
     /// Apify's run, Gemini's answer, a file's activation there, an n8n workflow, in seconds.
     pub scrape: f64,
+    /// How long after a run Apify still tells its cost as nothing, in seconds.
+    #[serde(default)]
+    pub settles: f64,
     pub analysis: f64,
     pub activation: f64,
     pub workflow: f64,
@@ -366,6 +369,7 @@ impl Terms {
             first_token: at(0.6),
             per_token: at(0.012),
             scrape: at(2.5),
+            settles: at(8.0),
             analysis: at(5.0),
             activation: at(0.5),
             workflow: at(8.0),
@@ -442,6 +446,7 @@ impl Sandbox {
             token: APIFY_TOKEN.into(),
             scrape: at(terms.scrape),
             spread: terms.spread,
+            settles: at(terms.settles),
             ..apify::Settings::default()
         });
         let gemini = gemini::GeminiSandbox::start(gemini::Settings {

@@ -215,11 +215,11 @@ impl Report {
     pub fn csv(&self) -> String {
         let by = self.figures.by.name();
         let mut text = format!(
-            "{by},calls,failed,called_off,input_tokens,cached_tokens,cache_write_tokens,output_tokens,reasoning_tokens,usd\r\n"
+            "{by},calls,failed,called_off,input_tokens,cached_tokens,cache_write_tokens,output_tokens,reasoning_tokens,usd,estimated_usd\r\n"
         );
         for Line { name, sums } in &self.lines {
             text.push_str(&format!(
-                "{},{},{},{},{},{},{},{},{},{}\r\n",
+                "{},{},{},{},{},{},{},{},{},{},{}\r\n",
                 field(name),
                 sums.calls,
                 sums.failed,
@@ -229,7 +229,8 @@ impl Report {
                 sums.cache_write_tokens,
                 sums.output_tokens,
                 sums.reasoning_tokens,
-                usd(sums.micro_usd)
+                usd(sums.micro_usd),
+                usd(sums.estimated_micro_usd)
             ));
         }
         text

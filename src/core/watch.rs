@@ -170,7 +170,7 @@ impl Watch {
                 Scope::Platform(platform) => platform.name(),
                 Scope::Bot | Scope::Guild(_) | Scope::Chat(_) | Scope::Person(_) => "bot",
             };
-            let used = standing.spent as f64 / standing.cap.micro_usd.max(1) as f64;
+            let used = standing.used.spent as f64 / standing.cap.micro_usd.max(1) as f64;
             metrics::gauge!(telemetry::BUDGET_USED, "scope" => scope, "span" => standing.cap.span.name()).set(used);
         }
         let raised = self.store.raised_alerts().await?;
@@ -194,7 +194,7 @@ impl Watch {
             lanes_out,
             lanes: Vec::new(),
             tokens_today: self.store.tallied(TOKENS, now).await?,
-            micro_usd_today: self.store.spent(&Scope::Bot, Span::Day, now).await?,
+            micro_usd_today: self.store.used(&Scope::Bot, Span::Day, now).await?.spent,
         };
         let lost_for = measured.lost.iter().map(|(_, silent)| *silent).max().unwrap_or_default();
         for (name, value) in [

@@ -34,6 +34,8 @@ pub struct Settings {
     pub spread: f64,
     /// What a run with one item costs; an aborted or failed one costs the start alone.
     pub price_usd: f64,
+    /// How long after a run its cost is still told as nothing: Apify's totals are "eventually consistent".
+    pub settles: Duration,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             scrape: Duration::from_millis(50),
             spread: 0.0,
             price_usd: 0.0036,
+            settles: Duration::ZERO,
         }
     }
 }
@@ -142,7 +145,7 @@ struct Started {
     ends: &'static str,
     limit_usd: f64,
     memory: u64,
-    aborted: bool,
+    aborted_at: Option<Instant>,
 }
 
 /// What starting a run costs, whatever it finds.
@@ -152,7 +155,7 @@ impl Started {
     fn status(&self) -> &'static str {
         let passed = self.at.elapsed();
         match () {
-            () if self.aborted => "ABORTED",
+            () if self.aborted_at.is_some() => "ABORTED",
             () if passed >= self.takes => self.ends,
             () if passed * 10 < self.takes => "READY",
             () => "RUNNING",
@@ -161,6 +164,13 @@ impl Started {
 
     fn charged_usd(&self, settings: &Settings) -> f64 {
         if self.status() == "SUCCEEDED" { settings.price_usd.min(self.limit_usd) } else { START_USD }
+    }
+
+    /// What its cost is told as now.
+    fn told_usd(&self, settings: &Settings) -> f64 {
+        let ended_at = self.aborted_at.unwrap_or(self.at + self.takes);
+        let is_over = !matches!(self.status(), "READY" | "RUNNING");
+        if is_over && ended_at.elapsed() < settings.settles { 0.0 } else { self.charged_usd(settings) }
     }
 
     fn dataset(&self) -> String {
@@ -186,7 +196,7 @@ impl Started {
             "options": {"memoryMbytes": self.memory, "maxTotalChargeUsd": self.limit_usd},
             "defaultDatasetId": self.dataset(), "defaultKeyValueStoreId": format!("kv{}", self.id),
             "chargedEventCounts": {"actor-start": 1, "result": i32::from(status == "SUCCEEDED")},
-            "usageTotalUsd": self.charged_usd(settings),
+            "usageTotalUsd": self.told_usd(settings),
         }})
     }
 }
@@ -228,7 +238,7 @@ impl Apify {
         };
         let before = run.status();
         let active = matches!(before, "READY" | "RUNNING");
-        run.aborted |= active;
+        run.aborted_at = run.aborted_at.or(active.then(Instant::now));
         let answer = axum::Json(run.wire(&self.settings, if active { "ABORTING" } else { before })).into_response();
         drop(runs);
         self.changed.notify_waiters();
@@ -287,7 +297,7 @@ impl Apify {
             ends,
             limit_usd,
             memory: memory as u64,
-            aborted: false,
+            aborted_at: None,
         };
         let answer = run.wire(&self.settings, "READY");
         runs.push(run);

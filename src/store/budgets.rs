@@ -147,10 +147,10 @@ pub(super) use funds;
 
 /// `$1` the chat, `$2` the day, `$3` the month, `$4` to `$6` scopes.
 pub(super) const FUNDS: &str = "WITH own AS (SELECT 'guild:' || guild AS scope FROM chats WHERE id = $1 AND guild IS NOT NULL) \
-     SELECT 'set' AS part, scope, span, micro_usd FROM budgets \
+     SELECT 'set' AS part, scope, span, micro_usd, 0 AS reserved FROM budgets \
      WHERE scope IN ('bot', 'platform', 'guild', 'chat', 'person', $4, $5, $6, (SELECT scope FROM own)) \
-     UNION ALL SELECT 'guild', scope, '', NULL FROM own \
-     UNION ALL SELECT 'spent', scope, period, micro_usd FROM spending \
+     UNION ALL SELECT 'guild', scope, '', NULL, 0 FROM own \
+     UNION ALL SELECT 'spent', scope, period, micro_usd, reserved FROM spending \
      WHERE scope IN ('bot', $4, $5, $6, (SELECT scope FROM own)) AND period IN ($2, $3)";
 
 /// What the budgets of a person in a chat rest on.
@@ -159,17 +159,20 @@ pub(super) struct Funds {
     pub(super) guild: Option<GuildId>,
     set: Vec<SetRow>,
     /// Scope, period, amount; what has no row has spent nothing.
-    spent: Vec<(String, String, i64)>,
+    spent: Vec<(String, String, Amount)>,
 }
+
+/// A row of [`FUNDS`]: part, scope, span or period, amount, what of it is set aside.
+type FundsRow = (String, String, String, Option<i64>, i64);
 
 impl Funds {
     /// Of the rows of [`FUNDS`].
-    pub(super) fn read(rows: Vec<(String, String, String, Option<i64>)>) -> Result<Funds> {
+    pub(super) fn read(rows: Vec<FundsRow>) -> Result<Funds> {
         let mut funds = Funds { guild: None, set: Vec::new(), spent: Vec::new() };
-        for (part, scope, span, micro_usd) in rows {
+        for (part, scope, span, micro_usd, reserved) in rows {
             match (part.as_str(), micro_usd) {
                 ("set", micro_usd) => funds.set.push((scope, span, micro_usd)),
-                ("spent", Some(micro_usd)) => funds.spent.push((scope, span, micro_usd)),
+                ("spent", Some(micro_usd)) => funds.spent.push((scope, span, Amount::new(micro_usd, reserved))),
                 ("guild", _) => funds.guild = read_guild(scope.strip_prefix("guild:").map(str::to_owned))?,
                 _ => return Err(StoreError::Corrupt("spending.micro_usd")),
             }
@@ -189,9 +192,9 @@ impl Funds {
         let standing = |(scope, span): (Scope, Span)| {
             let (name, period) = (scope.name(), span.period(at));
             let micro_usd = amount(&self.set, configured, &name, scope.kind(), span)?;
-            let spent = self.spent.iter().find(|(of, within, _)| *of == name && *within == period);
-            let spent = spent.map_or(0, |(_, _, micro_usd)| *micro_usd);
-            Some(Standing { cap: Cap { scope, span, micro_usd }, spent, resets_at: span.end(at) })
+            let used = self.spent.iter().find(|(of, within, _)| *of == name && *within == period);
+            let used = used.map_or_else(Amount::default, |(_, _, used)| *used);
+            Some(Standing { cap: Cap { scope, span, micro_usd }, used, resets_at: span.end(at) })
         };
         scopes(person, chat, self.guild.as_ref()).into_iter().filter_map(standing).collect()
     }
@@ -230,7 +233,7 @@ impl Amounts {
 pub struct Spending {
     pub scope: Scope,
     pub span: Span,
-    pub spent: i64,
+    pub used: Amount,
     pub cap: Option<i64>,
     pub resets_at: Timestamp,
 }
@@ -239,7 +242,7 @@ impl Spending {
     /// How its budget stands, if it has one.
     pub fn standing(self) -> Option<Standing> {
         let cap = Cap { scope: self.scope, span: self.span, micro_usd: self.cap? };
-        Some(Standing { cap, spent: self.spent, resets_at: self.resets_at })
+        Some(Standing { cap, used: self.used, resets_at: self.resets_at })
     }
 }
 
@@ -247,8 +250,29 @@ impl Spending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub cap: Cap,
-    pub spent: i64,
+    pub used: Amount,
     pub resets_at: Timestamp,
+}
+
+/// What a scope has used of its money in a period, in micro-USD.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// By calls that have ended.
+    pub spent: i64,
+    /// For calls that are under way: the most that they may cost.
+    pub set_aside: i64,
+}
+
+impl Amount {
+    /// Of the columns of `spending`, whose `micro_usd` is both together.
+    fn new(micro_usd: i64, reserved: i64) -> Amount {
+        Amount { spent: micro_usd - reserved, set_aside: reserved }
+    }
+
+    /// What no other call may have.
+    pub fn total(self) -> i64 {
+        self.spent.saturating_add(self.set_aside)
+    }
 }
 
 impl Standing {
@@ -263,48 +287,114 @@ impl Standing {
         Budget { whose, resets_at: self.resets_at, percent: u32::try_from(self.percent()).unwrap_or(u32::MAX) }
     }
 
-    /// 100 and more: used up.
+    /// What is spent in percent of the budget; 100 and more: used up. What is set aside for calls under way does not
+    /// count, because most of it comes back.
     pub fn percent(&self) -> i64 {
         match self.cap.micro_usd {
             ..=0 => 100,
-            limit => (i128::from(self.spent) * 100 / i128::from(limit)).clamp(0, 1_000_000) as i64,
+            limit => (i128::from(self.used.spent) * 100 / i128::from(limit)).clamp(0, 1_000_000) as i64,
         }
+    }
+
+    /// What a new call may cost.
+    pub fn left(&self) -> i64 {
+        (self.cap.micro_usd - self.used.total()).max(0)
     }
 }
 
-/// Adds to the sums of a call, all of them in one statement. Part of a transaction.
+/// Adds to the sums of a call, all of them in one statement, and tells how they stand then: [`Moved`]. Of `$micro_usd`
+/// the part `$reserved` is set aside. Part of a transaction.
 macro_rules! spend {
-    ($tx:ident, $person:expr, $chat:expr, $guild:expr, $at:expr, $micro_usd:expr) => {
+    ($tx:ident, $person:expr, $chat:expr, $guild:expr, $at:expr, $micro_usd:expr, $reserved:expr) => {{
         let scopes = $crate::store::budgets::scopes($person, $chat, $guild);
         let statement = $crate::store::budgets::add_to_sums(scopes.len());
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind::<i64>($micro_usd);
+        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind::<i64>($micro_usd).bind::<i64>($reserved);
         for (scope, span) in &scopes {
             query = query.bind(scope.name()).bind(span.period($at));
         }
-        query.execute(&mut *$tx).await?;
-    };
+        let rows: Vec<$crate::store::budgets::MovedRow> = query.fetch_all(&mut *$tx).await?;
+        $crate::store::budgets::Moved { scopes, rows, at: $at }
+    }};
 }
 pub(super) use spend;
 
-/// Adds `$1` to so many sums; then scope and period of each. No value of anybody's is part of the text.
+/// Adds `$1` to so many sums, `$2` of it set aside; then scope and period of each. No value of anybody's is part of the
+/// text. Returns [`MovedRow`]s.
 pub(super) fn add_to_sums(count: usize) -> String {
-    let rows: Vec<String> = (0..count).map(|nth| format!("(${}, ${}, $1, 0)", 2 * nth + 2, 2 * nth + 3)).collect();
+    let rows: Vec<String> = (0..count).map(|nth| format!("(${}, ${}, $1, 0, $2)", 2 * nth + 3, 2 * nth + 4)).collect();
+    let set_for = |scope: &str| {
+        format!(
+            "(SELECT COALESCE(b.micro_usd, -1) FROM budgets b WHERE b.scope = {scope} \
+             AND b.span = CASE LENGTH(spending.period) WHEN 10 THEN 'day' ELSE 'month' END)"
+        )
+    };
     format!(
-        "INSERT INTO spending (scope, period, micro_usd, alerted) VALUES {} \
-         ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd",
-        rows.join(", ")
+        "INSERT INTO spending (scope, period, micro_usd, alerted, reserved) VALUES {} \
+         ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd, \
+         reserved = spending.reserved + excluded.reserved \
+         RETURNING scope, period, micro_usd, reserved, alerted, {} AS own_budget, {} AS kind_budget",
+        rows.join(", "),
+        set_for("spending.scope"),
+        set_for(
+            "CASE WHEN spending.scope LIKE 'chat:%' THEN 'chat' WHEN spending.scope LIKE 'guild:%' THEN 'guild' \
+             WHEN spending.scope LIKE 'person:%' THEN 'person' WHEN spending.scope LIKE 'platform:%' THEN 'platform' END"
+        ),
     )
 }
 
+/// How one sum stands after it has moved, and what is set for its scope: read with it, so that knowing whether a mark is
+/// passed costs no statement of its own.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct MovedRow {
+    scope: String,
+    period: String,
+    micro_usd: i64,
+    reserved: i64,
+    alerted: i64,
+    /// What admins have set for the very scope, and for all of its kind. -1: no limit; `None`: nothing is set.
+    own_budget: Option<i64>,
+    kind_budget: Option<i64>,
+}
+
+/// The sums of a call after they have moved.
+pub(super) struct Moved {
+    pub(super) scopes: Vec<(Scope, Span)>,
+    pub(super) rows: Vec<MovedRow>,
+    /// When the call began, which is the moment its sums are of.
+    pub(super) at: Timestamp,
+}
+
+impl Moved {
+    /// How the budgets stand now, with the mark that the owner was told of last.
+    pub(super) fn standings(&self, configured: &[(&str, Span, i64)]) -> Vec<(Standing, i64)> {
+        let standing = |(scope, span): &(Scope, Span)| {
+            let (name, period) = (scope.name(), span.period(self.at));
+            let row = self.rows.iter().find(|row| row.scope == name && row.period == period)?;
+            let set = |scope: &str, budget: Option<i64>| {
+                budget.map(|micro_usd| {
+                    (scope.to_owned(), span.name().to_owned(), Some(micro_usd).filter(|set| *set >= 0))
+                })
+            };
+            let set: Vec<SetRow> =
+                [set(&name, row.own_budget), set(scope.kind(), row.kind_budget)].into_iter().flatten().collect();
+            let micro_usd = amount(&set, configured, &name, scope.kind(), *span)?;
+            let cap = Cap { scope: scope.clone(), span: *span, micro_usd };
+            let used = Amount::new(row.micro_usd, row.reserved);
+            Some((Standing { cap, used, resets_at: span.end(self.at) }, row.alerted))
+        };
+        self.scopes.iter().filter_map(standing).collect()
+    }
+}
+
 impl Store {
-    /// What is spent in a scope, reservations among it.
-    pub async fn spent(&self, scope: &Scope, span: Span, at: Timestamp) -> Result<i64> {
-        let row: Option<(i64,)> = read!(&self.db, connection => sqlx::query_as("SELECT micro_usd FROM spending WHERE scope = $1 AND period = $2")
+    /// What a scope has used of its money in the period of `at`.
+    pub async fn used(&self, scope: &Scope, span: Span, at: Timestamp) -> Result<Amount> {
+        let row: Option<(i64, i64)> = read!(&self.db, connection => sqlx::query_as("SELECT micro_usd, reserved FROM spending WHERE scope = $1 AND period = $2")
             .bind(scope.name())
             .bind(span.period(at))
             .fetch_optional(connection)
             .await)?;
-        Ok(row.map_or(0, |(spent,)| spent))
+        Ok(row.map_or_else(Amount::default, |(micro_usd, reserved)| Amount::new(micro_usd, reserved)))
     }
 
     /// How the budgets stand that a call of this person in this chat would fall under.
@@ -335,9 +425,9 @@ impl Store {
         let set: Vec<SetRow> = read!(&self.db, connection => sqlx::query_as(SET_BUDGETS).fetch_all(connection).await)?;
         let mut all = Vec::with_capacity(scopes.len());
         for (scope, span) in scopes {
-            let spent = self.spent(scope, *span, at).await?;
+            let used = self.used(scope, *span, at).await?;
             let cap = amount(&set, configured, &scope.name(), scope.kind(), *span);
-            all.push(Spending { scope: scope.clone(), span: *span, spent, cap, resets_at: span.end(at) });
+            all.push(Spending { scope: scope.clone(), span: *span, used, cap, resets_at: span.end(at) });
         }
         Ok(all)
     }
@@ -418,9 +508,10 @@ mod tests {
     fn a_budget_of_nothing_is_used_up() {
         let standing = |limit, spent| Standing {
             cap: Cap { scope: Scope::Bot, span: Span::Day, micro_usd: limit },
-            spent,
+            used: Amount { spent, set_aside: 1_000 },
             resets_at: Timestamp(0),
         };
+        assert_eq!(standing(2_000, 900).left(), 100);
         assert_eq!(
             [standing(0, 0), standing(200, 99), standing(200, 200), standing(1, i64::MAX)].map(|s| s.percent()),
             [100, 49, 100, 1_000_000]

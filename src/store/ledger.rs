@@ -4,9 +4,9 @@ use crate::clock::Timestamp;
 use crate::ids::{ChatId, PersonId};
 use crate::upstream::{Provider, Usage};
 
-use super::budgets::{Span, Standing, funds, guild_of, read_guild, spend};
+use super::budgets::{Moved, Span, Standing, funds, guild_of, read_guild, spend};
 use super::usage::{Stood, changes, roll_up, settled};
-use super::{Result, Store, alone, exclusive, read};
+use super::{Result, Store, alone, exclusive, read, write};
 
 /// One paid call.
 #[derive(Clone, Debug)]
@@ -28,10 +28,10 @@ pub struct Entry<'a> {
     pub outcome: &'a str,
 }
 
-/// Writes a call of a chat in this community and moves the sums by what is new of it; whether anything was. Part of a
-/// transaction.
+/// Writes a call of a chat in this community and moves the sums by what is new of it: [`Moved`], or `None` if nothing was.
+/// Part of a transaction. `$until`: it is only reserved, until then; `$confirm_at`: when its cost is asked for again.
 macro_rules! write_entry {
-    ($tx:ident, $entry:expr, $guild:expr, $until:expr) => {{
+    ($tx:ident, $entry:expr, $guild:expr, $until:expr, $confirm_at:expr) => {{
         let entry: &Entry<'_> = $entry;
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         let stood: Option<Stood> = sqlx::query_as(Stood::SELECT).bind(entry.key).fetch_optional(&mut *$tx).await?;
@@ -40,16 +40,18 @@ macro_rules! write_entry {
             Some(stood) => read_guild(stood.guild.clone())?,
             None => $guild,
         };
+        let reserved = if $until.is_some() { entry.micro_usd } else { 0 };
         let changed = sqlx::query(
             "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
              cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome, \
-             reserved_until, guild) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+             reserved_until, guild, reserved, confirm_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
              ON CONFLICT (key) DO UPDATE SET model = excluded.model, input_tokens = excluded.input_tokens, \
              cached_tokens = excluded.cached_tokens, cache_write_tokens = excluded.cache_write_tokens, \
              output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens, \
              micro_usd = excluded.micro_usd, price_version = excluded.price_version, estimated = excluded.estimated, \
-             latency_ms = excluded.latency_ms, outcome = excluded.outcome, reserved_until = excluded.reserved_until \
+             latency_ms = excluded.latency_ms, outcome = excluded.outcome, reserved_until = excluded.reserved_until, \
+             reserved = excluded.reserved, confirm_at = excluded.confirm_at \
              WHERE ledger.outcome IN ('started', 'lost') OR (ledger.estimated AND NOT excluded.estimated)",
         )
         .bind(entry.key)
@@ -72,25 +74,31 @@ macro_rules! write_entry {
         .bind(entry.outcome)
         .bind($until)
         .bind(guild.as_ref().map(ToString::to_string))
+        .bind(reserved)
+        .bind($confirm_at)
         .execute(&mut *$tx)
         .await?
         .rows_affected()
             == 1;
         if changed {
             // The sums are those of when the call began.
-            let (at, counted) = stood.as_ref().map_or((entry.at.0, 0), |stood| (stood.at, stood.micro_usd));
-            spend!($tx, entry.person, entry.chat, guild.as_ref(), Timestamp(at), entry.micro_usd - counted);
+            let (at, counted, was_reserved) =
+                stood.as_ref().map_or((entry.at.0, 0, 0), |stood| (stood.at, stood.micro_usd, stood.reserved));
+            let (micro_usd, reserved) = (entry.micro_usd - counted, reserved - was_reserved);
+            let moved = spend!($tx, entry.person, entry.chat, guild.as_ref(), Timestamp(at), micro_usd, reserved);
             roll_up!($tx, changes(entry, guild.as_ref(), stood.as_ref()));
+            Some(moved)
+        } else {
+            None
         }
-        changed
     }};
 }
 
 /// Whether a call may be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// It is reserved; the budgets it falls under.
-    Yes { standings: Vec<Standing> },
+    /// It is reserved.
+    Yes,
     /// It would not fit into this budget: nothing is written.
     Over(Standing),
 }
@@ -102,6 +110,15 @@ pub struct Lost {
     pub model: String,
     pub input_tokens: i64,
     pub micro_usd: i64,
+}
+
+/// A call whose cost is to be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Unconfirmed {
+    pub key: String,
+    pub provider: String,
+    /// How often the provider was asked in vain.
+    pub tries: i64,
 }
 
 /// The outcome of a call whose reservation was given up.
@@ -116,25 +133,91 @@ impl Store {
     pub async fn reserve(&self, entry: &Entry<'_>, caps: &[(&str, Span, i64)], until: Timestamp) -> Result<Reserved> {
         exclusive!(&self.db, [MONEY], tx => {
             let funds = funds!(&mut *tx, entry.person, entry.chat, entry.at);
-            let mut standings = funds.standings(caps, entry.person, entry.chat, entry.at);
-            let over = |standing: &&Standing| standing.spent.saturating_add(entry.micro_usd) > standing.cap.micro_usd;
+            let standings = funds.standings(caps, entry.person, entry.chat, entry.at);
+            let over = |standing: &&Standing| standing.used.total().saturating_add(entry.micro_usd) > standing.cap.micro_usd;
             if let Some(over) = standings.iter().find(over) {
                 return Ok(Reserved::Over(over.clone()));
             }
-            for standing in &mut standings {
-                standing.spent += entry.micro_usd;
-            }
-            write_entry!(tx, entry, funds.guild, Some(until.0));
-            Ok(Reserved::Yes { standings })
+            let _moved: Option<Moved> = write_entry!(tx, entry, funds.guild, Some(until.0), None::<i64>);
+            Ok(Reserved::Yes)
         })
     }
 
     /// Writes a call into the ledger; `false` if it stood there already. What was reserved for it gives way to any end
     /// of it, and an estimate to what the provider says.
     pub async fn record(&self, entry: Entry<'_>) -> Result<bool> {
+        Ok(self.settle(entry, &[], None).await?.is_some())
+    }
+
+    /// [`Store::record`], with how the budgets stand after it and the mark that the owner was told of last; `None` if it
+    /// stood there already. The cost is asked for again at `confirm_at`, if that is given.
+    pub async fn settle(
+        &self,
+        entry: Entry<'_>,
+        caps: &[(&str, Span, i64)],
+        confirm_at: Option<Timestamp>,
+    ) -> Result<Option<Vec<(Standing, i64)>>> {
         exclusive!(&self.db, [MONEY], tx => {
-            Ok(write_entry!(tx, &entry, guild_of!(tx, entry.chat), None::<i64>))
+            let confirm_at = confirm_at.map(|at| at.0);
+            let moved: Option<Moved> = write_entry!(tx, &entry, guild_of!(tx, entry.chat), None::<i64>, confirm_at);
+            Ok(moved.map(|moved| moved.standings(caps)))
         })
+    }
+
+    /// Calls whose cost is to be asked for again by `now`, the longest due first.
+    pub async fn charges_to_confirm(&self, now: Timestamp, limit: u32) -> Result<Vec<Unconfirmed>> {
+        Ok(read!(&self.db, connection => sqlx::query_as(
+                "SELECT key, provider, confirm_tries AS tries FROM ledger WHERE confirm_at <= $1 ORDER BY confirm_at, key LIMIT $2")
+            .bind(now.0)
+            .bind(i64::from(limit))
+            .fetch_all(connection)
+            .await)?)
+    }
+
+    /// When the next charge is to be asked for again; `None` while every cost is final or an estimate for good.
+    pub async fn next_charge_at(&self) -> Result<Option<Timestamp>> {
+        let (at,): (Option<i64>,) = read!(&self.db, connection => sqlx::query_as("SELECT MIN(confirm_at) FROM ledger WHERE confirm_at IS NOT NULL")
+            .fetch_one(connection)
+            .await)?;
+        Ok(at.map(Timestamp))
+    }
+
+    /// The provider's final word on what a call cost, and by how much that differs from the estimate. Changes nothing once it
+    /// has been said: `None`.
+    pub async fn confirm_charge(&self, key: &str, micro_usd: i64) -> Result<Option<i64>> {
+        exclusive!(&self.db, [MONEY], tx => {
+            let stood: Option<Stood> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{} AND confirm_at IS NOT NULL", Stood::SELECT)))
+                .bind(key)
+                .fetch_optional(&mut *tx)
+                .await?;
+            let Some(stood) = stood else { return Ok(None) };
+            let chat = stood.chat.parse::<ChatId>()?;
+            let guild = read_guild(stood.guild.clone())?;
+            let _moved: Moved = spend!(
+                tx, stood.person_id.parse()?, &chat, guild.as_ref(), Timestamp(stood.at), micro_usd - stood.micro_usd, 0
+            );
+            sqlx::query("UPDATE ledger SET micro_usd = $1, estimated = FALSE, confirm_at = NULL WHERE key = $2")
+                .bind(micro_usd)
+                .bind(key)
+                .execute(&mut *tx)
+                .await?;
+            roll_up!(tx, settled(Some(&stood), &Stood { micro_usd, estimated: false, ..stood.clone() }));
+            Ok(Some(micro_usd - stood.micro_usd))
+        })
+    }
+
+    /// The provider could not say, `tries` times by now: it is asked again `at`; never, if that is `None`, and the estimate
+    /// stays.
+    pub async fn postpone_charge(&self, key: &str, at: Option<Timestamp>, tries: i64) -> Result<()> {
+        write!(&self.db, connection => sqlx::query(
+                "UPDATE ledger SET confirm_at = $1, confirm_tries = $2 WHERE key = $3 AND confirm_at IS NOT NULL")
+            .bind(at.map(|at| at.0))
+            .bind(tries)
+            .bind(key)
+            .execute(connection)
+            .await
+            .map(|_| ()))?;
+        Ok(())
     }
 
     /// What is reserved under a key stands under another one from now on, in one statement: the sums do not move, so
@@ -155,14 +238,15 @@ impl Store {
     /// Takes back what was reserved for a call that was not made.
     pub async fn unreserve(&self, key: &str) -> Result<()> {
         exclusive!(&self.db, [MONEY], tx => {
-            let row: Option<(i64, i64, String, String, Option<String>)> = sqlx::query_as(
-                    "DELETE FROM ledger WHERE key = $1 AND outcome = 'started' RETURNING at, micro_usd, person_id, chat, guild")
+            let row: Option<(i64, i64, i64, String, String, Option<String>)> = sqlx::query_as(
+                    "DELETE FROM ledger WHERE key = $1 AND outcome = 'started' RETURNING at, micro_usd, reserved, person_id, chat, guild")
                 .bind(key)
                 .fetch_optional(&mut *tx)
                 .await?;
-            if let Some((at, micro_usd, person, chat, guild)) = row {
+            if let Some((at, micro_usd, reserved, person, chat, guild)) = row {
                 let (chat, guild) = (chat.parse::<ChatId>()?, read_guild(guild)?);
-                spend!(tx, person.parse()?, &chat, guild.as_ref(), Timestamp(at), -micro_usd);
+                let _moved: Moved =
+                    spend!(tx, person.parse()?, &chat, guild.as_ref(), Timestamp(at), -micro_usd, -reserved);
             }
             Ok(())
         })
@@ -188,8 +272,11 @@ impl Store {
             if let Some(stood) = stood {
                 let chat = stood.chat.parse::<ChatId>()?;
                 let guild = read_guild(stood.guild.clone())?;
-                spend!(tx, stood.person_id.parse()?, &chat, guild.as_ref(), Timestamp(stood.at), micro_usd - stood.micro_usd);
-                sqlx::query("UPDATE ledger SET micro_usd = $1, output_tokens = 0, reserved_until = NULL, outcome = $2 WHERE key = $3")
+                let difference = micro_usd - stood.micro_usd;
+                let _moved: Moved = spend!(
+                    tx, stood.person_id.parse()?, &chat, guild.as_ref(), Timestamp(stood.at), difference, -stood.reserved
+                );
+                sqlx::query("UPDATE ledger SET micro_usd = $1, output_tokens = 0, reserved_until = NULL, reserved = 0, outcome = $2 WHERE key = $3")
                     .bind(micro_usd)
                     .bind(LOST)
                     .bind(key)

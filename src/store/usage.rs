@@ -63,6 +63,8 @@ pub struct Sums {
     /// Of the output tokens.
     pub reasoning_tokens: i64,
     pub micro_usd: i64,
+    /// Of the cost: what no provider has confirmed.
+    pub estimated_micro_usd: i64,
 }
 
 impl std::ops::AddAssign for Sums {
@@ -76,6 +78,7 @@ impl std::ops::AddAssign for Sums {
         self.output_tokens += more.output_tokens;
         self.reasoning_tokens += more.reasoning_tokens;
         self.micro_usd += more.micro_usd;
+        self.estimated_micro_usd += more.estimated_micro_usd;
     }
 }
 
@@ -92,6 +95,7 @@ impl std::ops::Neg for Sums {
             output_tokens: -self.output_tokens,
             reasoning_tokens: -self.reasoning_tokens,
             micro_usd: -self.micro_usd,
+            estimated_micro_usd: -self.estimated_micro_usd,
         }
     }
 }
@@ -243,7 +247,7 @@ impl Store {
     pub async fn usage_of_models(&self, period: Days, guild: Option<&GuildId>) -> Result<Vec<ModelRow>> {
         Ok(read!(&self.db, connection => sqlx::query_as(
                 "SELECT day, platform, provider, model, tool, calls, failed, called_off, input_tokens, cached_tokens, \
-                 cache_write_tokens, output_tokens, reasoning_tokens, micro_usd FROM usage_models WHERE guild = $1 AND day >= $2 AND day < $3 \
+                 cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, estimated_micro_usd FROM usage_models WHERE guild = $1 AND day >= $2 AND day < $3 \
                  ORDER BY day, platform, provider, model, tool")
             .bind(guild_name(guild))
             .bind(period.from)
@@ -341,7 +345,7 @@ const NAME: &str =
 
 /// Groups whole blocks and the days at both edges: `$1`, `$2` the blocks, `$3`, `$4` the period, `$5` the limit.
 fn of_places(key: &str, name: &str, within: &str) -> String {
-    let columns = "calls, failed, called_off, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd";
+    let columns = "calls, failed, called_off, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, estimated_micro_usd";
     let sums: Vec<String> =
         columns.split(", ").map(|column| format!("CAST(SUM({column}) AS BIGINT) AS {column}")).collect();
     let part = |days: i64, from: &str, to: &str| {

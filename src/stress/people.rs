@@ -43,6 +43,7 @@ const TERMS: Terms = Terms {
     first_token: 0.5,
     per_token: 0.005,
     scrape: 2.5,
+    settles: 8.0,
     analysis: 5.0,
     activation: 0.5,
     workflow: 8.0,

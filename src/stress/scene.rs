@@ -320,13 +320,18 @@ async fn all_seen(scene: &Scene<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rows, once no call is under way any more; one whose process died stays under way.
+/// How long Apify's last word on what its runs cost is waited for.
+const CHARGES: Duration = Duration::from_secs(40);
+
+/// The rows, once no call is under way any more and every cost is final; a call whose process died stays under way.
 async fn settled(stage: &Stage) -> anyhow::Result<History> {
     let began = Instant::now();
     loop {
         let history = stage.store.history().await?;
         let under_way = history.ledger.iter().any(|row| row.outcome == STARTED);
-        if !under_way || began.elapsed() > Duration::from_secs(2) {
+        let is_final = stage.store.next_charge_at().await?.is_none();
+        let late = |patience| began.elapsed() > patience;
+        if (!under_way || late(Duration::from_secs(2))) && (is_final || late(CHARGES)) {
             return Ok(history);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -115,6 +115,7 @@ impl StormSetting {
             first_token: at(self.first_token),
             per_token: at(self.per_token),
             scrape: at(self.scrape),
+            settles: at(Duration::from_secs(8)),
             analysis: at(self.analysis),
             activation: at(Duration::from_millis(500)),
             workflow: at(self.workflow),

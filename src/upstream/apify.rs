@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Cause, Failure, Provider, RetryPolicy, Usage, read_body, retry, retry_after, transport_cause};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::ids::Shortcode;
 
 /// How to reach and to limit Apify.
@@ -102,6 +102,8 @@ pub struct Run {
     pub status: RunStatus,
     /// What it was charged: `charged_micro_usd` is `None` when Apify did not say (then it is `estimated`).
     pub usage: Usage,
+    /// By Apify's clock.
+    pub finished_at: Option<Timestamp>,
     dataset: Option<RunId>,
 }
 
@@ -207,6 +209,14 @@ impl Apify {
             // Something between us and Apify may answer at once in spite of `waitForFinish`.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Looks at a run as it is now. What a run cost is final some 10 s after it has ended, and may be nothing before.
+    ///
+    /// # Errors
+    /// [`Cause::NotFound`] when there is no such run (any more).
+    pub async fn read(&self, run: &RunId) -> Result<Run, Failure> {
+        self.look(run, 0).await
     }
 
     /// Reads what a finished run found.
@@ -397,6 +407,7 @@ fn run_in(answer: &Value) -> Result<Run, Failure> {
         id,
         status,
         usage: Usage { charged_micro_usd, estimated: charged_micro_usd.is_none(), ..Usage::default() },
+        finished_at: data["finishedAt"].as_str().and_then(Timestamp::from_rfc3339),
         dataset: data["defaultDatasetId"].as_str().and_then(|id| id.parse().ok()),
     })
 }

@@ -50,6 +50,9 @@ pub fn environment(sandbox: &Sandbox, db: &TestDb, overrides: &[(&str, &str)]) -
         ("HTTP_ADDR", "127.0.0.1:0"),
         // People of tests ask the same again and again.
         ("ANSWER_CACHE_HOURS", "0"),
+        // Budgets are felt where a test sets them.
+        ("BUDGET_DAY_USD", "none"),
+        ("BUDGET_GUILD_MONTH_USD", "none"),
     ];
     let mut all: BTreeMap<String, String> = sandbox.environment().into_iter().collect();
     for (name, value) in own.iter().chain(overrides) {

@@ -1,8 +1,10 @@
 //! Budgets, through the whole bot: what people are told near their end and at it, and that they hold.
 
-use reelcoach::core::money::Prices;
-use reelcoach::sandbox::Fault;
+use reelcoach::clock::Clock;
+use reelcoach::config::Config;
+use reelcoach::core::money::{CONFIRM_AFTER, Prices};
 use reelcoach::sandbox::openai::{Charged, Script, Tokens};
+use reelcoach::sandbox::{Fault, Sandbox, Settings, Terms};
 use reelcoach::upstream::Usage;
 
 use crate::bot::{TestBot, sandbox};
@@ -25,6 +27,72 @@ async fn spent(bot: &TestBot, scope: &str) -> i64 {
 }
 
 on_both! {
+    async fn what_apify_said_too_early_is_asked_for_again(db: TestDb) {
+        // Nothing at first, as Apify's totals are told right after a run.
+        let terms = Terms { settles: 1.0, ..Terms::at(f64::INFINITY) };
+        let settings = Settings { port: 0, speed: f64::INFINITY, enforce_limits: false };
+        let sandbox = std::sync::Arc::new(Sandbox::start_on(settings, terms).await.unwrap());
+        let clock = Clock::manual(Clock::System.now());
+        let overrides = [("APIFY_ESTIMATE_USD", "0.02")];
+        let bot = TestBot::start_at(sandbox, db.into(), &overrides, clock.clone(), None).await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", &link("DLlGZiCOBQ1"));
+        bot.drain().await;
+        let run = bot.sandbox.apify.runs().remove(0);
+        assert_eq!(run.charged_micro_usd, 3_600);
+        let rows = async |cost: i64, estimated: &str| {
+            let row = format!("SELECT COUNT(*) FROM ledger WHERE provider = 'apify' AND micro_usd = $1 AND {estimated}");
+            let sums = "SELECT CAST(SUM(micro_usd) AS BIGINT) FROM usage_models WHERE provider = 'apify'";
+            (bot.db.number(&row, &[cost]).await, bot.db.number(sums, &[]).await)
+        };
+        assert_eq!(rows(20_000, "estimated").await, (1, 20_000), "never as nothing");
+        let before = spent(&bot, "bot").await;
+        clock.advance(CONFIRM_AFTER);
+        // Apify is asked once it is due; whatever it says too early changes nothing.
+        bot.until("the cost is final", async || bot.store.next_charge_at().await.unwrap().is_none_or(|at| {
+            clock.advance(at.since(clock.now()));
+            false
+        })).await;
+        assert_eq!(rows(3_600, "NOT estimated").await, (1, 3_600));
+        assert_eq!(spent(&bot, "bot").await, before - 16_400, "budgets follow");
+        bot.end().await;
+    }
+
+    async fn a_mark_is_told_by_what_is_spent(db: TestDb) {
+        // What is set aside for one answer is most of the budget, what it costs is not.
+        let overrides = [("BUDGET_CHAT_MONTH_USD", "0.07"), ("COACH_MAX_OUTPUT_TOKENS", "4000")];
+        let bot = TestBot::start(db, &overrides).await;
+        let mark = async || bot.db.number("SELECT alerted FROM spending WHERE scope LIKE 'chat:%'", &[]).await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+        bot.drain().await;
+        assert_eq!(mark().await, 0);
+        bot.db.execute("UPDATE spending SET micro_usd = 34999 WHERE scope LIKE 'chat:%'").await;
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "And how do I end it?");
+        bot.drain().await;
+        assert_eq!(mark().await, 50, "the answer itself has passed it");
+        bot.end().await;
+    }
+
+    async fn a_day_and_a_server_have_their_share_where_nothing_is_set(db: TestDb) {
+        let share = ["BUDGET_DAY_USD", "BUDGET_GUILD_MONTH_USD"].map(|name| (name, ""));
+        let bot = TestBot::start(db, &[share[0], share[1], ("BUDGET_MONTH_USD", "60")]).await;
+        let caps = |month: &str| {
+            let names = [("BUDGET_MONTH_USD", month)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let (config, _) = Config::read(&names.into_iter().collect());
+            (config.money.bot_day, config.money.guild_month)
+        };
+        assert_eq!(caps("60"), (Some(6_000_000), Some(20_000_000)));
+        assert_eq!(caps("2"), (Some(1_000_000), Some(1_000_000)), "a part that covers no reel is none");
+        assert_eq!((caps("0.5"), caps("none")), ((Some(500_000), Some(500_000)), (None, None)));
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+        bot.drain().await;
+        bot.db.execute("UPDATE spending SET micro_usd = 6000000 WHERE scope = 'bot' AND LENGTH(period) = 10").await;
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", "How do I open a reel about bread?");
+        bot.drain().await;
+        let told = bot.telegram(BEN).pop().unwrap();
+        assert!(told.starts_with("My budget is used up."), "a day's share of the month: {told}");
+        bot.end().await;
+    }
+
     async fn a_person_whose_budget_is_used_up_is_told_until_when(db: TestDb) {
         // One answer's worst case fits, and what it costs leaves too little for a second one.
         let bot = TestBot::start(db, &[("BUDGET_PERSON_DAY_USD", "0.05"), ("COACH_MAX_OUTPUT_TOKENS", "2000")]).await;

@@ -77,7 +77,7 @@ async fn a_job_and_both_roles_outlive_their_holder() {
     assert_eq!(runs.len(), 1, "the paid run is picked up: {runs:#?}");
     let rows = "SELECT COUNT(*) FROM ledger WHERE provider = 'apify'";
     assert_eq!(db.number(rows, &[]).await, 1);
-    let cost = "SELECT micro_usd FROM ledger WHERE provider = 'apify' AND outcome = 'ok' AND NOT estimated";
+    let cost = "SELECT micro_usd FROM ledger WHERE provider = 'apify' AND outcome = 'ok'";
     assert_eq!(db.number(cost, &[]).await, runs[0].charged_micro_usd);
     assert_eq!(db.number("SELECT COUNT(*) FROM jobs WHERE state = 'done' AND attempt = 2", &[]).await, 1);
     assert_eq!(sandbox.gemini.charged().len(), 1);

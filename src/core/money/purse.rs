@@ -12,7 +12,12 @@ use crate::store::budgets::{Amounts, Scope, Span, Spending, Standing};
 use crate::store::ledger::{Entry, Reserved};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{COST, OPENAI_TOKENS};
+use crate::upstream::apify::RunId;
 use crate::upstream::{Provider, STARTED, Usage};
+
+/// How long after a run Apify's word on what it cost is final ("wait about 10 seconds after the run completed, then fetch
+/// the run again", Apify's API reference, "Actor runs").
+pub const CONFIRM_AFTER: Duration = Duration::from_secs(10);
 
 /// A call that has not ended by then never will: longer than any deadline.
 const RESERVED_FOR: Duration = Duration::from_secs(2 * 3600);
@@ -118,18 +123,15 @@ impl Purse {
         match self.store.insist("reserving a cost", reserve).await? {
             Reserved::Over(standing) => {
                 // Near the end not even the cheapest answer fits: to people the budget is used up. What is dearer being
-                // refused does not say that.
-                let nothing_fits = standing.percent() >= SPARING && call.tool == "coach" && call.model == self.cheapest;
+                // refused does not say that, nor does what waits for calls under way to give back what they do not need.
+                let fits_later = standing.used.spent.saturating_add(most) <= standing.cap.micro_usd;
+                let nothing_fits =
+                    !fits_later && standing.percent() >= SPARING && call.tool == "coach" && call.model == self.cheapest;
                 let used = if nothing_fits { 100 } else { standing.percent() };
                 self.tell(&standing, used, now).await;
                 Ok(Allowed::Over(standing))
             }
-            Reserved::Yes { standings } => {
-                for standing in &standings {
-                    self.tell(standing, standing.percent(), now).await;
-                }
-                Ok(Allowed::Yes)
-            }
+            Reserved::Yes => Ok(Allowed::Yes),
         }
     }
 
@@ -141,9 +143,23 @@ impl Purse {
     /// The same for a call with so much audio in its input.
     pub async fn settle_with_audio(&self, call: &Call<'_>, audio_tokens: u64) -> Result<Option<i64>, StoreError> {
         let now = self.clock.now();
-        let micro_usd = self.cost(call, audio_tokens, now);
-        let entry = self.entry(call, micro_usd, now);
-        let news = self.store.insist("writing a cost down", || self.store.record(entry.clone())).await?;
+        // What Apify says right after a run may be too little, or nothing.
+        let is_run = call.provider == Provider::Apify && call.key.parse::<RunId>().is_ok();
+        let confirm_at = is_run.then(|| now + CONFIRM_AFTER);
+        let micro_usd = match is_run {
+            true => self.cost(call, audio_tokens, now).max(self.apify),
+            false => self.cost(call, audio_tokens, now),
+        };
+        let mut entry = self.entry(call, micro_usd, now);
+        entry.usage.estimated |= is_run;
+        let settle = || self.store.settle(entry.clone(), &self.caps, confirm_at);
+        let moved = self.store.insist("writing a cost down", settle).await?;
+        for (standing, told) in moved.iter().flatten() {
+            if TOLD_AT.into_iter().any(|mark| mark > *told && standing.percent() >= mark) {
+                self.tell(standing, standing.percent(), now).await;
+            }
+        }
+        let news = moved.is_some();
         if news {
             metrics::counter!(COST, "provider" => call.provider.name()).increment(micro_usd.unsigned_abs());
             if call.provider == Provider::OpenAi {
@@ -254,7 +270,7 @@ impl Purse {
             Ok(true) => tracing::warn!(
                 scope = standing.cap.scope.kind(),
                 span = standing.cap.span.name(),
-                spent_micro_usd = standing.spent,
+                spent_micro_usd = standing.used.spent,
                 budget_micro_usd = standing.cap.micro_usd,
                 "{mark}% of a budget is used"
             ),

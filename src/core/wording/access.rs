@@ -293,7 +293,7 @@ fn minute(at: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::ids::{GuildId, PersonId};
-    use crate::store::budgets::{Cap, Scope, Span};
+    use crate::store::budgets::{Amount, Cap, Scope, Span};
 
     #[test]
     fn sentences() {
@@ -318,7 +318,8 @@ mod tests {
             QueueLimits { interval: Duration::from_secs(30), waiting_per_person: 5, waiting: 500, pipeline: 1 };
         let guild = GuildId::new(Platform::Discord, "9");
         let cap = Cap { scope: Scope::Person(PersonId::new()), span: Span::Day, micro_usd: 100 };
-        let standing = Standing { cap, spent: 83, resets_at: Timestamp(1_795_564_800_000) };
+        let standing =
+            Standing { cap, used: Amount { spent: 83, set_aside: 0 }, resets_at: Timestamp(1_795_564_800_000) };
         let change = Change { at, admin: "telegram:42".into(), change: "paused the bot".into() };
         let said = [
             refused(&Refusal::Blocked, Platform::Telegram),

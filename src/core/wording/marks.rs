@@ -80,7 +80,7 @@ mod tests {
 
     use super::super::*;
     use super::*;
-    use crate::store::budgets::{Cap, Scope, Span, Standing};
+    use crate::store::budgets::{Amount, Cap, Scope, Span, Standing};
 
     #[test]
     fn answers_are_told_apart_by_their_words() {
@@ -115,7 +115,7 @@ mod tests {
         }
         let standing = Standing {
             cap: Cap { scope: Scope::Bot, span: Span::Day, micro_usd: 100 },
-            spent: 85,
+            used: Amount { spent: 85, set_aside: 0 },
             resets_at: Timestamp(1_795_564_800_000),
         };
         let answers = [

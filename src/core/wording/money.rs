@@ -15,11 +15,11 @@ pub fn me(standings: &[Standing], waiting: usize, next_reel: Duration) -> String
             Span::Day => "Today",
             Span::Month => "This month",
         };
-        let left = (standing.cap.micro_usd - standing.spent).max(0);
+        let left = standing.left();
         let _ = writeln!(
             text,
             "**{span}** you have used {} of {}: {} left until {}.",
-            dollars(standing.spent),
+            dollars(standing.used.spent),
             dollars(standing.cap.micro_usd),
             dollars(left),
             filled_again(&standing.budget())
@@ -55,10 +55,13 @@ pub fn budgets(standings: &[Standing], set: &[(String, Span, Option<i64>)]) -> S
             text,
             "{whose:<14}{:<7}{:>10} of {:>9}  {:>3}%",
             standing.cap.span.name(),
-            dollars(standing.spent),
+            dollars(standing.used.spent),
             dollars(standing.cap.micro_usd),
             standing.percent()
         );
+        if standing.used.set_aside > 0 {
+            let _ = writeln!(text, "{:<20}+{:>10} set aside", "", dollars(standing.used.set_aside));
+        }
     }
     text.push_str("```\n");
     for (scope, span, micro_usd) in set {
@@ -95,14 +98,14 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::ids::PersonId;
-    use crate::store::budgets::Cap;
+    use crate::store::budgets::{Amount, Cap};
 
     #[test]
     fn sentences() {
         let person: PersonId = "0192f5e2b3c47d5e8f901234567890ab".parse().unwrap();
         let standing = |scope, span, micro_usd, spent| Standing {
             cap: Cap { scope, span, micro_usd },
-            spent,
+            used: Amount { spent, set_aside: spent / 1_000 },
             resets_at: Timestamp(1_795_564_800_000),
         };
         let standings = [

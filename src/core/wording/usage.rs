@@ -28,6 +28,7 @@ pub fn report(report: &Report) -> String {
         Lead::Usage => {
             usage(&mut text, report);
             let _ = writeln!(text, "{}", money(report));
+            unsettled(&mut text, report);
         }
         Lead::Cost => cost(&mut text, report),
     }
@@ -132,6 +133,7 @@ fn usage(text: &mut String, report: &Report) {
 
 fn cost(text: &mut String, report: &Report) {
     let _ = writeln!(text, "{}", money(report));
+    unsettled(text, report);
     if let Some(known) = &report.forecast {
         let _ = writeln!(text, "Forecast: {}", forecast(known));
     }
@@ -149,8 +151,15 @@ fn cost(text: &mut String, report: &Report) {
     if !free.is_empty() {
         let _ = writeln!(text, "Saved: {}", free.join(", "));
     }
+}
+
+/// Which part of the cost no provider has confirmed, and what calls in progress may still cost.
+fn unsettled(text: &mut String, report: &Report) {
+    if report.total.estimated_micro_usd > 0 {
+        let _ = writeln!(text, "Estimated: {} of that", dollars(report.total.estimated_micro_usd));
+    }
     if report.reserved_micro_usd > 0 {
-        let _ = writeln!(text, "Set aside now: {} for calls under way", dollars(report.reserved_micro_usd));
+        let _ = writeln!(text, "Set aside: {} for calls in progress", dollars(report.reserved_micro_usd));
     }
 }
 

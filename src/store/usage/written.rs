@@ -83,12 +83,15 @@ pub struct Stood {
     pub output_tokens: i64,
     pub reasoning_tokens: i64,
     pub micro_usd: i64,
+    /// The part of it that is set aside.
+    pub reserved: i64,
+    pub estimated: bool,
     pub outcome: String,
 }
 
 impl Stood {
     pub const SELECT: &str = "SELECT at, person_id, platform, chat, guild, provider, model, tool, input_tokens, \
-        cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, outcome FROM ledger WHERE key = $1";
+        cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, reserved, estimated, outcome FROM ledger WHERE key = $1";
 
     /// What of it is in the roll-ups: nothing while it is only reserved.
     fn sums(&self) -> Sums {
@@ -105,6 +108,7 @@ impl Stood {
             output_tokens: tokens(self.output_tokens),
             reasoning_tokens: tokens(self.reasoning_tokens),
             micro_usd: self.micro_usd,
+            estimated_micro_usd: if self.estimated { self.micro_usd } else { 0 },
         }
     }
 }
@@ -142,6 +146,8 @@ pub fn changes(entry: &Entry<'_>, guild: Option<&GuildId>, stood: Option<&Stood>
         output_tokens: count(entry.usage.output_tokens),
         reasoning_tokens: count(entry.usage.reasoning_tokens),
         micro_usd: entry.micro_usd,
+        reserved: 0,
+        estimated: entry.usage.estimated,
         outcome: entry.outcome.to_owned(),
     };
     settled(stood, &new)
@@ -200,7 +206,8 @@ macro_rules! roll_up {
                 .bind(sums.output_tokens)
                 .bind(sums.reasoning_tokens)
                 .bind(sums.micro_usd)
-                .bind(sums.called_off);
+                .bind(sums.called_off)
+                .bind(sums.estimated_micro_usd);
             if let Some(guild) = &change.guild {
                 query = query.bind(guild);
             }
@@ -220,6 +227,7 @@ macro_rules! roll_up {
                 .bind(sums.reasoning_tokens)
                 .bind(sums.micro_usd)
                 .bind(sums.called_off)
+                .bind(sums.estimated_micro_usd)
                 .execute(&mut *$tx)
                 .await?;
         }
@@ -311,7 +319,7 @@ pub fn block(day: i64) -> i64 {
     day.div_euclid(BLOCK) * BLOCK
 }
 
-/// The statement for the sums over everything, and for those of a community (`$15`) too.
+/// The statement for the sums over everything, and for those of a community (`$16`) too.
 pub fn add_to_models(has_guild: bool) -> &'static str {
     if has_guild { ADD_TO_BOTH_MODELS } else { ADD_TO_MODELS }
 }
@@ -320,7 +328,7 @@ macro_rules! add_to_models {
     ($rows:literal) => {
         concat!(
             "INSERT INTO usage_models (guild, day, platform, provider, model, tool, calls, failed, input_tokens, \
-             cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off) VALUES ",
+             cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off, estimated_micro_usd) VALUES ",
             $rows,
             " ON CONFLICT (guild, day, platform, provider, model, tool) DO UPDATE SET \
              calls = usage_models.calls + excluded.calls, failed = usage_models.failed + excluded.failed, \
@@ -330,22 +338,23 @@ macro_rules! add_to_models {
              output_tokens = usage_models.output_tokens + excluded.output_tokens, \
              reasoning_tokens = usage_models.reasoning_tokens + excluded.reasoning_tokens, \
              micro_usd = usage_models.micro_usd + excluded.micro_usd, \
-             called_off = usage_models.called_off + excluded.called_off"
+             called_off = usage_models.called_off + excluded.called_off, \
+             estimated_micro_usd = usage_models.estimated_micro_usd + excluded.estimated_micro_usd"
         )
     };
 }
 
-const ADD_TO_MODELS: &str = add_to_models!("('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)");
+const ADD_TO_MODELS: &str = add_to_models!("('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)");
 const ADD_TO_BOTH_MODELS: &str = add_to_models!(
-    "('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14), \
-     ($15, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+    "('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15), \
+     ($16, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 );
 
 /// `$1` the day, `$2` its block.
 pub const ADD_TO_PLACES: &str = "INSERT INTO usage_places (days, first_day, person_id, chat, guild, calls, failed, \
     input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, \
-    called_off) VALUES (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14), \
-    (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+    called_off, estimated_micro_usd) VALUES (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15), \
+    (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
     ON CONFLICT (days, first_day, person_id, chat, guild) DO UPDATE SET \
     calls = usage_places.calls + excluded.calls, failed = usage_places.failed + excluded.failed, \
     input_tokens = usage_places.input_tokens + excluded.input_tokens, \
@@ -354,7 +363,8 @@ pub const ADD_TO_PLACES: &str = "INSERT INTO usage_places (days, first_day, pers
     output_tokens = usage_places.output_tokens + excluded.output_tokens, \
     reasoning_tokens = usage_places.reasoning_tokens + excluded.reasoning_tokens, \
     micro_usd = usage_places.micro_usd + excluded.micro_usd, \
-    called_off = usage_places.called_off + excluded.called_off";
+    called_off = usage_places.called_off + excluded.called_off, \
+    estimated_micro_usd = usage_places.estimated_micro_usd + excluded.estimated_micro_usd";
 
 #[cfg(test)]
 mod tests {
@@ -377,6 +387,8 @@ mod tests {
             output_tokens: i64::MAX,
             reasoning_tokens: 1,
             micro_usd,
+            reserved: if outcome == STARTED { micro_usd } else { 0 },
+            estimated: outcome == STARTED,
             outcome: outcome.into(),
         }
     }

@@ -105,7 +105,7 @@ fn tiles(overview: &Overview) -> Markup {
         let mut spending = overview.sums.spending.iter();
         spending.find(|spending| spending.scope == Scope::Bot && spending.span == span)
     };
-    let spent = |span: Span| dollars(of(span).map_or(0, |spending| spending.spent));
+    let spent = |span: Span| dollars(of(span).map_or(0, |spending| spending.used.spent));
     let limit = |span: Span| match of(span).and_then(|spending| spending.cap) {
         Some(cap) => format!("of {}", dollars(cap)),
         None => "no limit".to_owned(),
@@ -206,7 +206,7 @@ fn state(reel: &InLine, now: Timestamp) -> String {
 }
 
 fn budgets(spending: &[Spending], forecast: Option<&Forecast>, now: Timestamp) -> Markup {
-    let shown = spending.iter().filter(|of| of.scope == Scope::Bot || of.cap.is_some() || of.spent > 0);
+    let shown = spending.iter().filter(|of| of.scope == Scope::Bot || of.cap.is_some() || of.used.total() > 0);
     html! {
         ul.budgets {
             @for of in shown {
@@ -245,10 +245,11 @@ fn budget(of: &Spending, forecast: Option<&Forecast>, now: Timestamp) -> Markup 
     let Some(cap) = of.cap else {
         return html! {
             span.label { (whose) ", " (span) }
-            span.amount { strong { (dollars(of.spent)) } " no limit" }
+            span.amount { strong { (dollars(of.used.spent)) } " no limit" }
+            (set_aside(of))
         };
     };
-    let percent = percent(of.spent, cap);
+    let percent = percent(of.used.spent, cap);
     let expected = forecast.map(|forecast| self::percent(forecast.micro_usd, cap));
     let tone = match percent {
         100.. => "over",
@@ -257,11 +258,21 @@ fn budget(of: &Spending, forecast: Option<&Forecast>, now: Timestamp) -> Markup 
     };
     html! {
         span.label { (whose) ", " (span) }
-        span.amount { strong { (dollars(of.spent)) } " of " (dollars(cap)) }
+        span.amount { strong { (dollars(of.used.spent)) } " of " (dollars(cap)) }
         (chart::bar(&format!("{whose}, {span}: {percent}% of the budget is used"), percent, expected, tone))
         span.past {
             (percent) "% used, resets in " (left)
             @if let Some(expected) = expected { ", forecast " (expected) "%" }
+        }
+        (set_aside(of))
+    }
+}
+
+/// What calls under way may still cost, where there are any.
+fn set_aside(of: &Spending) -> Markup {
+    html! {
+        @if of.used.set_aside > 0 {
+            span.past { "+ " (dollars(of.used.set_aside)) " set aside" }
         }
     }
 }

@@ -42,7 +42,7 @@ on_both! {
         let Reserved::Over(standing) = db.reserve(&call("b", mia, &chat, 41), &caps, UNTIL).await.unwrap() else {
             panic!("101 of 100")
         };
-        assert_eq!((standing.cap.scope, standing.spent, standing.resets_at), (Scope::Person(mia), 60, Span::Day.end(START)));
+        assert_eq!((standing.cap.scope, standing.used.total(), standing.resets_at), (Scope::Person(mia), 60, Span::Day.end(START)));
         assert_eq!(db.number("SELECT COUNT(*) FROM ledger", &[]).await, 1, "nothing is written of it");
         assert!(is_yes(&db.reserve(&call("b", mia, &chat, 40), &caps, UNTIL).await.unwrap()), "to the last");
         // Another person, but the bot as a whole has 50 left.
@@ -53,7 +53,7 @@ on_both! {
 
     async fn what_it_was_takes_the_place_of_what_was_reserved(db: TestDb) {
         let (mia, chat) = (person(&db, "mia").await, chat("1"));
-        let spent = async |scope: Scope, span| db.spent(&scope, span, START).await.unwrap();
+        let spent = async |scope: Scope, span| db.used(&scope, span, START).await.unwrap().total();
         db.reserve(&call("a", mia, &chat, 60), &[], UNTIL).await.unwrap();
         assert_eq!(spent(Scope::Bot, Span::Day).await, 60);
         assert!(db.record(entry("a", mia, &chat, 7, "ok")).await.unwrap());
@@ -92,7 +92,7 @@ on_both! {
             assert!(db.rekey(pair[0], pair[1]).await.unwrap(), "{pair:?}");
         }
         assert!(all(others.into_iter()).await.into_iter().all(|yes| !yes));
-        assert_eq!(db.spent(&Scope::Bot, Span::Month, START).await.unwrap(), 60);
+        assert_eq!(db.used(&Scope::Bot, Span::Month, START).await.unwrap().total(), 60);
         assert_eq!(db.number("SELECT COUNT(*) FROM ledger WHERE key = 'run-6' AND reserved_until = $1", &[UNTIL.0]).await, 1);
         assert_eq!(db.number("SELECT COUNT(*) FROM ledger", &[]).await, 1);
         assert!(db.record(entry("run-6", mia, &chat, 7, "ok")).await.unwrap());
@@ -100,7 +100,7 @@ on_both! {
         assert!(!db.rekey("call", "run-7").await.unwrap(), "it is not there");
         db.reserve(&call("late", mia, &chat, 5), &caps, UNTIL).await.unwrap();
         assert!(!db.rekey("late", "run-6").await.unwrap(), "that one stands");
-        assert_eq!(db.spent(&Scope::Bot, Span::Month, START).await.unwrap(), 12);
+        assert_eq!(db.used(&Scope::Bot, Span::Month, START).await.unwrap().total(), 12);
     }
 
     async fn a_call_that_never_ended_is_given_up(db: TestDb) {
@@ -111,12 +111,12 @@ on_both! {
         assert_eq!((lost.len(), lost[0].key.as_str(), lost[0].micro_usd), (1, "a", 60));
         for _ in 0..2 {
             db.give_up_reservation("a", 5).await.unwrap();
-            assert_eq!(db.spent(&Scope::Bot, Span::Day, START).await.unwrap(), 5);
+            assert_eq!(db.used(&Scope::Bot, Span::Day, START).await.unwrap().total(), 5);
         }
         assert!(db.lost_reservations(Timestamp::NEVER, 9).await.unwrap().is_empty());
         // It comes back after all.
         assert!(db.record(entry("a", mia, &chat, 8, "ok")).await.unwrap());
-        assert_eq!(db.spent(&Scope::Bot, Span::Day, START).await.unwrap(), 8);
+        assert_eq!(db.used(&Scope::Bot, Span::Day, START).await.unwrap().total(), 8);
     }
 
     async fn admins_set_over_the_configuration(db: TestDb) {
@@ -130,6 +130,9 @@ on_both! {
         assert!(!is_yes(&db.reserve(&call("b", noor, &chat, 11), &caps, UNTIL).await.unwrap()));
         db.set_budget("person", Span::Day, None).await.unwrap();
         assert!(is_yes(&db.reserve(&call("b", noor, &chat, 1_000), &caps, UNTIL).await.unwrap()), "no limit");
+        let standing = &db.standings(mia, &chat, &caps, START).await.unwrap()[0];
+        assert_eq!((standing.percent(), standing.used.set_aside, standing.left()), (0, 11, 9), "only set aside so far");
+        db.record(entry("a", mia, &chat, 11, "ok")).await.unwrap();
         assert_eq!(db.standings(mia, &chat, &caps, START).await.unwrap()[0].percent(), 55);
     }
 
@@ -150,7 +153,7 @@ on_both! {
         assert_eq!(standing.cap.scope, Scope::Guild(guild.clone()));
         assert!(is_yes(&db.reserve(&call("b", mia, &own, 1_000), &caps, UNTIL).await.unwrap()), "no server's");
         db.record(entry("a", mia, &talk, 7, "ok")).await.unwrap();
-        assert_eq!(db.spent(&Scope::Guild(guild), Span::Month, START).await.unwrap(), 7);
+        assert_eq!(db.used(&Scope::Guild(guild), Span::Month, START).await.unwrap().total(), 7);
         // A message that was read again after a gap does not name its server.
         let message = MessageRef::new(talk.clone(), "2");
         db.receive(arrival(&message, mia, "{}", START)).await.unwrap();
@@ -170,7 +173,73 @@ on_both! {
             })
         });
         assert_eq!(all(tasks).await.into_iter().filter(|yes| *yes).count(), 10);
-        assert_eq!(db.spent(&Scope::Bot, Span::Month, START).await.unwrap(), 100);
+        assert_eq!(db.used(&Scope::Bot, Span::Month, START).await.unwrap().total(), 100);
+    }
+
+    async fn what_is_set_aside_is_told_apart_from_what_is_spent(db: TestDb) {
+        let (mia, chat) = (person(&db, "mia").await, chat("1"));
+        let caps = [("bot", Span::Month, 100), ("person", Span::Day, 80)];
+        let used = async || {
+            let used = db.used(&Scope::Person(mia), Span::Day, START).await.unwrap();
+            (used.spent, used.set_aside)
+        };
+        for key in ["a", "b", "c"] {
+            assert!(is_yes(&db.reserve(&call(key, mia, &chat, 20), &caps, UNTIL).await.unwrap()));
+        }
+        assert_eq!(used().await, (0, 60));
+        db.rekey("b", "run").await.unwrap();
+        let standings = db.settle(entry("a", mia, &chat, 50, "ok"), &caps, None).await.unwrap().unwrap();
+        let mut told: Vec<_> = standings
+            .iter()
+            .map(|(standing, told)| (standing.cap.scope.kind(), standing.percent(), standing.used.set_aside, *told))
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, [("bot", 50, 40, 0), ("person", 62, 40, 0)]);
+        assert!(db.settle(entry("a", mia, &chat, 50, "ok"), &caps, None).await.unwrap().is_none(), "it stands there");
+        assert!(db.alert_budget(&Scope::Bot, Span::Month, START, 50).await.unwrap());
+        db.unreserve("c").await.unwrap();
+        assert_eq!(used().await, (50, 20));
+        db.give_up_reservation("run", 5).await.unwrap();
+        assert_eq!(used().await, (55, 0));
+        // What admins have set is what counts, and what the owner was told of is known.
+        db.set_budget("bot", Span::Month, Some(1_000)).await.unwrap();
+        db.set_budget(&Scope::Person(mia).name(), Span::Day, None).await.unwrap();
+        let standings = db.settle(entry("d", mia, &chat, 45, "ok"), &caps, None).await.unwrap().unwrap();
+        assert_eq!(standings.iter().map(|(standing, _)| standing.percent()).collect::<Vec<_>>(), [10]);
+    }
+
+    async fn a_charge_is_asked_for_again_until_it_is_final(db: TestDb) {
+        let (mia, chat) = (person(&db, "mia").await, chat("1"));
+        let provisional = || {
+            let mut entry = entry("run1", mia, &chat, 30, "ok");
+            (entry.provider, entry.tool, entry.usage.estimated) = (Provider::Apify, "scrape", true);
+            entry
+        };
+        db.reserve(&call("run1", mia, &chat, 60), &[], UNTIL).await.unwrap();
+        assert_eq!(db.next_charge_at().await.unwrap(), None);
+        db.settle(provisional(), &[], Some(UNTIL)).await.unwrap().unwrap();
+        assert!(db.charges_to_confirm(Timestamp(UNTIL.0 - 1), 9).await.unwrap().is_empty(), "not yet");
+        let due = db.charges_to_confirm(UNTIL, 9).await.unwrap();
+        assert_eq!((due.len(), due[0].key.as_str(), due[0].provider.as_str(), due[0].tries), (1, "run1", "apify", 0));
+        let later = UNTIL + Duration::from_secs(9);
+        db.postpone_charge("run1", Some(later), 1).await.unwrap();
+        assert_eq!(db.next_charge_at().await.unwrap(), Some(later));
+        assert_eq!(db.charges_to_confirm(later, 9).await.unwrap()[0].tries, 1);
+        let estimated = "SELECT CAST(SUM(estimated_micro_usd) AS BIGINT) FROM usage_models";
+        assert_eq!(db.number(estimated, &[]).await, 30);
+        assert_eq!(db.confirm_charge("run1", 12).await.unwrap(), Some(-18));
+        assert_eq!(db.confirm_charge("run1", 99).await.unwrap(), None, "it was said");
+        assert_eq!(db.used(&Scope::Bot, Span::Day, START).await.unwrap().total(), 12);
+        assert_eq!((db.number(estimated, &[]).await, db.next_charge_at().await.unwrap()), (0, None));
+        for sums in ["usage_models", "usage_places WHERE days = 1"] {
+            assert_eq!(db.number(&format!("SELECT CAST(SUM(micro_usd) AS BIGINT) FROM {sums}"), &[]).await, 12, "{sums}");
+        }
+        // The estimate of one that nobody can tell stays what it is.
+        let mut second = provisional();
+        second.key = "run2";
+        db.settle(second, &[], Some(UNTIL)).await.unwrap().unwrap();
+        db.postpone_charge("run2", None, 6).await.unwrap();
+        assert_eq!((db.number(estimated, &[]).await, db.next_charge_at().await.unwrap()), (30, None));
     }
 
     async fn a_mark_is_told_once(db: TestDb) {
