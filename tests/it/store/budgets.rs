@@ -215,7 +215,8 @@ on_both! {
             (entry.provider, entry.tool, entry.usage.estimated) = (Provider::Apify, "scrape", true);
             entry
         };
-        db.reserve(&call("run1", mia, &chat, 60), &[], UNTIL).await.unwrap();
+        let reserved = Entry { provider: Provider::Apify, tool: "scrape", ..call("run1", mia, &chat, 60) };
+        db.reserve(&reserved, &[], UNTIL).await.unwrap();
         assert_eq!(db.next_charge_at().await.unwrap(), None);
         db.settle(provisional(), &[], Some(UNTIL)).await.unwrap().unwrap();
         assert!(db.charges_to_confirm(Timestamp(UNTIL.0 - 1), 9).await.unwrap().is_empty(), "not yet");

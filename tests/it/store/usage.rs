@@ -13,8 +13,10 @@ use super::*;
 
 const SUMS: &str = "COUNT(*), SUM(CASE WHEN outcome IN ('ok', 'cancelled') THEN 0 ELSE 1 END), \
     SUM(CASE WHEN outcome = 'cancelled' THEN 1 ELSE 0 END), SUM(input_tokens), \
-    SUM(cached_tokens), SUM(cache_write_tokens), SUM(output_tokens), SUM(reasoning_tokens), SUM(micro_usd)";
-const COLUMNS: &str = "calls, failed, called_off, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd";
+    SUM(cached_tokens), SUM(cache_write_tokens), SUM(output_tokens), SUM(reasoning_tokens), SUM(micro_usd), \
+    SUM(CASE WHEN estimated THEN micro_usd ELSE 0 END)";
+const COLUMNS: &str = "calls, failed, called_off, input_tokens, cached_tokens, cache_write_tokens, output_tokens, \
+    reasoning_tokens, micro_usd, estimated_micro_usd";
 
 /// Rows by which the roll-ups differ from what the ledger says.
 async fn differences(db: &TestDb) -> i64 {
@@ -170,20 +172,33 @@ on_both! {
         db.execute("DELETE FROM spending WHERE scope LIKE 'person:%'").await;
         db.execute("UPDATE spending SET micro_usd = 1 WHERE micro_usd > 0").await;
         for table in ["usage_models", "usage_places"] {
-            db.execute(&format!("ALTER TABLE {table} DROP COLUMN called_off")).await;
+            for column in ["called_off", "estimated_micro_usd"] {
+                db.execute(&format!("ALTER TABLE {table} DROP COLUMN {column}")).await;
+            }
         }
         let first = include_str!("../../../migrations/0009_usage.sql").split("\nINSERT").skip(1).collect::<Vec<_>>();
-        let migrations = [format!("INSERT{}", first.join("\nINSERT")), include_str!("../../../migrations/0013_called_off.sql").into()];
+        let estimated = include_str!("../../../migrations/0029_charges.sql");
+        let estimated = &estimated[estimated.find("CREATE TEMPORARY TABLE").unwrap()..];
+        let migrations = [
+            format!("INSERT{}", first.join("\nINSERT")),
+            include_str!("../../../migrations/0013_called_off.sql").into(),
+            estimated.into(),
+        ];
         // While a table is changed nobody may use it: the ledger, which may be long, is read once and before.
-        let (read, changed) = (migrations[1].find("FROM ledger"), migrations[1].find("ALTER TABLE"));
-        assert!(read < changed && migrations[1].matches("FROM ledger").count() == 1);
+        for migration in &migrations[1..] {
+            let (read, changed) = (migration.find("FROM ledger"), migration.find("ALTER TABLE"));
+            assert!(read < changed && migration.matches("FROM ledger").count() == 1);
+        }
         for migration in migrations {
             let lines: Vec<&str> = migration.lines().filter(|line| !line.starts_with("--")).collect();
             for statement in lines.join("\n").split(';').filter(|statement| !statement.trim().is_empty()) {
                 db.execute(statement).await;
             }
         }
-        assert!(db.number("SELECT CAST(SUM(called_off) AS BIGINT) FROM usage_models", &[]).await > 0);
+        for column in ["called_off", "estimated_micro_usd"] {
+            let sum = format!("SELECT CAST(SUM({column}) AS BIGINT) FROM usage_models");
+            assert!(db.number(&sum, &[]).await > 0, "{column}");
+        }
         assert_eq!(differences(&db).await, 0);
         assert_eq!(db.number(sums, &[]).await, spent);
         assert_eq!((turns.len(), db.number(counted, &[]).await), (3, counts));
