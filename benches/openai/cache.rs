@@ -76,7 +76,7 @@ pub async fn run(quick: bool) -> Outcome<Found> {
     println!(
         "Cache: {each} conversations of {TURNS} turns of each kind, summaries of long ones among the calls, with the built-in\n\
          persona, the usual models and HISTORY_CHARS. The stand-in reads and writes its cache as documented for GPT-5.6 and\n\
-         later; a token is four characters. Costs are those of one conversation's model calls, without reels."
+         later; a token is five characters. Costs are those of one conversation's model calls, without reels."
     );
     let sandbox = Sandbox::start(Settings { port: 0, speed: f64::INFINITY, enforce_limits: false }).await?;
     let folder = tempfile::tempdir()?;

@@ -12,6 +12,7 @@ mod catalogue;
 mod reel;
 mod refusal;
 mod rendered;
+mod script;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -33,6 +34,7 @@ use self::refusal::Refusal;
 use super::{Asked, Control, Fault, Served};
 
 pub use self::meter::Tokens;
+pub use self::script::{Script, Sign, Thought};
 
 /// How the stand-in behaves.
 #[derive(Clone, Debug)]
@@ -68,40 +70,6 @@ impl Default for Settings {
     }
 }
 
-/// What the next call is answered, instead of what the built-in coach would say.
-#[derive(Clone, Debug)]
-pub enum Script {
-    Text(String),
-    Refusal(String),
-    /// This text, and a refusal behind it.
-    RefusalAfter {
-        text: String,
-        refusal: String,
-    },
-    /// Function calls: name, and arguments as JSON text.
-    Calls(Vec<(String, String)>),
-    Incomplete {
-        text: String,
-        reason: String,
-    },
-    /// The stream ends in `response.failed`.
-    Failed {
-        code: String,
-        message: String,
-    },
-    /// The stream ends in an `error` event: flat as documented, or nested as it is seen in the wild.
-    ErrorEvent {
-        nested: bool,
-        code: String,
-    },
-    /// This text, with event types, item types and fields around it that no client knows yet.
-    UnknownEvents(String),
-    /// This text, then the stream ends without a terminal event.
-    CutAfter(String),
-    /// This text, then silence.
-    Stall(String),
-}
-
 /// One call that was carried out, at least in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charged {
@@ -110,6 +78,8 @@ pub struct Charged {
     pub cache_key: String,
     /// The output only as far as it was written when the caller left.
     pub usage: Tokens,
+    /// The service tier that it is billed by.
+    pub tier: String,
     /// The answer was written to its end.
     pub finished: bool,
 }
@@ -157,6 +127,11 @@ impl OpenAiSandbox {
         *self.house.books().meter.rates() = rates::Rates::new(rpm, tpm);
     }
 
+    /// From now on calls are processed in this service tier, whatever they ask for: the project is set so.
+    pub fn process_in_tier(&self, tier: &str) {
+        self.house.books().tier = Some(tier.to_owned());
+    }
+
     /// All calls so far, in the order in which they ended.
     pub fn charged(&self) -> Vec<Charged> {
         self.house.books().charged.clone()
@@ -188,6 +163,8 @@ struct Books {
     scripts: VecDeque<Script>,
     charged: Vec<Charged>,
     meter: meter::Meter,
+    /// Instead of the tier that is asked for.
+    tier: Option<String>,
 }
 
 impl House {
@@ -295,7 +272,12 @@ async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Byte
         // A request that is refused counts against the limit too.
         let asked = request.as_ref().map_or(0, |r| meter::count(&r.prompt.text).max(r.max_output_tokens.unwrap_or(0)));
         books.meter.rates().admit(now, &model, asked)?;
-        let request = request?;
+        let mut request = request?;
+        match &books.tier {
+            Some(tier) => request.tier.clone_from(tier),
+            None if request.tier == "auto" => request.tier = "default".to_owned(),
+            None => {}
+        }
         let input = books.meter.input(now, &request);
         let plan = match books.scripts.pop_front() {
             Some(script) => Plan::scripted(script),
@@ -308,8 +290,11 @@ async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Byte
         Err(refusal) => return house.refuse(&refusal, Some(&model)),
     };
     let answer = Answer::new(&request, plan, input, |prefix| house.id(prefix));
-    let mut bill = Bill { house: Arc::clone(&house), answer: None, model: request.model, key: request.cache_key };
+    let (model, key, tier) = (request.model, request.cache_key, request.tier);
+    let mut bill = Bill { house: Arc::clone(&house), answer: None, model, key, tier };
     match late {
+        // A stream begins when its response is created. Of one that is lost before that, nothing is charged.
+        Late::Drop if request.stream => hang_up(),
         Late::Drop => {
             let frames = answer.frames.len();
             bill.answer = Some((answer, frames));
@@ -325,7 +310,7 @@ async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Byte
 fn stream(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) -> Response {
     let model = bill.model.clone();
     let settings = &house.settings;
-    let (first, each) = (settings.first_token, settings.per_token);
+    let paces = [settings.first_token, settings.per_token];
     let breaks_at = if cut { answer.frames.len() / 2 } else { usize::MAX };
     bill.answer = Some((answer, 0));
     let due = tokio::time::Instant::now();
@@ -344,8 +329,8 @@ fn stream(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) -> Resp
             }
             return None;
         };
-        let (bytes, pause) = (frame.bytes(), if frame.is_first { first } else { each });
-        if frame.is_paced && !pause.is_zero() {
+        let (bytes, pause) = (frame.bytes(), frame.pause(paces));
+        if !pause.is_zero() {
             // Not so long after the one before: a timer knows whole milliseconds, and what it rounds would add up.
             due += pause;
             tokio::time::sleep_until(due).await;
@@ -365,8 +350,8 @@ fn stream(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) -> Resp
 /// The answer as one JSON object.
 async fn whole(house: &Arc<House>, answer: Answer, mut bill: Bill, cut: bool) -> Response {
     let settings = &house.settings;
-    let pieces = u32::try_from(answer.frames.iter().filter(|frame| frame.is_paced).count()).unwrap_or(u32::MAX);
-    tokio::time::sleep(settings.first_token + settings.per_token.saturating_mul(pieces)).await;
+    let paces = [settings.first_token, settings.per_token];
+    tokio::time::sleep(answer.frames.iter().map(|frame| frame.pause(paces)).sum()).await;
     if answer.end == End::Stall {
         std::future::pending::<()>().await;
     }
@@ -432,6 +417,7 @@ struct Bill {
     answer: Option<(Answer, usize)>,
     model: String,
     key: String,
+    tier: String,
 }
 
 impl Drop for Bill {
@@ -440,6 +426,7 @@ impl Drop for Bill {
         self.house.books().charged.push(Charged {
             model: std::mem::take(&mut self.model),
             cache_key: std::mem::take(&mut self.key),
+            tier: std::mem::take(&mut self.tier),
             usage: answer.usage_after(frames),
             finished: frames >= answer.frames.len(),
         });

@@ -1,12 +1,14 @@
 //! An answer as the wire has it: the events of its stream in the documented order, and its usage up to any
 //! of them (OpenAI API reference, "Streaming events"). Decides nothing about what is said.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use serde_json::{Value, json};
 
-use super::Script;
 use super::check::Prompted;
-use super::meter::{Tokens, count};
+use super::meter::{CHARS, Tokens, count, tokens};
+use super::{Script, Sign, Thought};
 
 /// How every encrypted content begins.
 pub(super) const ENCRYPTED: &str = "gAAAAA";
@@ -20,6 +22,10 @@ pub(super) struct Plan {
     last: Last,
     /// Unknown events and items around the parts.
     strange: bool,
+    /// The thought before them, if it is not the usual one.
+    thought: Option<Thought>,
+    /// The text of the final response, if it is not that of the events.
+    whole: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +55,7 @@ pub(super) enum End {
 
 impl Plan {
     pub(super) fn parts(parts: Vec<Part>) -> Self {
-        Self { parts, last: Last::Completed, strange: false }
+        Self { parts, last: Last::Completed, strange: false, thought: None, whole: None }
     }
 
     pub(super) fn scripted(script: Script) -> Self {
@@ -69,6 +75,8 @@ impl Plan {
             Script::UnknownEvents(said) => Plan { strange: true, ..text(said) },
             Script::CutAfter(said) => Plan { last: Last::Missing(End::Close), ..text(said) },
             Script::Stall(said) => Plan { last: Last::Missing(End::Stall), ..text(said) },
+            Script::Think(thought, said) => Plan { thought: Some(thought), ..text(said) },
+            Script::Retold { streamed, whole } => Plan { whole: Some(whole), ..text(streamed) },
         }
     }
 
@@ -80,7 +88,7 @@ impl Plan {
             let (Part::Text(said) | Part::Refusal(said) | Part::Call(_, said)) = &mut self.parts[i];
             let needed = count(said);
             if needed > left {
-                *said = said.chars().take(usize::try_from(left * 4).unwrap_or(usize::MAX)).collect();
+                *said = said.chars().take(usize::try_from(left).unwrap_or(usize::MAX).saturating_mul(CHARS)).collect();
                 self.parts.truncate(if left == 0 { i } else { i + 1 });
                 self.last = Last::Incomplete("max_output_tokens".into());
                 return;
@@ -90,15 +98,26 @@ impl Plan {
     }
 }
 
-/// One event of the stream.
+/// One event of the stream, or what stands in its place.
 #[derive(Debug)]
 pub(super) struct Frame {
+    /// Null: a comment, or nothing.
     payload: Value,
     /// Output tokens written once this event is out.
     output: u64,
-    /// It waits for the model: it is a piece of the answer.
-    pub(super) is_paced: bool,
-    pub(super) is_first: bool,
+    wait: Wait,
+}
+
+/// What a frame waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Nothing,
+    /// The first piece of the answer.
+    First,
+    /// Another piece.
+    Next,
+    /// The model thinks.
+    Thought(Duration, Sign),
 }
 
 impl Frame {
@@ -106,8 +125,23 @@ impl Frame {
         &self.payload
     }
 
+    /// How long after the frame before it comes; the paces are those of the first piece and of each other one.
+    pub(super) fn pause(&self, [first, next]: [Duration; 2]) -> Duration {
+        match self.wait {
+            Wait::Nothing => Duration::ZERO,
+            Wait::First => first,
+            Wait::Next => next,
+            Wait::Thought(pause, _) => pause,
+        }
+    }
+
     /// In the form of a server-sent event.
     pub(super) fn bytes(&self) -> Bytes {
+        match self.wait {
+            Wait::Thought(_, Sign::Nothing) => return Bytes::new(),
+            Wait::Thought(_, Sign::Comment) => return Bytes::from_static(b": still thinking\n\n"),
+            _ => {}
+        }
         let name = self.payload["type"].as_str().unwrap_or("error");
         Bytes::from(format!("event: {name}\ndata: {}\n\n", self.payload))
     }
@@ -123,7 +157,8 @@ pub(super) struct Answer {
 impl Answer {
     /// `input` is the input side of the usage; `id` makes ids with a prefix.
     pub(super) fn new(request: &Prompted, mut plan: Plan, input: Tokens, id: impl Fn(&str) -> String) -> Self {
-        let reasoning = reasoning_tokens(request);
+        let thought = plan.thought;
+        let reasoning = thought.map_or_else(|| reasoning_tokens(request), |thought| thought.tokens);
         plan.limit(reasoning, request.max_output_tokens);
         let is_reasoning_all = plan.parts.is_empty() && matches!(plan.last, Last::Incomplete(_));
         let reasoning = match request.max_output_tokens {
@@ -136,7 +171,7 @@ impl Answer {
         script.event("response.created", json!({ "response": response }));
         script.event("response.in_progress", json!({ "response": response }));
         if reasoning > 0 {
-            script.reasoning(reasoning);
+            script.reasoning(reasoning, thought);
         }
         if plan.strange {
             script.event("response.hologram.started", json!({ "shape": { "type": "sphere" } }));
@@ -151,6 +186,9 @@ impl Answer {
         }
         if plan.strange {
             script.event("response.hologram.done", json!({ "delta": "not text" }));
+        }
+        if let Some(whole) = &plan.whole {
+            script.retell(whole);
         }
         let end = script.last(response, plan.last, input);
         Answer { frames: script.frames, end, input }
@@ -180,8 +218,12 @@ impl Writer<'_> {
         if is_paced && self.request.obfuscate {
             fields["obfuscation"] = json!("aGk0");
         }
-        let is_first = is_paced && !self.frames.iter().any(|frame| frame.is_paced);
-        self.frames.push(Frame { payload: fields, output: self.output, is_paced, is_first });
+        let wait = match is_paced {
+            false => Wait::Nothing,
+            true if self.frames.iter().any(|frame| frame.wait == Wait::First) => Wait::Next,
+            true => Wait::First,
+        };
+        self.frames.push(Frame { payload: fields, output: self.output, wait });
     }
 
     /// The response as it is before anything was written.
@@ -206,11 +248,11 @@ impl Writer<'_> {
             "prompt_cache_key": body["prompt_cache_key"],
             "reasoning": { "effort": effort, "summary": null },
             "safety_identifier": body["safety_identifier"],
-            "service_tier": "default",
+            "service_tier": self.request.tier,
             "store": body["store"] != false,
             "temperature": 1.0,
             "text": { "format": { "type": "text" }, "verbosity": "medium" },
-            "tool_choice": "auto",
+            "tool_choice": if body["tool_choice"].is_null() { json!("auto") } else { body["tool_choice"].clone() },
             "tools": self.request.tools,
             "top_p": 1.0,
             "truncation": "disabled",
@@ -219,11 +261,22 @@ impl Writer<'_> {
         })
     }
 
-    fn reasoning(&mut self, tokens: u64) {
+    fn reasoning(&mut self, tokens: u64, thought: Option<Thought>) {
         let index = self.items.len();
         let mut item = json!({ "id": (self.id)("rs"), "type": "reasoning", "summary": [] });
         self.event("response.output_item.added", json!({ "output_index": index, "item": item }));
-        self.output += tokens;
+        let before = self.output;
+        if let Some(Thought { steps, step, sign, .. }) = thought {
+            for at in 1..=u64::from(steps) {
+                self.output = before + tokens * at / u64::from(steps);
+                let payload = match sign {
+                    Sign::Keepalive => json!({ "type": "keepalive", "sequence_number": self.frames.len() }),
+                    Sign::Nothing | Sign::Comment => Value::Null,
+                };
+                self.frames.push(Frame { payload, output: self.output, wait: Wait::Thought(step, sign) });
+            }
+        }
+        self.output = before + tokens;
         if self.request.encrypted {
             let hidden = "0aZ9".repeat(usize::try_from(tokens).unwrap_or(0));
             item["encrypted_content"] = json!(format!("{ENCRYPTED}{hidden}"));
@@ -260,7 +313,7 @@ impl Writer<'_> {
         let mut written = 0;
         for word in text.split_inclusive(char::is_whitespace) {
             written += word.chars().count();
-            self.output = before + u64::try_from(written.div_ceil(4)).unwrap_or(0);
+            self.output = before + tokens(written);
             let mut fields = at(json!({ "delta": word }));
             if kind != "refusal" {
                 fields["logprobs"] = json!([]);
@@ -288,7 +341,7 @@ impl Writer<'_> {
         self.event("response.output_item.added", json!({ "output_index": index, "item": item }));
         let letters: Vec<char> = arguments.chars().collect();
         for piece in letters.chunks(8) {
-            self.output += 2;
+            self.output += tokens(piece.len());
             let delta: String = piece.iter().collect();
             let fields = json!({ "item_id": id, "output_index": index, "delta": delta });
             self.event("response.function_call_arguments.delta", fields);
@@ -303,6 +356,13 @@ impl Writer<'_> {
     fn done(&mut self, item: Value) {
         self.event("response.output_item.done", json!({ "output_index": self.items.len(), "item": item }));
         self.items.push(item);
+    }
+
+    /// Other words in the items of the final response than in the events.
+    fn retell(&mut self, whole: &str) {
+        for item in self.items.iter_mut().filter(|item| item["type"] == "message") {
+            item["content"][0]["text"] = json!(whole);
+        }
     }
 
     /// The terminal event, if there is one.

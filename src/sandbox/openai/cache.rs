@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::catalogue;
-use super::meter::tokens;
+use super::meter::{CHARS, tokens};
 use super::rendered::Rendered;
 
 const SHORTEST_PREFIX: u64 = 1024;
@@ -117,7 +117,7 @@ fn chosen(prompt: &Rendered) -> (Vec<usize>, Vec<usize>) {
 /// Where an earlier one does both.
 fn even(model: &str, prompt: &Rendered) -> (Vec<usize>, Vec<usize>) {
     let interval = if model.starts_with("gpt-5.5") { INTERVAL_OF_5_5 } else { INTERVAL };
-    let chars = usize::try_from(interval * 4).unwrap_or(usize::MAX);
+    let chars = usize::try_from(interval * CHARS as u64).unwrap_or(usize::MAX);
     let starts = prompt.text.char_indices().map(|(at, _)| at).chain([prompt.text.len()]);
     let places: Vec<usize> = starts.step_by(chars).skip(1).collect();
     (places.clone(), places)
@@ -155,9 +155,9 @@ mod tests {
         json!({ "role": "user", "content": [{ "type": "input_text", "text": text, "prompt_cache_breakpoint": { "mode": "explicit" } }] })
     }
 
-    /// `low`, a line's end, and as many tokens as are missing to so many.
+    /// With `low` and a line's end before it, so many tokens.
     fn long(tokens: usize) -> String {
-        "x".repeat(tokens * 4 - 4)
+        "x".repeat((tokens - 1) * CHARS)
     }
 
     fn size(instructions: &str, input: &[Value]) -> u64 {
@@ -243,7 +243,7 @@ mod tests {
         let mut desk = Desk::new();
         let input = [said("user", "one")];
         let rest = usize::try_from(size("", &input)).unwrap();
-        let (short, enough) = ("x".repeat((1_024 - rest) * 4 - 4), "x".repeat((1_024 - rest) * 4));
+        let (short, enough) = ("x".repeat((1_023 - rest) * CHARS), "x".repeat((1_024 - rest) * CHARS));
         assert_eq!((size(&short, &input), size(&enough, &input)), (1_023, 1_024));
         for (instructions, want) in [(&short, [(0, 0), (0, 0)]), (&enough, [(0, 1_024), (1_024, 0)])] {
             assert_eq!([0, 1].map(|_| desk.ask(LUNA, "k", instructions, &input)), want);

@@ -27,6 +27,8 @@ pub(super) struct Prompted {
     pub(super) obfuscate: bool,
     /// Reasoning items carry their encrypted content.
     pub(super) encrypted: bool,
+    /// The service tier that is asked for.
+    pub(super) tier: String,
     /// All that the model reads.
     pub(super) prompt: Rendered,
     /// The body as it came, for what a response repeats of it.
@@ -92,6 +94,11 @@ pub(super) fn check(body: &Value, models: &[String]) -> Result<Prompted, Refusal
         return Err(Refusal { status: 404, ..invalid("previous_response_not_found", "previous_response_id", message) });
     }
     text(body, "safety_identifier", Some(128))?;
+    let tier = one_of(body, "service_tier", &["auto", "default", "flex", "scale", "priority", "fast"])?;
+    let tool_choice = &body["tool_choice"];
+    if !tool_choice.is_object() {
+        one_of(body, "tool_choice", &["none", "auto", "required"])?;
+    }
     let include = include(body, traits)?;
     let stored = flag(body, "store", true)?;
     let stream = flag(body, "stream", false)?;
@@ -103,6 +110,10 @@ pub(super) fn check(body: &Value, models: &[String]) -> Result<Prompted, Refusal
     }
     let input = input(body, stored)?;
     let tools = tools(body)?;
+    if tools.is_empty() && !tool_choice.is_null() && tool_choice != "auto" {
+        let message = "Tool choices other than auto are only allowed when 'tools' are specified.";
+        return Err(invalid("", "tool_choice", message));
+    }
     let instructions = text(body, "instructions", None)?.unwrap_or_default().to_owned();
     let prompt = Rendered::new(body, &effort, &tools, &instructions, &input);
     caching(body, &prompt, traits)?;
@@ -120,6 +131,7 @@ pub(super) fn check(body: &Value, models: &[String]) -> Result<Prompted, Refusal
         cache_key: text(body, "prompt_cache_key", None)?.unwrap_or_default().to_owned(),
         stream,
         obfuscate: options["include_obfuscation"] != false,
+        tier: tier.unwrap_or("auto").to_owned(),
         encrypted: include || (!stored && traits.writes_cache),
         prompt,
         body: body.clone(),
@@ -387,6 +399,16 @@ fn text<'a>(body: &'a Value, name: &str, longest: Option<usize>) -> Result<Optio
     }
 }
 
+fn one_of<'a>(body: &'a Value, name: &str, values: &[&str]) -> Result<Option<&'a str>, Refusal> {
+    let Some(value) = text(body, name, None)? else { return Ok(None) };
+    if values.contains(&value) {
+        return Ok(Some(value));
+    }
+    let supported: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
+    let message = format!("Invalid value: '{value}'. Supported values are: {}.", supported.join(", "));
+    Err(invalid("invalid_value", name, message))
+}
+
 fn flag(body: &Value, name: &str, default: bool) -> Result<bool, Refusal> {
     match &body[name] {
         Value::Null => Ok(default),
@@ -440,6 +462,25 @@ mod tests {
             (|b| b["max_output_tokens"] = json!(15), 400, "integer_below_min_value", "Invalid 'max_output_tokens'"),
             (|b| b["safety_identifier"] = json!("s".repeat(129)), 400, "string_above_max_length", "Invalid 'safety_id"),
             (|b| b["stream"] = json!(false), 400, "unsupported_parameter", "The 'stream_options' parameter"),
+            (
+                |b| b["service_tier"] = json!("warp"),
+                400,
+                "invalid_value",
+                "Invalid value: 'warp'. Supported values are",
+            ),
+            (|b| b["service_tier"] = json!(1), 400, "invalid_type", "Invalid type for 'service_tier'"),
+            (
+                |b| b["tool_choice"] = json!("never"),
+                400,
+                "invalid_value",
+                "Invalid value: 'never'. Supported values are",
+            ),
+            (
+                |b| (b["tools"], b["tool_choice"]) = (json!([]), json!("none")),
+                400,
+                "",
+                "Tool choices other than auto are only allowed when 'tools' are specified.",
+            ),
             (|b| b["stream"] = json!("yes"), 400, "invalid_type", "Invalid type for 'stream'"),
             (|b| b["previous_response_id"] = json!("resp_1"), 404, "previous_response_not_found", "Previous response"),
             (|b| b["input"][0]["role"] = json!("bot"), 400, "invalid_value", "Invalid value: 'bot'"),
@@ -503,7 +544,12 @@ mod tests {
                 "",
                 "Item with id 'rs_1' not found.",
             ),
-            (|b| b["input"] = json!("x".repeat(4 * 922_001)), 400, "context_length_exceeded", "Your input exceeds"),
+            (
+                |b| b["input"] = json!("x".repeat(meter::CHARS * 922_001)),
+                400,
+                "context_length_exceeded",
+                "Your input exceeds",
+            ),
         ];
         for (change, status, code, message) in cases {
             let refusal = checked(change).expect_err(message);

@@ -18,13 +18,16 @@ pub struct Tokens {
     pub reasoning: u64,
 }
 
-/// Four characters a token, and the same text always the same count.
+/// Characters of a token, which is about what English prose has.
+pub(super) const CHARS: usize = 5;
+
+/// The same text always has the same count.
 pub(super) fn count(text: &str) -> u64 {
     tokens(text.chars().count())
 }
 
 pub(super) fn tokens(chars: usize) -> u64 {
-    u64::try_from(chars.div_ceil(4)).unwrap_or(u64::MAX)
+    u64::try_from(chars.div_ceil(CHARS)).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]
