@@ -64,6 +64,33 @@ pub struct Usage {
     pub charged_micro_usd: Option<i64>,
     /// The call ended before the provider told its usage: the numbers are the best known ones.
     pub estimated: bool,
+    /// What its tokens are billed by.
+    pub tier: ServiceTier,
+}
+
+/// How fast a call was processed, which changes its price (OpenAI's `service_tier`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceTier {
+    #[default]
+    Standard,
+    Flex,
+    Priority,
+    /// One that is not documented, so that its price is not known.
+    Unknown,
+}
+
+impl ServiceTier {
+    /// By the name that an answer gives it.
+    pub fn of(name: &str) -> Self {
+        match name {
+            // `auto` names none: the tier that was asked for.
+            "default" | "auto" => ServiceTier::Standard,
+            "flex" => ServiceTier::Flex,
+            "priority" | "fast" => ServiceTier::Priority,
+            _ => ServiceTier::Unknown,
+        }
+    }
 }
 
 /// A call that failed. Its `Display` is for the operator's log; it holds no secret and no text of a person.

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::clock::Timestamp;
-use crate::upstream::Usage;
+use crate::upstream::{ServiceTier, Usage};
 
 pub use self::purse::{Allowed, CONFIRM_AFTER, Call, Purse, SPARING, TOLD_AT};
 
@@ -19,6 +19,26 @@ pub struct Prices {
     /// Stands in every ledger row.
     pub version: String,
     models: BTreeMap<String, ModelPrice>,
+    tiers: Option<TierPrices>,
+}
+
+/// What OpenAI's tiers cost, in percent of the standard one (price page of November 2026).
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+struct TierPrices {
+    flex: u64,
+    priority: u64,
+}
+
+impl TierPrices {
+    /// A tier that nobody knows costs what the dearest one does.
+    fn percent(self, tier: ServiceTier) -> u64 {
+        match tier {
+            ServiceTier::Standard => 100,
+            ServiceTier::Flex => self.flex,
+            ServiceTier::Priority => self.priority,
+            ServiceTier::Unknown => self.priority.max(self.flex).max(100),
+        }
+    }
 }
 
 /// Micro-USD per million tokens.
@@ -72,7 +92,7 @@ impl Prices {
     }
 
     /// The table this program was made with, and over it the one in `file` if there is one: of the same form, its models
-    /// replace those of the same name, its version is noted behind the built-in one's.
+    /// replace those of the same name, its tiers the others, and its version is noted behind the built-in one's.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the file.
@@ -88,6 +108,7 @@ impl Prices {
         }
         prices.version = format!("{}+{}", prices.version, own.version);
         prices.models.extend(own.models);
+        prices.tiers = own.tiers.or(prices.tiers);
         Ok(prices)
     }
 
@@ -106,7 +127,7 @@ impl Prices {
     /// is not cached reaches.
     ///
     /// An estimate counts as written what it knows no better: that part costs what the dearest kind of input does,
-    /// whatever the table says of writes.
+    /// whatever the table says of writes. All of it is multiplied by what the tier costs that processed the call.
     ///
     /// # Errors
     /// [`UnknownPrice`]: the caller alerts; nothing unpriced is called.
@@ -137,7 +158,8 @@ impl Prices {
         .iter()
         .map(|(tokens, rate)| u128::from(*tokens) * u128::from(*rate))
         .sum::<u128>();
-        Ok(i64::try_from(millionths.div_ceil(1_000_000)).unwrap_or(i64::MAX))
+        let percent = self.tiers.map_or(100, |tiers| tiers.percent(usage.tier));
+        Ok(i64::try_from((millionths * u128::from(percent)).div_ceil(100_000_000)).unwrap_or(i64::MAX))
     }
 
     /// What it would cost on the dearest model.
@@ -222,6 +244,55 @@ mod tests {
         // gpt-6-luna: 0.10 in, 0.50 out.
         assert_eq!(prices.cost("gpt-6-luna", &usage(1_000, 0, 0, 100), NOW), Ok(150));
         assert_eq!(prices.cost("gpt-7", &usage(1, 0, 0, 0), NOW), Err(UnknownPrice("gpt-7".into())));
+        // gpt-6.2-astra: 8 / 0.40 / 10 / 40; from 272k on doubled, output 1.5 times.
+        assert_eq!(
+            prices.cost("gpt-6.2-astra", &usage(10_000, 2_000, 3_000, 1_000), NOW),
+            Ok(40_000 + 800 + 30_000 + 40_000)
+        );
+        let long = usage(300_000, 100_000, 100_000, 1_000);
+        assert_eq!(prices.cost("gpt-6.2-astra", &long, NOW), Ok(1_600_000 + 80_000 + 2_000_000 + 60_000));
+    }
+
+    #[test]
+    fn the_tier_multiplies_the_price() {
+        let prices = Prices::built_in();
+        let cost = |tier| prices.cost("gpt-6.1-sol", &Usage { tier, ..usage(10_000, 0, 0, 1_000) }, NOW);
+        assert_eq!(cost(ServiceTier::Standard), Ok(30_000));
+        assert_eq!(cost(ServiceTier::Flex), Ok(15_000));
+        assert_eq!(cost(ServiceTier::Priority), Ok(60_000));
+        assert_eq!(cost(ServiceTier::Unknown), Ok(60_000), "as the dearest one that is known");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prices.json");
+        let model = r#""m": {"provider": "openai", "input": 1000000, "cached": 0, "cache_write": 0, "output": 0}"#;
+        let tiers = r#""tiers": {"flex": 60, "priority": 250}"#;
+        std::fs::write(&file, format!(r#"{{"version": "mine", {tiers}, "models": {{{model}}}}}"#)).unwrap();
+        let prices = Prices::load(Some(&file)).unwrap();
+        let cost = |tier| prices.cost("gpt-6.1-sol", &Usage { tier, ..usage(10_000, 0, 0, 1_000) }, NOW);
+        assert_eq!([cost(ServiceTier::Flex), cost(ServiceTier::Priority)], [Ok(18_000), Ok(75_000)]);
+    }
+
+    /// OpenAI, guide "Prompt caching" and price page: from GPT-5.6 on a write costs 1.25 times the input, and above 272,000
+    /// input tokens all input costs twice as much and the output 1.5 times.
+    #[test]
+    fn the_newer_models_follow_the_documented_rules() {
+        let prices = Prices::built_in();
+        let newer = |name: &str| name.starts_with("gpt-5.6") || name.starts_with("gpt-6");
+        let mut seen = 0;
+        for (name, price) in prices.models.iter().filter(|(name, _)| newer(name)) {
+            let Rates { input, cached, cache_write, output, audio } = price.rates;
+            assert_eq!(cache_write * 4, input * 5, "{name}");
+            let long = price.long.as_ref().unwrap_or_else(|| panic!("{name} has rates for long input"));
+            let doubled = Rates {
+                input: input * 2,
+                cached: cached * 2,
+                cache_write: cache_write * 2,
+                output: output * 3 / 2,
+                audio,
+            };
+            assert_eq!((long.above, long.rates), (272_000, doubled), "{name}");
+            seen += 1;
+        }
+        assert!(seen >= 10, "{seen}");
     }
 
     #[test]
@@ -253,7 +324,7 @@ mod tests {
 
     fn table(rates: Rates, long: Option<LongRates>) -> Prices {
         let model = ModelPrice { provider: "gemini".into(), rates, long, later: None, shutdown: None };
-        Prices { version: "1".into(), models: BTreeMap::from([("m".to_owned(), model)]) }
+        Prices { version: "1".into(), models: BTreeMap::from([("m".to_owned(), model)]), tiers: None }
     }
 
     #[test]

@@ -20,8 +20,8 @@ fn entry<'a>(key: &'a str, model: &'a str, person: PersonId, chat: &'a ChatId, a
             cache_write_tokens: 10,
             output_tokens: 300,
             reasoning_tokens: 100,
-            charged_micro_usd: None,
             estimated: true,
+            ..Usage::default()
         },
         micro_usd: 1234,
         price_version: "2026-01",
