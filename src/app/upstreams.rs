@@ -31,15 +31,14 @@ pub fn upstreams(config: &Config, http: reqwest::Client, clock: Clock) -> Result
     let key = |key: &Option<SecretString>| key.clone().unwrap_or_else(|| SecretString::from("not-set"));
     let base = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
     let openai = OpenAi::new(
-        http.clone(),
+        // A model that thinks hard is silent for minutes.
+        patient.clone(),
         clock.clone(),
         openai::Settings {
             base_url: base(&config.openai.base_url),
             api_key: key(&config.openai.key),
             retry: RetryPolicy::STANDARD,
-            first_event_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
-            total_timeout: Duration::from_secs(300),
+            deadlines: openai::Deadlines::of,
             quota: openai::QuotaSettings {
                 limits: openai::Limits {
                     requests: config.openai.requests_per_minute,
@@ -101,4 +100,21 @@ pub fn pipeline(config: &Config, apify: Apify, gemini: Gemini, http: reqwest::Cl
         ..Limits::new(origins)
     };
     Ok(Pipeline::new(apify, gemini, http, limits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+    use crate::upstream::http_client;
+
+    #[test]
+    fn nothing_but_its_own_deadlines_ends_the_silence_of_a_model() {
+        let (config, _) = Config::read(&Environment::default());
+        let is_bounded = |client: String| client.contains("read_timeout");
+        let http = http_client().unwrap();
+        assert!(is_bounded(format!("{http:?}")), "a client's bound is shown");
+        let upstreams = upstreams(&config, http, Clock::System).unwrap();
+        assert!(!is_bounded(format!("{:?}", upstreams.openai)));
+    }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use self::live::InFlight;
+use self::live::{CallCost, InFlight};
 use self::prompt::{length, older_half, opaque, shared_input, tools_length};
 use self::tools::Toolbox;
 use self::turn::{Answer, Event, Step};
@@ -32,7 +32,7 @@ use crate::store::memory::Remembered;
 use crate::store::turns::{NewMessage, Turn};
 use crate::store::{Store, StoreError};
 use crate::telemetry::UPSTREAM_CALLS;
-use crate::upstream::openai::{Ask, Effort, Heard, Item, OpenAi, Reply, ToolSpec};
+use crate::upstream::openai::{Ask, Effort, Heard, Item, LostConnections, OpenAi, Reply, ToolChoice, ToolSpec};
 use crate::upstream::{Cause, Failure, Provider, Usage};
 
 pub use self::live::{Live, Shown};
@@ -259,12 +259,13 @@ impl Coach {
         let named = self.reels.find(&said.join("\n"), &[]).links;
         let mut step = machine.begin();
         let mut asked = 0;
+        let lost = LostConnections::default();
         loop {
             step = match step {
                 Step::Ask(ask) => {
                     let key = format!("{}:{}:{run}:{asked}", turn.id, turn.attempt);
                     asked += 1;
-                    let result = self.ask(turn, &key, COACH, &ask, live).await?;
+                    let result = self.ask(turn, &key, COACH, &ask, &lost, live).await?;
                     let visible = live.end();
                     match result {
                         Ok(reply) => machine.next(Event::Replied(reply), &visible),
@@ -374,13 +375,15 @@ impl Coach {
             instructions: SUMMARY_PROMPT.into(),
             input: Arc::new(vec![Item::User(text)]),
             tools: [].into(),
+            tool_choice: ToolChoice::Auto,
             effort: self.settings.economy_effort,
             max_output_tokens: SUMMARY_TOKENS,
             cache_key: opaque(&["summary"]),
             safety_id: opaque(&["person", &turn.person.to_string()]),
         };
-        let unseen = Live::default();
-        match self.ask(turn, &format!("{}:{}:summary", turn.id, turn.attempt), "summary", &ask, &unseen).await? {
+        let (unseen, lost) = (Live::default(), LostConnections::default());
+        let key = format!("{}:{}:summary", turn.id, turn.attempt);
+        match self.ask(turn, &key, "summary", &ask, &lost, &unseen).await? {
             Ok(reply) if !reply.text.trim().is_empty() => {
                 self.store.summarise(memory.conversation, reply.text.trim(), &last.id).await
             }
@@ -402,15 +405,16 @@ impl Coach {
         key: &str,
         tool: &'static str,
         ask: &Ask,
+        lost: &LostConnections,
         live: &Live,
     ) -> Result<Result<Reply, Unanswered>, StoreError> {
         let began = self.clock.now();
         let mut attempt = 1;
         loop {
             let own = if attempt == 1 { key.to_owned() } else { format!("{key}.{attempt}") };
-            let result = self.attempt(turn, &own, tool, ask, live).await?;
+            let result = self.attempt(turn, &own, tool, ask, lost, live).await?;
             let Err(Unanswered::Failed(failure)) = &result else { return Ok(result) };
-            let again = self.openai.again(failure, attempt, self.clock.now().since(began));
+            let again = self.openai.again(ask, failure, attempt, self.clock.now().since(began));
             let Some(pause) = again.filter(|_| !live.has_text()) else { return Ok(result) };
             tracing::warn!(turn = %turn.id, attempt, "asking again: {failure}");
             tokio::time::sleep(pause).await;
@@ -424,6 +428,7 @@ impl Coach {
         key: &str,
         tool: &'static str,
         ask: &Ask,
+        lost: &LostConnections,
         live: &Live,
     ) -> Result<Result<Reply, Unanswered>, StoreError> {
         let began = self.clock.now();
@@ -450,7 +455,8 @@ impl Coach {
             usage: most,
         };
         // Before it is reserved: whoever is dropped meanwhile takes it back.
-        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), tool, began, left: None, written: 0 });
+        let cost = CallCost::Nothing;
+        live.begin(InFlight { key: key.to_owned(), model: ask.model.clone(), tool, began, cost });
         match self.purse.reserve(&call).await? {
             Allowed::Yes => {}
             Allowed::Over(standing) => {
@@ -466,14 +472,14 @@ impl Coach {
         crash::point("call reserved");
         let mut hear = |heard: Heard<'_>| match heard {
             Heard::Waits(left) => live.wait(left),
-            Heard::Leaves(usage) => live.costs(Some(usage)),
-            Heard::Ended(usage) => live.costs(usage),
+            Heard::Leaves(meter) => live.costs(CallCost::Running(Arc::clone(meter))),
+            Heard::Ended(usage) => live.costs(usage.map_or(CallCost::Nothing, CallCost::Known)),
             Heard::Text(text) if tool == COACH => live.push(text),
+            Heard::Revised(text) if tool == COACH => live.revise(text),
             // What is said to the bot itself is for nobody's eyes.
-            Heard::Text(text) => live.hidden(text.chars().count()),
-            Heard::Hidden(chars) => live.hidden(chars),
+            Heard::Text(_) | Heard::Revised(_) => {}
         };
-        let result = self.openai.respond(ask, &mut hear).await;
+        let result = self.openai.respond(ask, lost, &mut hear).await;
         let (usage, outcome) = match &result {
             Ok(reply) => (reply.usage, "ok"),
             Err(failure) => (failure.usage.as_deref().copied().unwrap_or_default(), failure.cause.name()),

@@ -10,14 +10,20 @@
 //! Telemetry must filter `async_openai=off`. HTTP error bodies never reach it: they are turned into a
 //! [`Failure`] in the middleware, which keeps the type, code and parameter and drops the message.
 
+mod arrival;
 mod effort;
 mod lane;
+mod lost;
+mod meter;
 mod pacer;
 mod refused;
 mod request;
 mod stream;
+mod tokens;
 #[cfg(test)]
 mod quota_tests;
+#[cfg(test)]
+mod thought_tests;
 #[cfg(test)]
 mod wire_tests;
 
@@ -36,18 +42,24 @@ use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::arrival::LastByte;
 use self::pacer::{Admitted, Pacer};
-use self::request::{Request, charged_tokens};
+use self::request::{Request, charged_tokens, thinks};
 use self::stream::{Gathered, Step};
 use crate::clock::Clock;
 use crate::upstream::{Cause, Failure, Provider, RetryPolicy, Usage, retry};
 
-pub use self::effort::{Effort, UnknownEffort, efforts};
+pub use self::effort::{Deadlines, Effort, UnknownEffort, efforts};
 pub use self::lane::Limits;
+pub use self::lost::LostConnections;
+pub use self::meter::Meter;
 pub use self::pacer::QuotaSettings;
 
 /// Refusals for the rate that one call waits out, however short the pauses are.
 const MOST_REFUSALS: u32 = 10;
+
+/// The longest time that a question about a model takes.
+const LOOK_UP: Duration = Duration::from_secs(60);
 
 /// Where and how OpenAI is called.
 #[derive(Clone, Debug)]
@@ -56,28 +68,24 @@ pub struct Settings {
     pub base_url: String,
     pub api_key: SecretString,
     pub retry: RetryPolicy,
-    /// From sending a request to the first event of its answer, for each attempt.
-    pub first_event_timeout: Duration,
-    /// The longest silence between two events.
-    pub idle_timeout: Duration,
-    /// A call with its free attempts and the pauses between them; later than that after the first one, none is repeated.
-    pub total_timeout: Duration,
+    /// How long a call of this effort may take: [`Deadlines::of`].
+    pub deadlines: fn(Option<Effort>) -> Deadlines,
     pub quota: QuotaSettings,
 }
 
 /// What is heard of a call while it goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Heard<'a> {
     /// It waits for its turn; this is how long that will probably take. Said again and again.
     Waits(Duration),
-    /// The request leaves now: from here on it may cost this, as far as can be told.
-    Leaves(Usage),
+    /// The request leaves now: from here on it costs what its meter shows.
+    Leaves(&'a Arc<Meter>),
     /// The attempt is over and has cost this; `None`: nothing. It may be tried again.
     Ended(Option<Usage>),
     /// A piece of visible text.
     Text(&'a str),
-    /// So many characters that nobody sees: reasoning, or a tool's arguments.
-    Hidden(usize),
+    /// The whole visible text in the end, which is another one than was heard.
+    Revised(&'a str),
 }
 
 /// What one call asks.
@@ -87,6 +95,7 @@ pub struct Ask {
     pub instructions: Arc<str>,
     pub input: Arc<Vec<Item>>,
     pub tools: Arc<[ToolSpec]>,
+    pub tool_choice: ToolChoice,
     /// `None`: the model's own default.
     pub effort: Option<Effort>,
     /// At least 16; the reasoning counts too.
@@ -122,6 +131,13 @@ pub struct ToolSpec {
     pub parameters: Value,
 }
 
+/// Whether the model may call the tools that it is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolChoice {
+    Auto,
+    None,
+}
+
 /// A call of a function that the model asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
@@ -135,9 +151,9 @@ pub struct ToolCall {
 /// What the model answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// Exactly what was heard as text; several messages are parted by an empty line.
+    /// As the final response has it, or exactly what was heard; several messages are parted by an empty line.
     pub text: String,
-    /// The model declined; this is what it says about that. It was not heard as text.
+    /// The model declined; this is what it says about that. It was not heard.
     pub refusal: Option<String>,
     /// Complete calls only: one that an incomplete answer cut is left out.
     pub calls: Vec<ToolCall>,
@@ -191,22 +207,29 @@ impl OpenAi {
 
     /// One model call, streamed: first it waits for its turn within the model's quota, in the order of arrival. `hear`
     /// gets each piece of visible text as soon as it arrives. Attempts that cost nothing are repeated; at most one is
-    /// paid, so that the worst case is that of one request. Dropping the future ends the request at OpenAI too.
+    /// paid, so that the worst case is that of one request. `lost` goes through all calls for one message. Dropping the
+    /// future ends the request at OpenAI too.
     ///
     /// # Errors
     /// `Cause::Crowded`: it would wait too long for its turn, and was not made. Every failure carries what its last attempt
     /// used, as far as OpenAI told it or it can be estimated; nothing: it was free. If text was shown before the failure,
     /// it stays shown: the caller says that the rest is missing.
-    pub async fn respond(&self, ask: &Ask, hear: &mut (dyn FnMut(Heard<'_>) + Send)) -> Result<Reply, Failure> {
-        let Request { json, input_chars } = written(ask)?;
+    pub async fn respond(
+        &self,
+        ask: &Ask,
+        lost: &LostConnections,
+        hear: &mut (dyn FnMut(Heard<'_>) + Send),
+    ) -> Result<Reply, Failure> {
+        let Request { json, input_tokens } = written(ask)?;
         let ticket = self.pacer.ticket();
-        let call = Mutex::new(Call { hear, ticket, json: Some(json), open: None, since: None });
+        let call = Mutex::new(Call { hear, ticket, since: None, json: Some(json), input_tokens, lost, open: None });
+        let may_repeat = |failure: &Failure| repeatable(failure) && lost.count() < self.settings.retry.attempts;
         let again =
-            |failure: &Failure| repeatable(failure) && failure.usage.is_none() && refused::pause(failure).is_none();
+            |failure: &Failure| may_repeat(failure) && failure.usage.is_none() && refused::pause(failure).is_none();
         let attempts = async {
             let (began, mut refusals) = (Instant::now(), 0);
             loop {
-                let ended = retry(self.settings.retry, again, |_| self.attempt(ask, input_chars, &call)).await;
+                let ended = retry(self.settings.retry, again, |_| self.attempt(ask, &call)).await;
                 // A pause that the service asks for is waited for in the order, like any other wait, and within its bound.
                 let pause = ended.as_ref().err().and_then(refused::pause);
                 let longest = self.settings.quota.longest_wait;
@@ -217,11 +240,11 @@ impl OpenAi {
                 call.lock().await.since = Some(began);
             }
         };
-        let ended = timeout(self.settings.total_timeout, attempts).await;
+        let ended = timeout((self.settings.deadlines)(ask.effort).total, attempts).await;
         ended.unwrap_or_else(|_| {
             let mut failure = late("total_timeout");
             if let Some(open) = call.into_inner().open.take() {
-                failure = used(failure, open.gathered.estimate(input_chars));
+                failure = used(failure, open.meter.usage(Instant::now()));
                 failure.request_id = open.request_id.get().cloned();
             }
             Err(failure)
@@ -230,11 +253,11 @@ impl OpenAi {
 
     /// The pause after which a call that failed and cost something may be made again, if nothing of its answer was shown:
     /// `attempt` counts the calls that were paid, from 1; `took`: how long ago the first one began. `None`: no more.
-    pub fn again(&self, failure: &Failure, attempt: u32, took: Duration) -> Option<Duration> {
+    pub fn again(&self, ask: &Ask, failure: &Failure, attempt: u32, took: Duration) -> Option<Duration> {
         let retry = self.settings.retry;
         let pause = failure.cause.retry_after().unwrap_or(retry.first_pause * attempt).min(retry.longest_pause);
         let may = repeatable(failure) && failure.usage.is_some() && attempt < retry.attempts;
-        (may && took + pause < self.settings.total_timeout).then_some(pause)
+        (may && took + pause < (self.settings.deadlines)(ask.effort).total).then_some(pause)
     }
 
     /// Looks a model up: `GET /v1/models/{id}`.
@@ -251,7 +274,7 @@ impl OpenAi {
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(id);
         }
-        let request = self.http.get(url).headers(self.access.headers()).timeout(self.settings.first_event_timeout);
+        let request = self.http.get(url).headers(self.access.headers()).timeout(LOOK_UP);
         let response = request.send().await.map_err(|error| transport(&error))?;
         if !response.status().is_success() {
             return Err(refused::answer(response, id, self.clock.now()).await);
@@ -265,19 +288,22 @@ impl OpenAi {
     }
 
     /// One request and its stream.
-    async fn attempt(&self, ask: &Ask, input_chars: usize, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
+    async fn attempt(&self, ask: &Ask, call: &Mutex<Call<'_>>) -> Result<Reply, Failure> {
         let call = &mut *call.lock().await;
-        let tokens = charged_tokens(ask, input_chars);
+        let tokens = charged_tokens(ask, call.input_tokens);
         let admitted = self
             .pacer
             .admit(&ask.model, call.ticket, tokens, call.since, |left| (call.hear)(Heard::Waits(left)))
             .await?;
-        (call.hear)(Heard::Leaves(Gathered::default().estimate(input_chars)));
-        call.open = Some(Open::default());
-        let ended = self.stream(ask, input_chars, admitted, call).await;
-        let open = call.open.take().unwrap_or_default();
-        let request_id = open.request_id.get().cloned();
-        let replied = ended.and_then(|terminal| open.gathered.reply(&terminal, ask, input_chars, request_id.clone()));
+        let meter = Arc::new(Meter::new(call.input_tokens, ask.max_output_tokens, thinks(ask)));
+        (call.hear)(Heard::Leaves(&meter));
+        let request_id = Arc::default();
+        call.open = Some(Open { request_id: Arc::clone(&request_id), meter: Arc::clone(&meter) });
+        let mut gathered = Gathered::new(Arc::clone(&meter));
+        let ended = self.stream(ask, admitted, Arc::clone(&request_id), &meter, &mut gathered, call).await;
+        call.open = None;
+        let request_id = request_id.get().cloned();
+        let replied = ended.and_then(|terminal| gathered.reply(&terminal, ask, request_id.clone(), Instant::now()));
         (call.hear)(Heard::Ended(match &replied {
             Ok(reply) => Some(reply.usage),
             Err(failure) => failure.usage.as_deref().copied(),
@@ -292,33 +318,43 @@ impl OpenAi {
     async fn stream(
         &self,
         ask: &Ask,
-        input_chars: usize,
         admitted: Admitted,
+        request_id: Arc<OnceLock<String>>,
+        meter: &Meter,
+        gathered: &mut Gathered,
         call: &mut Call<'_>,
     ) -> Result<stream::Terminal, Failure> {
-        let Call { hear, open, json, .. } = call;
-        let Open { request_id, gathered } = open.get_or_insert_default();
-        let client = self.client(ask.model.clone(), admitted, Arc::clone(request_id));
+        let Call { hear, json, lost, input_tokens, .. } = call;
+        let last_byte = LastByte::default();
+        let client = self.client(ask.model.clone(), admitted, request_id, last_byte.clone());
         let responses = client.responses();
-        let first_event = Instant::now() + self.settings.first_event_timeout;
+        let silence = (self.settings.deadlines)(ask.effort).silence;
+        let sent = Instant::now();
 
         // Gone before the model thinks: of many who wait for it at a time, each would hold what it sent.
         let body = match json.take() {
             Some(body) => body,
             None => written(ask)?.json,
         };
-        let opened = timeout_at(first_event, responses.create_stream_byot::<_, Value>(&body)).await;
+        let opened = timeout_at(sent + silence, responses.create_stream_byot::<_, Value>(&body)).await;
         drop(body);
         let mut events = match opened {
             Ok(Ok(events)) => events,
-            Ok(Err(error)) => return Err(unopened(error, gathered.estimate(input_chars), ask.max_output_tokens)),
-            Err(_) => return Err(used(late("first_event_timeout"), gathered.estimate(input_chars))),
+            Ok(Err(error)) => return Err(unopened(error, lost, *input_tokens)),
+            Err(_) => return Err(used(late("first_event_timeout"), meter.usage(Instant::now()))),
         };
-        let mut limit = first_event;
-        let mut awaited = "first_event_timeout";
+        let mut latest = sent;
         loop {
-            let event = match timeout_at(limit, events.next()).await {
-                Err(_) => return Err(used(late(awaited), gathered.estimate(input_chars))),
+            let event = match timeout_at(latest + silence, events.next()).await {
+                // Bytes came that are no event: a comment, or a sign that the model still thinks.
+                Err(_) if last_byte.at().is_some_and(|at| at > latest) => {
+                    latest = last_byte.at().unwrap_or(latest);
+                    continue;
+                }
+                Err(_) => {
+                    let awaited = if gathered.events == 0 { "first_event_timeout" } else { "idle_timeout" };
+                    return Err(used(late(awaited), meter.usage(Instant::now())));
+                }
                 Ok(Some(Ok(event))) => event,
                 // Not JSON: whatever it was, a stream that it mattered to has no terminal event.
                 Ok(Some(Err(OpenAIError::JSONDeserialize(..)))) => {
@@ -327,41 +363,40 @@ impl OpenAi {
                 }
                 Ok(Some(Err(_)) | None) => {
                     let detail = format!("the stream ended without a terminal event, after {} events", gathered.events);
-                    return Err(used(fail(Cause::Cut, detail), gathered.estimate(input_chars)));
+                    return Err(used(fail(Cause::Cut, detail), meter.usage(Instant::now())));
                 }
             };
-            let written = gathered.output_chars;
-            match gathered.take(&event) {
-                Step::Nothing if gathered.output_chars > written => {
-                    hear(Heard::Hidden(gathered.output_chars - written));
-                }
+            latest = Instant::now();
+            match gathered.take(&event, latest) {
                 Step::Nothing => {}
-                Step::Text(text) => {
-                    hear(Heard::Text(&text));
-                }
+                Step::Text(text) => hear(Heard::Text(&text)),
                 Step::Ended(terminal) => {
-                    if let Some(text) = gathered.missing_text(&terminal) {
-                        hear(Heard::Text(&text));
+                    if let Some(text) = gathered.conclude(&terminal) {
+                        hear(Heard::Revised(&text));
                     }
                     return Ok(terminal);
                 }
                 Step::Failed(failure) => {
                     self.hold_back(&ask.model, &failure);
-                    return Err(used(failure, gathered.usage_of_failure(&event, input_chars)));
+                    return Err(used(failure, gathered.usage_of_failure(&event, latest)));
                 }
             }
-            limit = Instant::now() + self.settings.idle_timeout;
-            awaited = "idle_timeout";
         }
     }
 
     /// async-openai's client for one attempt: our own headers, no retries of its own, and every answer
     /// that is not a stream turned into a [`Failure`] before async-openai reads (and logs) it.
-    fn client(&self, model: String, admitted: Admitted, id: Arc<OnceLock<String>>) -> Client<Access> {
+    fn client(
+        &self,
+        model: String,
+        admitted: Admitted,
+        id: Arc<OnceLock<String>>,
+        last_byte: LastByte,
+    ) -> Client<Access> {
         let (this, admitted) = (self.clone(), Arc::new(admitted));
         let service = tower::service_fn(move |factory: HttpRequestFactory| {
             let (this, model, id) = (this.clone(), model.clone(), Arc::clone(&id));
-            let admitted = Arc::clone(&admitted);
+            let (admitted, last_byte) = (Arc::clone(&admitted), last_byte.clone());
             async move {
                 let mut request = factory.build().await?;
                 if let Ok(value) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
@@ -373,7 +408,7 @@ impl OpenAi {
                     id.get_or_init(|| given);
                 }
                 if response.status().is_success() && is_event_stream(response.headers()) {
-                    return Ok(response);
+                    return Ok(last_byte.watch(response));
                 }
                 let failure = refused::answer(response, &model, this.clock.now()).await;
                 this.hold_back(&model, &failure);
@@ -400,14 +435,16 @@ struct Call<'a> {
     since: Option<Instant>,
     /// What the first attempt sends.
     json: Option<Box<RawValue>>,
+    /// About what each attempt sends.
+    input_tokens: u64,
+    lost: &'a LostConnections,
     /// The attempt under way.
     open: Option<Open>,
 }
 
-#[derive(Default)]
 struct Open {
     request_id: Arc<OnceLock<String>>,
-    gathered: Gathered,
+    meter: Arc<Meter>,
 }
 
 /// Where and with which key, for async-openai; its own configuration would read the environment.
@@ -462,17 +499,16 @@ fn written(ask: &Ask) -> Result<Request, Failure> {
     Request::of(ask).map_err(|_| fail(Cause::BadRequest, "the request could not be written as JSON"))
 }
 
-/// A request that did not become a stream. Only where the request may have reached the model does it
-/// count as used: an answer with an error status is free, and so is a connection that was never made. How much it wrote
-/// into a connection that was lost is not known; no more than the longest answer.
-fn unopened(error: OpenAIError, sent: Usage, longest: u32) -> Failure {
+/// A request that did not become a stream. An answer with an error status is free, and so is a connection that was never
+/// made; of those that were lost, `lost` knows.
+fn unopened(error: OpenAIError, lost: &LostConnections, input_tokens: u64) -> Failure {
     match error {
         OpenAIError::Boxed(error) => match error.downcast::<Failure>() {
             Ok(failure) => *failure,
             Err(_) => fail(Cause::Unavailable { retry_after: None }, "the request could not be sent"),
         },
         OpenAIError::Reqwest(error) if error.is_connect() || error.is_builder() => transport(&error),
-        OpenAIError::Reqwest(error) => used(transport(&error), Usage { output_tokens: longest.into(), ..sent }),
+        OpenAIError::Reqwest(error) => used(transport(&error), lost.one_more(input_tokens)),
         OpenAIError::JSONDeserialize(..) | OpenAIError::ApiError(_) => fail(Cause::Malformed, "not an event stream"),
         _ => fail(Cause::BadRequest, "the request could not be built"),
     }

@@ -1,14 +1,16 @@
 //! The answer in the making: what can be shown of it now, which is its text, or that its turn has not come yet. Owns no
 //! call and no message; whoever shows it is told that something has changed.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::core::wording;
 use crate::upstream::Usage;
+use crate::upstream::openai::Meter;
 
 /// Parts what was said in two calls of one turn.
 const BETWEEN: &str = "\n\n";
@@ -45,23 +47,28 @@ pub(super) struct InFlight {
     /// What it is for.
     pub(super) tool: &'static str,
     pub(super) began: Timestamp,
-    /// What it has cost at least: once its request has left, the input; once its attempt has ended, what that cost, which
-    /// may be nothing.
-    pub(super) left: Option<Usage>,
-    /// Characters that came back of the attempt under way, seen or not.
-    pub(super) written: usize,
+    pub(super) cost: CallCost,
+}
+
+/// What a call has cost so far.
+#[derive(Clone, Debug)]
+pub(super) enum CallCost {
+    /// It waits for its turn, or to repeat a free attempt.
+    Nothing,
+    /// An attempt is under way.
+    Running(Arc<Meter>),
+    /// The attempt is over.
+    Known(Usage),
 }
 
 impl InFlight {
-    /// The best known usage; `None`: it has cost nothing, because it waits for its turn or to repeat a free attempt.
+    /// The best known usage; `None`: it has cost nothing.
     pub(super) fn usage(&self) -> Option<Usage> {
-        let left = self.left?;
-        let written = u64::try_from(self.written.div_ceil(4)).unwrap_or(u64::MAX);
-        Some(Usage {
-            output_tokens: left.output_tokens.saturating_add(written),
-            estimated: left.estimated || written > 0,
-            ..left
-        })
+        match &self.cost {
+            CallCost::Nothing => None,
+            CallCost::Running(meter) => Some(meter.usage(Instant::now())),
+            CallCost::Known(usage) => Some(*usage),
+        }
     }
 }
 
@@ -132,10 +139,10 @@ impl Live {
         self.changed.notify_waiters();
     }
 
-    /// What the call has cost at least: its request leaves, perhaps not for the first time, or an attempt is over.
-    pub(super) fn costs(&self, usage: Option<Usage>) {
+    /// What the call costs from now on: its request leaves, perhaps not for the first time, or an attempt is over.
+    pub(super) fn costs(&self, cost: CallCost) {
         if let Some(in_flight) = &mut self.lock().in_flight {
-            (in_flight.left, in_flight.written) = (usage, 0);
+            in_flight.cost = cost;
         }
     }
 
@@ -149,21 +156,20 @@ impl Live {
         !self.lock().current.is_empty()
     }
 
-    /// So much came back that is not shown.
-    pub(super) fn hidden(&self, chars: usize) {
-        if let Some(in_flight) = &mut self.lock().in_flight {
-            in_flight.written += chars;
-        }
+    pub(super) fn push(&self, delta: &str) {
+        self.write(|current| current.push_str(delta));
     }
 
-    pub(super) fn push(&self, delta: &str) {
+    /// The text of the call that runs is this one, whatever was shown of it.
+    pub(super) fn revise(&self, text: &str) {
+        self.write(|current| text.clone_into(current));
+    }
+
+    fn write(&self, change: impl FnOnce(&mut String)) {
         let mut state = self.lock();
         // What was said of the wait stands until there is something better.
         state.wait = None;
-        state.current.push_str(delta);
-        if let Some(in_flight) = &mut state.in_flight {
-            in_flight.written += delta.chars().count();
-        }
+        change(&mut state.current);
         state.version += 1;
         drop(state);
         self.changed.notify_waiters();
@@ -205,25 +211,35 @@ mod tests {
     }
 
     #[test]
+    fn the_last_word_replaces_what_was_shown() {
+        let live = Live::default();
+        live.push("Let me look.");
+        live.end();
+        live.push("Fuond it");
+        live.revise("Found it.");
+        assert_eq!((live.shown().text.as_str(), live.shown().version), ("Let me look.\n\nFound it.", 3));
+        assert_eq!(live.end(), "Found it.");
+    }
+
+    #[test]
     fn an_abandoned_call_costs_what_was_sent_and_what_came_back() {
         let live = Live::default();
         let (key, model, began) = ("k".to_owned(), "gpt-6-luna".to_owned(), Timestamp(0));
-        live.begin(InFlight { key, model, tool: "coach", began, left: None, written: 0 });
+        live.begin(InFlight { key, model, tool: "coach", began, cost: CallCost::Nothing });
         let known = || live.in_flight().unwrap().usage();
         assert_eq!(known(), None, "it waits");
-        let first = Usage { input_tokens: 2_000, cache_write_tokens: 2_000, ..Usage::default() };
-        live.costs(Some(first));
-        live.hidden(128);
-        assert_eq!(known(), Some(Usage { output_tokens: 32, estimated: true, ..first }));
+        let meter = Arc::new(Meter::new(2_000, 4_000, false));
+        live.costs(CallCost::Running(Arc::clone(&meter)));
+        meter.wrote("Start with the crust, close up", Instant::now());
+        let usage = known().unwrap();
+        assert_eq!((usage.input_tokens, usage.output_tokens, usage.estimated), (2_000, 7, true));
         // That attempt was refused, which is free: until the next one leaves nothing is owed.
-        live.costs(None);
+        live.costs(CallCost::Nothing);
         assert_eq!(known(), None, "it waits again");
-        let second = Usage { input_tokens: 4_000, cache_write_tokens: 4_000, ..Usage::default() };
-        live.costs(Some(second));
-        live.push("Grüße,");
-        assert_eq!(known(), Some(Usage { output_tokens: 2, estimated: true, ..second }));
-        let whole = Usage { output_tokens: 7, ..second };
-        live.costs(Some(whole));
+        live.costs(CallCost::Running(Arc::new(Meter::new(3_000, 4_000, false))));
+        assert_eq!(known().map(|usage| (usage.input_tokens, usage.output_tokens)), Some((3_000, 0)));
+        let whole = Usage { input_tokens: 2_900, output_tokens: 7, ..Usage::default() };
+        live.costs(CallCost::Known(whole));
         assert_eq!(known(), Some(whole), "it has ended, and its real usage is known");
         live.settled();
         assert!(live.in_flight().is_none());

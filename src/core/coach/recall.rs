@@ -32,7 +32,7 @@ use crate::ids::PersonId;
 use crate::store::StoreError;
 use crate::store::chats::Memory;
 use crate::store::turns::Turn;
-use crate::upstream::openai::{Ask, Effort, Ending, Item};
+use crate::upstream::openai::{Ask, Effort, Ending, Item, LostConnections, ToolChoice};
 
 /// So many people make a question common.
 const ASKERS: i64 = 3;
@@ -158,12 +158,13 @@ impl Coach {
             instructions: JUDGE_PROMPT.into(),
             input: Arc::new(vec![Item::User(json!({ "question": common.form }).to_string())]),
             tools: [].into(),
+            tool_choice: ToolChoice::Auto,
             effort: self.settings.economy_effort,
             max_output_tokens: JUDGE_TOKENS,
             cache_key: opaque(&["judge"]),
             safety_id: opaque(&["person", &turn.person.to_string()]),
         };
-        let reply = self.ask(turn, key, JUDGE, &ask, live).await?;
+        let reply = self.ask(turn, key, JUDGE, &ask, &LostConnections::default(), live).await?;
         live.end();
         match reply {
             Ok(reply) if reply.ending == Ending::Completed && reply.refusal.is_none() => {

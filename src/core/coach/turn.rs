@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::upstream::openai::{Ask, Effort, Ending, Item, Reply, ToolCall, ToolSpec};
+use crate::upstream::openai::{Ask, Effort, Ending, Item, Reply, ToolCall, ToolChoice, ToolSpec};
 use crate::upstream::{Cause, Failure, Provider};
 
-/// Rounds of tool calls in one turn; after the last the model has to answer without tools.
+/// Rounds of tool calls in one turn; after the last one the model has to answer and may call nothing.
 pub const TOOL_ROUNDS: u32 = 6;
 
 /// What stays the same over all calls of a turn.
@@ -112,7 +112,11 @@ impl Turn {
         let text = with(&self.with_said(&reply.text), reply.refusal.as_deref().unwrap_or_default());
         let fail = |cause, detail: String| Failure::new(Provider::OpenAi, cause, detail);
         let (ending, without_text) = match reply.ending {
-            Ending::Completed => (AnswerEnding::Whole, fail(Cause::Malformed, "an answer without text".into())),
+            // Without text it was read well, and there is no answer in it.
+            Ending::Completed => {
+                let detail = format!("an answer without text, after {} rounds of tools", self.rounds);
+                (AnswerEnding::Whole, fail(Cause::Cut, detail))
+            }
             Ending::Incomplete(reason) if reason == "content_filter" => {
                 let failure = fail(Cause::Filtered, "incomplete: content_filter".into());
                 (AnswerEnding::BrokeOff(failure.clone()), failure)
@@ -128,12 +132,13 @@ impl Turn {
     }
 
     fn ask(&self) -> Step {
-        let tools = if self.rounds < TOOL_ROUNDS { self.frame.tools.clone() } else { [].into() };
+        let tool_choice = if self.rounds < TOOL_ROUNDS { ToolChoice::Auto } else { ToolChoice::None };
         Step::Ask(Box::new(Ask {
             model: self.frame.model.clone(),
             instructions: self.frame.instructions.clone(),
             input: self.input.clone(),
-            tools,
+            tools: self.frame.tools.clone(),
+            tool_choice,
             effort: self.frame.effort,
             max_output_tokens: self.frame.max_output_tokens,
             cache_key: self.frame.cache_key.clone(),
@@ -212,15 +217,16 @@ mod tests {
     }
 
     #[test]
-    fn after_the_last_round_there_are_no_tools() {
+    fn after_the_last_round_the_same_tools_may_not_be_called() {
         let mut turn = turn();
         for round in 1..=TOOL_ROUNDS {
             assert!(matches!(turn.next(reply("", 1, Ending::Completed), ""), Step::Run(_)), "round {round}");
             let Step::Ask(ask) = turn.next(Event::Ran(vec![("call_0".into(), "x".into())]), "") else { panic!() };
-            assert_eq!(ask.tools.is_empty(), round == TOOL_ROUNDS);
+            assert_eq!((ask.tools.len(), ask.tool_choice == ToolChoice::None), (1, round == TOOL_ROUNDS));
         }
-        // A model that calls all the same is not obeyed.
-        assert!(matches!(turn.next(reply("", 1, Ending::Completed), ""), Step::GiveUp(_)));
+        // A model that calls all the same is not obeyed, and what it sent is not called unreadable.
+        let Step::GiveUp(failure) = turn.next(reply("", 1, Ending::Completed), "") else { panic!() };
+        assert_eq!(failure.cause, Cause::Cut);
     }
 
     #[test]
@@ -230,9 +236,7 @@ mod tests {
         let Step::Answer(answer) = turn().next(Event::Failed(cut()), "So far") else { panic!() };
         let broke_off = Answer { text: "So far".into(), ending: AnswerEnding::BrokeOff(cut()), refused: false };
         assert_eq!(answer, broke_off);
-        assert!(
-            matches!(turn().next(reply("", 0, Ending::Completed), ""), Step::GiveUp(f) if f.cause == Cause::Malformed)
-        );
+        assert!(matches!(turn().next(reply("", 0, Ending::Completed), ""), Step::GiveUp(f) if f.cause == Cause::Cut));
         let limit = || Ending::Incomplete("max_output_tokens".into());
         assert!(
             matches!(turn().next(reply("a", 1, limit()), "a"), Step::Answer(a) if a.ending == AnswerEnding::LengthLimit)

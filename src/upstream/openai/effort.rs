@@ -1,7 +1,8 @@
-//! How hard a model is told to think, and which model takes which word for it. Knows no prices.
+//! How hard a model is told to think, which model takes which word for it, and how long it may take. Knows no prices.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// `reasoning.effort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +55,31 @@ impl FromStr for Effort {
     }
 }
 
+/// How long a call may take. The harder a model thinks, the longer it is silent: thoughts of 8.5 minutes without a word
+/// have been seen of gpt-6-astra.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The longest time without a byte: from the request to the first one, and between two. Keep-alive events and
+    /// comments count.
+    pub silence: Duration,
+    /// A call with its free attempts and the pauses between them.
+    pub total: Duration,
+}
+
+impl Deadlines {
+    /// `None`: the model thinks as hard as it does by itself, which is `medium` as far as is documented.
+    pub fn of(effort: Option<Effort>) -> Self {
+        let (silence, total) = match effort.unwrap_or(Effort::Medium) {
+            Effort::None | Effort::Minimal | Effort::Low => (1, 5),
+            Effort::Medium => (2, 10),
+            Effort::High => (5, 20),
+            Effort::XHigh => (10, 30),
+            Effort::Max => (15, 45),
+        };
+        Self { silence: Duration::from_secs(60 * silence), total: Duration::from_secs(60 * total) }
+    }
+}
+
 /// Which efforts a model takes; any other is refused with HTTP 400. An empty list: the model does not
 /// reason and takes none. `None`: an unknown model, for which anything may be right.
 ///
@@ -93,6 +119,18 @@ mod tests {
         assert_eq!(" High ".parse(), Ok(Effort::High));
         assert_eq!("".parse::<Effort>(), Err(UnknownEffort));
         assert_eq!("ultra".parse::<Effort>(), Err(UnknownEffort));
+    }
+
+    #[test]
+    fn the_harder_it_thinks_the_longer_it_may_take() {
+        let all = Effort::ALL.map(|effort| Deadlines::of(Some(effort)));
+        assert!(all.is_sorted_by_key(|deadlines| (deadlines.silence, deadlines.total)));
+        assert!(
+            all.iter().all(|deadlines| deadlines.total >= deadlines.silence * 3),
+            "a long thought may follow another"
+        );
+        assert!(Deadlines::of(Some(Effort::Max)).silence > Duration::from_secs(8 * 60 + 30));
+        assert_eq!(Deadlines::of(None), Deadlines::of(Some(Effort::Medium)));
     }
 
     #[test]

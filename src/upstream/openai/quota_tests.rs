@@ -79,6 +79,20 @@ async fn after_a_refusal_everybody_waits() {
 }
 
 #[tokio::test]
+async fn slow_down_halves_the_rate_also_where_it_comes_with_503() {
+    for status in [429, 503] {
+        // Ten a second.
+        let stage = stage((600, 1_000_000), (600, 1_000_000), 60).await;
+        stage.fault(status, &[("retry-after-ms", "1")], &error("server_error", "slow_down"));
+        // From then on nothing is there but what comes in.
+        assert!(stage.ask(&small("first")).await.1.is_ok());
+        let (asks, began): (Vec<Ask>, _) = ((0..15).map(|_| small("hi")).collect(), Instant::now());
+        assert!(join_all(asks.iter().map(|ask| stage.ask(ask))).await.iter().all(|(_, ended)| ended.is_ok()));
+        assert!(began.elapsed() >= Duration::from_millis(2_500), "{status}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn whoever_waits_hears_how_long_and_goes_in_order() {
     let stage = stage((600, 1_000_000), (600, 1_000_000), 30).await;
     let asks: Vec<Ask> = (0..335).map(|n| small(&format!("number {n:03}"))).collect();
@@ -94,9 +108,9 @@ async fn whoever_waits_hears_how_long_and_goes_in_order() {
                     left = true;
                     order.lock().expect("nobody panics").push(n);
                 }
-                Heard::Text(_) | Heard::Hidden(_) | Heard::Ended(_) => assert!(left, "it left before it came back"),
+                Heard::Text(_) | Heard::Revised(_) | Heard::Ended(_) => assert!(left, "it left before it came back"),
             };
-            openai.respond(ask, &mut hear).await.expect("a reply");
+            openai.respond(ask, &LostConnections::default(), &mut hear).await.expect("a reply");
             waits
         }
     });

@@ -3,27 +3,33 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::effort::efforts;
-use super::{Ask, Item, ToolSpec};
+use super::effort::{Effort, efforts};
+use super::tokens::TokenEstimate;
+use super::{Ask, Item, ToolChoice, ToolSpec};
 
 /// A request, written down: the text takes a fraction of the memory that its JSON takes as a tree.
 pub(super) struct Request {
     pub(super) json: Box<RawValue>,
-    /// Of everything in it that the model reads.
-    pub(super) input_chars: usize,
+    /// About how many tokens the model reads.
+    pub(super) input_tokens: u64,
 }
 
 impl Request {
     pub(super) fn of(ask: &Ask) -> serde_json::Result<Request> {
         let body = body(ask);
-        Ok(Request { json: serde_json::value::to_raw_value(&body)?, input_chars: input_chars(&body) })
+        Ok(Request { json: serde_json::value::to_raw_value(&body)?, input_tokens: input_tokens(&body) })
     }
 }
 
 /// What a request with so much input is charged against the tokens per minute: the larger one of what it sends and what
 /// it may bring back (OpenAI, guide "Rate limits").
-pub(super) fn charged_tokens(ask: &Ask, input_chars: usize) -> u64 {
-    estimated_tokens(input_chars).max(u64::from(ask.max_output_tokens))
+pub(super) fn charged_tokens(ask: &Ask, input_tokens: u64) -> u64 {
+    input_tokens.max(u64::from(ask.max_output_tokens))
+}
+
+/// Whether the model thinks before it writes, unseen and paid.
+pub(super) fn thinks(ask: &Ask) -> bool {
+    ask.effort != Some(Effort::None) && efforts(&ask.model) != Some(&[])
 }
 
 /// The request as JSON. Nothing that a reasoning model refuses (`temperature`, `top_p`) is ever in it.
@@ -33,6 +39,8 @@ fn body(ask: &Ask) -> Value {
         "instructions": ask.instructions,
         "input": ask.input.iter().filter_map(item).collect::<Vec<_>>(),
         "max_output_tokens": ask.max_output_tokens,
+        // Not what the project is set to, which may cost twice as much.
+        "service_tier": "default",
         "store": false,
         "stream": true,
         "stream_options": { "include_obfuscation": false },
@@ -41,6 +49,10 @@ fn body(ask: &Ask) -> Value {
     });
     if !ask.tools.is_empty() {
         body["tools"] = ask.tools.iter().map(tool).collect();
+        // Beside the tools and not instead of them: without them, nothing of the prompt would be found in the cache.
+        if ask.tool_choice == ToolChoice::None {
+            body["tool_choice"] = json!("none");
+        }
     }
     if let Some(effort) = ask.effort {
         body["reasoning"] = json!({ "effort": effort.name() });
@@ -53,14 +65,13 @@ fn body(ask: &Ask) -> Value {
     body
 }
 
-/// A rough count of the tokens of a request or a piece of one: four characters each.
-pub(super) fn estimated_tokens(chars: usize) -> u64 {
-    u64::try_from(chars.div_ceil(4)).unwrap_or(u64::MAX)
-}
-
-/// The characters of everything in the request that the model reads.
-fn input_chars(body: &Value) -> usize {
-    ["instructions", "input", "tools"].iter().filter_map(|part| body.get(part)).map(chars).sum()
+/// About the tokens of everything in the request that the model reads.
+fn input_tokens(body: &Value) -> u64 {
+    let mut estimate = TokenEstimate::default();
+    for part in ["instructions", "input", "tools"] {
+        add(&mut estimate, &body[part]);
+    }
+    estimate.tokens()
 }
 
 fn item(item: &Item) -> Option<Value> {
@@ -88,12 +99,18 @@ fn tool(tool: &ToolSpec) -> Value {
     })
 }
 
-fn chars(value: &Value) -> usize {
+fn add(estimate: &mut TokenEstimate, value: &Value) {
     match value {
-        Value::String(text) => text.chars().count(),
-        Value::Array(values) => values.iter().map(chars).sum(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + chars(value)).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+        Value::String(text) => estimate.push(text),
+        Value::Array(values) => values.iter().for_each(|value| add(estimate, value)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                estimate.push(name);
+                add(estimate, value);
+            }
+        }
+        Value::Null => {}
+        Value::Bool(_) | Value::Number(_) => estimate.add(1),
     }
 }
 
@@ -118,6 +135,7 @@ mod tests {
             ]),
             tools: [ToolSpec { name: "queue_status", description: "d", parameters: json!({ "type": "object" }) }]
                 .into(),
+            tool_choice: ToolChoice::Auto,
             effort: Some(Effort::Low),
             max_output_tokens: 100,
             cache_key: "c".into(),
@@ -144,6 +162,7 @@ mod tests {
                 "reasoning": { "effort": "low" },
                 "include": ["reasoning.encrypted_content"],
                 "max_output_tokens": 100,
+                "service_tier": "default",
                 "store": false,
                 "stream": true,
                 "stream_options": { "include_obfuscation": false },
@@ -162,11 +181,27 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_counts_characters_not_bytes() {
-        let of = |text: &str| input_chars(&json!({ "instructions": text, "model": "not counted" }));
-        assert_eq!(of("abcd"), 4);
-        assert_eq!(of("привет"), 6);
-        assert_eq!(estimated_tokens(0), 0);
-        assert_eq!(estimated_tokens(5), 2);
+    fn a_model_that_may_call_nothing_more_is_sent_the_same_tools() {
+        let last = Ask { tool_choice: ToolChoice::None, ..ask("gpt-6-luna") };
+        let (mut with, without) = (body(&last), body(&ask("gpt-6-luna")));
+        assert_eq!(with["tool_choice"], "none");
+        with.as_object_mut().expect("an object").remove("tool_choice");
+        assert_eq!(with, without);
+        assert_eq!(body(&Ask { tools: [].into(), ..last }).get("tool_choice"), None, "there is nothing to choose");
+    }
+
+    #[test]
+    fn what_the_model_reads_is_counted_and_nothing_else() {
+        let of = |body: Value| input_tokens(&body);
+        assert_eq!(of(json!({ "instructions": "abcde abcde", "model": "not counted" })), 3);
+        assert_eq!(of(json!({ "input": [{ "content": "abc" }], "tools": [{ "strict": true }] })), 2 + 1 + 2);
+        assert_eq!(of(json!({})), 0);
+    }
+
+    #[test]
+    fn who_thinks() {
+        assert!(thinks(&ask("gpt-6-luna")) && thinks(&Ask { effort: None, ..ask("gpt-7") }));
+        assert!(!thinks(&Ask { effort: None, ..ask("gpt-4.1") }));
+        assert!(!thinks(&Ask { effort: Some(Effort::None), ..ask("gpt-6-luna") }));
     }
 }

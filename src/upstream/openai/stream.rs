@@ -2,16 +2,21 @@
 //! never panics and never waits. Event and field names: OpenAI API reference, "Streaming events".
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
+use super::meter::Meter;
 use super::refused;
-use super::request::estimated_tokens;
 use super::{Ask, Ending, Reply, ToolCall, fail};
-use crate::upstream::{Cause, Failure, Usage};
+use crate::upstream::{Cause, Failure, ServiceTier, Usage};
 
-/// About as many characters as a call takes beside its name and arguments.
-const AROUND_A_CALL: usize = 8;
+/// About as many tokens as a call takes beside its name and arguments.
+const AROUND_A_CALL: u64 = 2;
+
+/// Parts the texts of two messages.
+const BETWEEN_MESSAGES: &str = "\n\n";
 
 /// Counts an event whose type we do not know. OpenAI adds types without notice; none of them may end a call.
 pub(super) fn count_unknown() {
@@ -36,7 +41,7 @@ pub(super) struct Terminal {
 }
 
 /// What a stream brought so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gathered {
     pub(super) events: u64,
     text: String,
@@ -47,29 +52,48 @@ pub(super) struct Gathered {
     message: Option<u64>,
     /// Complete output items by their place.
     items: BTreeMap<u64, Value>,
-    /// Characters that the model wrote, visible or not.
-    pub(super) output_chars: usize,
-    reasoning_chars: usize,
+    /// What all of it has cost.
+    meter: Arc<Meter>,
 }
 
 impl Gathered {
-    pub(super) fn take(&mut self, event: &Value) -> Step {
+    pub(super) fn new(meter: Arc<Meter>) -> Self {
+        Self {
+            events: 0,
+            text: String::new(),
+            refusal: String::new(),
+            parts: BTreeMap::new(),
+            message: None,
+            items: BTreeMap::new(),
+            meter,
+        }
+    }
+
+    /// Takes the event that came at `now`.
+    pub(super) fn take(&mut self, event: &Value, now: Instant) -> Step {
         self.events += 1;
+        if let Some(tier) = event["response"]["service_tier"].as_str() {
+            self.meter.billed_by(ServiceTier::of(tier));
+        }
         let text = |name: &str| event[name].as_str().unwrap_or_default();
         match text("type") {
+            "response.created" | "response.in_progress" => {
+                self.meter.created(now);
+                Step::Nothing
+            }
             "response.output_text.delta" => {
-                self.output_chars += text("delta").chars().count();
+                self.meter.wrote(text("delta"), now);
                 self.show(place(event), text("delta"))
             }
             "response.output_text.done" => {
                 let place = place(event);
                 let so_far = self.parts.get(&place).map_or("", String::as_str);
                 let rest = text("text").strip_prefix(so_far).unwrap_or_default();
-                self.output_chars += rest.chars().count();
+                self.meter.wrote(rest, now);
                 self.show(place, rest)
             }
             "response.refusal.delta" => {
-                self.output_chars += text("delta").chars().count();
+                self.meter.wrote(text("delta"), now);
                 self.refusal.push_str(text("delta"));
                 Step::Nothing
             }
@@ -80,20 +104,22 @@ impl Gathered {
                 Step::Nothing
             }
             "response.function_call_arguments.delta" => {
-                self.output_chars += text("delta").chars().count();
+                self.meter.wrote(text("delta"), now);
                 Step::Nothing
             }
-            "response.output_item.added" if event["item"]["type"] == "function_call" => {
-                let name = event["item"]["name"].as_str().unwrap_or_default();
-                self.output_chars += name.chars().count() + AROUND_A_CALL;
+            "response.output_item.added" => {
+                let item = &event["item"];
+                self.meter.began(item["type"] == "reasoning", now);
+                if item["type"] == "function_call" {
+                    self.meter.wrote(item["name"].as_str().unwrap_or_default(), now);
+                    self.meter.wrote_tokens(AROUND_A_CALL);
+                }
                 Step::Nothing
             }
             "response.output_item.done" => {
                 let item = &event["item"];
                 if item["type"] == "reasoning" {
-                    let chars = item["encrypted_content"].as_str().unwrap_or_default().len();
-                    self.reasoning_chars += chars;
-                    self.output_chars += chars;
+                    self.meter.reasoned(item["encrypted_content"].as_str().unwrap_or_default(), now);
                 }
                 self.items.insert(place(event).0, item.clone());
                 Step::Nothing
@@ -119,26 +145,34 @@ impl Gathered {
         }
     }
 
-    /// Text that only the final response holds: for a stream whose text events were lost or renamed.
-    pub(super) fn missing_text(&mut self, terminal: &Terminal) -> Option<String> {
-        if !self.text.is_empty() {
-            return None;
-        }
+    /// Takes over what the final response says in the end: its text and refusal count, whatever the events before it
+    /// brought. Returns the whole text if it is another one than was shown. A response that says nothing at all changes
+    /// nothing.
+    pub(super) fn conclude(&mut self, terminal: &Terminal) -> Option<String> {
         let output = terminal.response["output"].as_array().map_or(&[][..], Vec::as_slice);
-        for (item, index) in output.iter().zip(0..) {
-            for (part, number) in item["content"].as_array().into_iter().flatten().zip(0..) {
+        let (mut text, mut refusal) = (String::new(), String::new());
+        for item in output.iter().filter(|item| item["type"] == "message") {
+            let mut message = String::new();
+            for part in item["content"].as_array().into_iter().flatten() {
                 match part["type"].as_str() {
-                    Some("output_text") => {
-                        self.show((index, number), part["text"].as_str().unwrap_or_default());
-                    }
-                    Some("refusal") if self.refusal.is_empty() => {
-                        self.refusal.push_str(part["refusal"].as_str().unwrap_or_default());
-                    }
+                    Some("output_text") => message.push_str(part["text"].as_str().unwrap_or_default()),
+                    Some("refusal") => refusal.push_str(part["refusal"].as_str().unwrap_or_default()),
                     _ => {}
                 }
             }
+            if !text.is_empty() && !message.is_empty() {
+                text.push_str(BETWEEN_MESSAGES);
+            }
+            text.push_str(&message);
         }
-        (!self.text.is_empty()).then(|| self.text.clone())
+        if text.is_empty() && refusal.is_empty() {
+            return None;
+        }
+        self.refusal = refusal;
+        (self.text != text).then(|| {
+            self.text.clone_from(&text);
+            text
+        })
     }
 
     /// The reply, once the stream has ended well.
@@ -149,11 +183,11 @@ impl Gathered {
         self,
         terminal: &Terminal,
         ask: &Ask,
-        input_chars: usize,
         request_id: Option<String>,
+        now: Instant,
     ) -> Result<Reply, Failure> {
         let response = &terminal.response;
-        let usage = usage(&response["usage"]).unwrap_or_else(|| self.estimate(input_chars));
+        let usage = self.usage_told(response).unwrap_or_else(|| self.meter.usage(now));
         let items = match response["output"].as_array() {
             Some(output) if !output.is_empty() => output.clone(),
             _ => self.items.into_values().collect(),
@@ -179,26 +213,13 @@ impl Gathered {
         })
     }
 
-    /// What an attempt that broke off used, at a guess: the whole input, and the output that was seen.
-    /// Reasoning is seen only in its encrypted form, which is longer than what it hides. Only a whole answer says which
-    /// part of the input came from the cache and which was written to it, so all of it counts as written: no part is
-    /// dearer.
-    pub(super) fn estimate(&self, input_chars: usize) -> Usage {
-        let input_tokens = estimated_tokens(input_chars);
-        Usage {
-            input_tokens,
-            cache_write_tokens: input_tokens,
-            output_tokens: estimated_tokens(self.output_chars),
-            reasoning_tokens: estimated_tokens(self.reasoning_chars),
-            estimated: true,
-            ..Usage::default()
-        }
+    /// What an attempt used that OpenAI itself called failed: what it says, else nothing unless the model had begun.
+    pub(super) fn usage_of_failure(&self, event: &Value, now: Instant) -> Option<Usage> {
+        self.usage_told(&event["response"]).or_else(|| self.meter.has_begun().then(|| self.meter.usage(now)))
     }
 
-    /// What an attempt used that OpenAI itself called failed: what it says, else nothing unless the model
-    /// had begun to write.
-    pub(super) fn usage_of_failure(&self, event: &Value, input_chars: usize) -> Option<Usage> {
-        usage(&event["response"]["usage"]).or_else(|| (self.output_chars > 0).then(|| self.estimate(input_chars)))
+    fn usage_told(&self, response: &Value) -> Option<Usage> {
+        usage(&response["usage"]).map(|usage| Usage { tier: self.meter.tier(), ..usage })
     }
 
     /// Notes text of a message. A new message begins after an empty line.
@@ -209,7 +230,7 @@ impl Gathered {
         let begins = self.message.is_some_and(|message| message != place.0);
         self.message = Some(place.0);
         self.parts.entry(place).or_default().push_str(text);
-        let text = if begins { format!("\n\n{text}") } else { text.to_owned() };
+        let text = if begins { format!("{BETWEEN_MESSAGES}{text}") } else { text.to_owned() };
         self.text.push_str(&text);
         Step::Text(text)
     }
@@ -227,8 +248,7 @@ fn usage(usage: &Value) -> Option<Usage> {
         cache_write_tokens: number(&usage["input_tokens_details"]["cache_write_tokens"]),
         output_tokens: number(&usage["output_tokens"]),
         reasoning_tokens: number(&usage["output_tokens_details"]["reasoning_tokens"]),
-        charged_micro_usd: None,
-        estimated: false,
+        ..Usage::default()
     })
 }
 
@@ -240,10 +260,7 @@ fn place(event: &Value) -> (u64, u64) {
 fn is_known(kind: &str) -> bool {
     matches!(
         kind,
-        "response.created"
-            | "response.in_progress"
-            | "response.queued"
-            | "response.output_item.added"
+        "response.queued"
             | "response.content_part.added"
             | "response.content_part.done"
             | "response.output_text.annotation.added"
@@ -254,6 +271,7 @@ fn is_known(kind: &str) -> bool {
             | "response.reasoning_summary_part.done"
             | "response.reasoning_summary_text.delta"
             | "response.reasoning_summary_text.done"
+            // Only where it came without a name of its own: async-openai drops those that have one.
             | "keepalive"
     )
 }
@@ -265,7 +283,12 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::ToolChoice;
     use super::*;
+
+    fn gathered() -> Gathered {
+        Gathered::new(Arc::new(Meter::new(0, 100, true)))
+    }
 
     fn ask() -> Ask {
         Ask {
@@ -273,6 +296,7 @@ mod tests {
             instructions: "".into(),
             input: Arc::default(),
             tools: [].into(),
+            tool_choice: ToolChoice::Auto,
             effort: None,
             max_output_tokens: 100,
             cache_key: String::new(),
@@ -282,15 +306,17 @@ mod tests {
 
     /// What was shown, and the reply or failure.
     fn read(events: &[Value]) -> (String, Option<Result<Reply, Failure>>) {
-        let mut gathered = Gathered::default();
+        let (mut gathered, now) = (gathered(), Instant::now());
         let mut shown = String::new();
         for event in events {
-            match gathered.take(event) {
+            match gathered.take(event, now) {
                 Step::Nothing => {}
                 Step::Text(text) => shown.push_str(&text),
                 Step::Ended(terminal) => {
-                    shown.extend(gathered.missing_text(&terminal));
-                    return (shown, Some(gathered.reply(&terminal, &ask(), 0, None)));
+                    if let Some(text) = gathered.conclude(&terminal) {
+                        shown = text;
+                    }
+                    return (shown, Some(gathered.reply(&terminal, &ask(), None, now)));
                 }
                 Step::Failed(failure) => return (shown, Some(Err(failure))),
             }
@@ -341,6 +367,51 @@ mod tests {
     }
 
     #[test]
+    fn the_final_response_has_the_last_word() {
+        let message = |content: Value| json!({ "type": "message", "content": content });
+        let said = |text: &str| message(json!([{ "type": "output_text", "text": text }]));
+        let ended = |items: Value| completed(json!({ "output": items }));
+        for (deltas, items, text) in [
+            ("Hel", json!([said("Hello")]), "Hello"),
+            ("Hello there", json!([said("Hello")]), "Hello"),
+            ("Hallo", json!([said("Hello")]), "Hello"),
+            ("Hello", json!([said("Hello"), said("and more")]), "Hello\n\nand more"),
+            ("Hello", json!([said(""), said("More")]), "More"),
+            // It says nothing of its own.
+            ("Hello", json!([]), "Hello"),
+            ("Hello", json!([said("")]), "Hello"),
+            ("Hello", json!([message(json!(null))]), "Hello"),
+            ("Hello", json!("nothing"), "Hello"),
+        ] {
+            assert_eq!(replied(&[delta(0, 0, deltas), ended(items.clone())]).text, text, "{deltas} {items}");
+        }
+        let refused = message(json!([{ "type": "refusal", "refusal": "I can't." }]));
+        let reply = replied(&[delta(0, 0, "Sure: "), ended(json!([refused]))]);
+        assert_eq!((reply.text.as_str(), reply.refusal.as_deref()), ("", Some("I can't.")), "it was taken back");
+        let reply = replied(&[delta(0, 0, "Sure: "), ended(json!([said("Sure: "), refused]))]);
+        assert_eq!((reply.text.as_str(), reply.refusal.as_deref()), ("Sure: ", Some("I can't.")));
+    }
+
+    #[test]
+    fn the_tier_of_the_answer_is_the_one_that_is_billed() {
+        let usage = json!({ "input_tokens": 10, "output_tokens": 5 });
+        for (named, tier) in [
+            (json!(null), ServiceTier::Standard),
+            (json!("default"), ServiceTier::Standard),
+            (json!("flex"), ServiceTier::Flex),
+            (json!("priority"), ServiceTier::Priority),
+            (json!("fast"), ServiceTier::Priority),
+            (json!("warp"), ServiceTier::Unknown),
+        ] {
+            let event = completed(json!({ "usage": usage, "service_tier": named }));
+            assert_eq!(replied(&[event]).usage.tier, tier, "{named}");
+            // Without a usage of its own.
+            let created = json!({ "type": "response.created", "response": { "service_tier": named } });
+            assert_eq!(replied(&[created, completed(json!({}))]).usage.tier, tier, "{named}");
+        }
+    }
+
+    #[test]
     fn items_come_from_the_events_when_the_response_has_none() {
         let call = json!({ "type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}" });
         let done = |index: u64, item: &Value| json!({ "type": "response.output_item.done", "output_index": index, "item": item });
@@ -349,7 +420,7 @@ mod tests {
         assert_eq!(reply.items, [reasoning, call]);
         assert_eq!(reply.calls, [ToolCall { call_id: "call_1".into(), name: "f".into(), arguments: "{}".into() }]);
         assert!(reply.usage.estimated);
-        assert_eq!((reply.usage.output_tokens, reply.usage.reasoning_tokens), (2, 2));
+        assert_eq!((reply.usage.output_tokens, reply.usage.reasoning_tokens), (2, 2), "8 encrypted characters");
     }
 
     #[test]
@@ -424,13 +495,13 @@ mod tests {
 
         #[test]
         fn no_event_can_break_it(kinds in proptest::collection::vec("(response\\.)?[a-z_.]{0,30}", 0..6), field: String, number: i64) {
-            let mut gathered = Gathered::default();
+            let (mut gathered, now) = (gathered(), Instant::now());
             for kind in kinds {
                 for value in [json!(field), json!(number), json!([field]), json!({ "type": field }), json!(null)] {
                     let event = json!({ "type": kind, "delta": value, "item": value, "response": value, "text": value,
                                         "output_index": value, "content_index": value, "error": value });
-                    gathered.take(&event);
-                    gathered.take(&value);
+                    gathered.take(&event, now);
+                    gathered.take(&value, now);
                 }
             }
         }
