@@ -226,7 +226,7 @@ on_both! {
         for text in ["Start with the crust, close up", "x"] {
             bot.sandbox.openai.script(Script::CutAfter(text.into()));
             // Long enough for the cache.
-            bot.sandbox.telegram.say(ANA, ANA, "Ana", &"How do I open a reel about bread? ".repeat(40));
+            bot.sandbox.telegram.say(ANA, ANA, "Ana", &"How do I open a reel about bread? ".repeat(60));
             bot.drain().await;
             assert!(bot.telegram(ANA).pop().unwrap().starts_with(text));
         }
@@ -252,6 +252,51 @@ on_both! {
         // What came from the cache is not told of a call that broke off: all of its input counts as written.
         let (least, most) = (sum(false), sum(true) * 3 / 2);
         assert!((least..=most).contains(&counted), "{counted} of {least}..={most} {charged:?}");
+        bot.end().await;
+    }
+
+    async fn connections_that_are_lost_cost_one_input_at_most(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        let question = "How do I open a reel about bread?";
+        let sums = "SELECT CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) FROM ledger";
+        bot.sandbox.telegram.say(CEM, CEM, "Cem", question);
+        bot.drain().await;
+        let whole = bot.db.number(sums, &[]).await;
+        // The second answer is asked for over a connection that the service has just given up.
+        bot.sandbox.openai.control.fault("/v1/responses", Fault::Drop);
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", question);
+        bot.drain().await;
+        assert_eq!(bot.db.number(sums, &[]).await, 2 * whole, "nothing was carried out");
+
+        for _ in 0..3 {
+            bot.sandbox.openai.control.fault("/v1/responses", Fault::Drop);
+        }
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", question);
+        bot.drain().await;
+        assert_eq!(bot.sandbox.openai.control.faults_waiting(), 0);
+        let written = "SELECT CAST(SUM(output_tokens) AS BIGINT) FROM ledger WHERE outcome <> 'ok'";
+        let sent = "SELECT CAST(SUM(input_tokens) AS BIGINT) FROM ledger WHERE outcome <> 'ok'";
+        let input = bot.sandbox.openai.charged()[0].usage.input;
+        let (written, sent) = (bot.db.number(written, &[]).await, u64::try_from(bot.db.number(sent, &[]).await).unwrap());
+        assert!(written == 0 && (input..=input * 3 / 2).contains(&sent), "{written} {sent} of {input}");
+        assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger WHERE reserved_until IS NOT NULL", &[]).await, 0);
+        assert_eq!(bot.db.number(sums, &[]).await, spent(&bot, "bot").await);
+        bot.end().await;
+    }
+
+    async fn a_tier_that_costs_twice_as_much_is_counted_twice(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        let question = "How do I open a reel about bread?";
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", question);
+        bot.drain().await;
+        let asked = bot.sandbox.openai.control.asked();
+        assert!(asked.iter().filter(|a| a.path.contains("responses")).all(|a| a.body["service_tier"] == "default"));
+        let standard = spent(&bot, "bot").await;
+        bot.sandbox.openai.process_in_tier("priority");
+        bot.sandbox.telegram.say(BEN, BEN, "Ben", question);
+        bot.drain().await;
+        let dearest = bot.db.number("SELECT MAX(micro_usd) FROM ledger WHERE outcome = 'ok'", &[]).await;
+        assert!((2 * standard - 1..=2 * standard).contains(&dearest), "{dearest} {standard}");
         bot.end().await;
     }
 

@@ -1,5 +1,7 @@
-//! What the model is sent from turn to turn: the beginning stays the same, so that the provider's prompt cache has it.
+//! What the model is sent from turn to turn, and within one: the beginning stays the same, so that the provider's prompt
+//! cache has it.
 
+use reelcoach::core::coach::turn::TOOL_ROUNDS;
 use reelcoach::sandbox::openai::Script;
 use serde_json::Value;
 
@@ -57,6 +59,41 @@ on_both! {
         }
         let last = usage.last().expect("calls");
         assert!(last.cached * 100 >= last.input * 85, "{last:?}");
+        bot.end().await;
+    }
+
+    async fn the_last_round_of_tools_is_sent_the_same_beginning(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        let call = || Script::Calls(vec![("queue_status".to_owned(), "{}".to_owned())]);
+        (0..TOOL_ROUNDS).for_each(|_| bot.sandbox.openai.script(call()));
+        bot.sandbox.openai.script(Script::Text("Nothing waits.".into()));
+        // Long enough for the cache.
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", &"How long is the queue, and why? ".repeat(150));
+        bot.drain().await;
+        assert_eq!(bot.telegram(ANA), ["Nothing waits."]);
+        let asked = bot.sandbox.openai.control.asked();
+        let asked: Vec<&Value> = asked.iter().filter(|a| a.path.contains("responses")).map(|a| &a.body).collect();
+        assert_eq!(asked.len() as u32, TOOL_ROUNDS + 1);
+        let first = asked[0];
+        for (round, body) in asked.iter().enumerate() {
+            for same in ["model", "instructions", "tools", "reasoning", "prompt_cache_key"] {
+                assert_eq!(body[same].to_string(), first[same].to_string(), "{same} of round {round}");
+            }
+            let before = first["input"].as_array().expect("items");
+            assert_eq!(body["input"].as_array().and_then(|input| input.get(..before.len())), Some(&before[..]));
+            let may_call = round + 1 < asked.len();
+            assert_eq!(body["tool_choice"], if may_call { Value::Null } else { "none".into() }, "round {round}");
+        }
+        let charged = bot.sandbox.openai.charged();
+        let [.., last] = &charged[..] else { panic!("no calls") };
+        assert!(last.usage.cached * 100 >= last.usage.input * 90, "{last:?}");
+
+        // One that calls all the same, and says nothing.
+        (0..=TOOL_ROUNDS).for_each(|_| bot.sandbox.openai.script(call()));
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "And now?");
+        bot.drain().await;
+        let told = bot.telegram(ANA).pop().unwrap();
+        assert!(told.starts_with("The AI service didn't finish its answer."), "{told}");
         bot.end().await;
     }
 }

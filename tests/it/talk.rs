@@ -38,6 +38,32 @@ on_both! {
         bot.end().await;
     }
 
+    async fn what_stands_there_in_the_end_is_what_the_model_said_in_the_end(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        for (streamed, whole) in [("Strat with the crust", "Start with the crust."), ("Cut it", "Cut it early.\n\nThen wait.")] {
+            bot.sandbox.openai.script(Script::Retold { streamed: streamed.into(), whole: whole.into() });
+            bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open?");
+            bot.drain().await;
+            assert_eq!(bot.telegram(ANA).pop().unwrap(), whole);
+        }
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "Why?");
+        bot.drain().await;
+        let last = bot.sandbox.openai.control.asked().pop().unwrap().body["input"].to_string();
+        assert!(last.contains("Start with the crust.") && !last.contains("Strat"), "it is remembered: {last}");
+        bot.end().await;
+    }
+
+    async fn an_answer_that_the_content_rules_cut_does_not_invite_to_go_on(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        bot.sandbox.openai.script(Script::Incomplete { text: "First you".into(), reason: "content_filter".into() });
+        bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open?");
+        bot.drain().await;
+        let told = bot.telegram(ANA).pop().unwrap();
+        assert!(told.starts_with("First you\n\n") && told.contains("Try putting it another way"), "{told}");
+        assert!(!told.contains("go on") && !told.contains("continue"), "{told}");
+        bot.end().await;
+    }
+
     async fn memory_is_per_person_and_place_and_survives_a_restart(db: TestDb) {
         let mut bot = TestBot::start(db, &[]).await;
         bot.sandbox.openai.script(Script::Text("Noted: you bake.".into()));

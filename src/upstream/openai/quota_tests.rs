@@ -136,7 +136,7 @@ async fn waits(stage: &Stage, ask: &Ask) -> (Vec<Duration>, Result<Reply, Failur
             waits.push(left);
         }
     };
-    let ended = stage.openai.respond(ask, &mut hear).await;
+    let ended = stage.openai.respond(ask, &LostConnections::default(), &mut hear).await;
     (waits, ended)
 }
 
