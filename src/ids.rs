@@ -187,6 +187,13 @@ place!(
         key
     }
 );
+impl ChatId {
+    /// Whether it is a group on Telegram, or a topic of one: their ids are negative (Bot API, Chat).
+    pub fn is_telegram_group(&self) -> bool {
+        self.platform == Platform::Telegram && self.key.starts_with('-')
+    }
+}
+
 place!(
     /// A community that chats belong to: a Discord server. Telegram has none: a group is one chat.
     GuildId {

@@ -18,6 +18,7 @@ pub mod lanes;
 pub mod ledger;
 pub mod measured;
 pub mod memory;
+pub mod moves;
 pub mod people;
 pub mod reels;
 pub mod retention;

@@ -2,7 +2,7 @@
 //! one transaction; never decides what is an alert.
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, PersonId, TurnId};
+use crate::ids::{ChatId, PersonId};
 
 use super::{Result, Store, exclusive, read};
 
@@ -43,6 +43,34 @@ type Row = (String, String, Option<i64>, Option<i64>, i64, f64, i64);
 
 /// Marks taken up at a time.
 const MARKS: i64 = 20;
+
+/// Owes each of these answers, as JSON, to each alert chat. Part of a transaction.
+macro_rules! owe {
+    ($tx:ident, $chats:expr, $says:expr, $now:expr) => {
+        for (said, answer) in $says.iter().enumerate() {
+            for (person, chat) in $chats {
+                // A turn that is answered already: its delivery is owed, as any final's.
+                sqlx::query($crate::store::alerts::OWE)
+                    .bind($crate::ids::TurnId::new().to_string())
+                    .bind(person.to_string())
+                    .bind(chat.to_string())
+                    // In their order.
+                    .bind($now.0 - i64::try_from($says.len() - said).unwrap_or(0))
+                    .bind(answer)
+                    .bind($now.0)
+                    .execute(&mut *$tx)
+                    .await?;
+            }
+        }
+    };
+}
+pub(super) use owe;
+
+/// A configured chat that got another id is told under that one.
+pub(super) const OWE: &str = "INSERT INTO turns (id, kind, state, person_id, chat, merge_until, inputs, aside, sealed, due_at, \
+     attempt, shown, answer, created_at) \
+     VALUES ($1, 'talk', 'answered', $2, COALESCE((SELECT new_id FROM moved_chats WHERE old_id = $3), $3), 0, 0, TRUE, TRUE, \
+     $4, 0, '[]', $5, $6)";
 
 impl Store {
     /// Lets `decide` look at how the alerts stand and at the budgets' new marks, and writes what it says: each change and
@@ -96,24 +124,7 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
             }
-            for (said, answer) in says.iter().enumerate() {
-                for (person, chat) in chats {
-                    // A turn that is answered already: its delivery is owed, as any final's.
-                    sqlx::query(
-                            "INSERT INTO turns (id, kind, state, person_id, chat, merge_until, inputs, aside, sealed, due_at, \
-                             attempt, shown, answer, created_at) \
-                             VALUES ($1, 'talk', 'answered', $2, $3, 0, 0, TRUE, TRUE, $4, 0, '[]', $5, $6)")
-                        .bind(TurnId::new().to_string())
-                        .bind(person.to_string())
-                        .bind(chat.to_string())
-                        // In their order.
-                        .bind(now.0 - i64::try_from(says.len() - said).unwrap_or(0))
-                        .bind(answer)
-                        .bind(now.0)
-                        .execute(&mut *tx)
-                        .await?;
-                }
-            }
+            owe!(tx, chats, says, now);
             Ok(!says.is_empty())
         });
         if said? {

@@ -50,9 +50,10 @@ pub struct Memory {
     pub lines: Vec<Line>,
 }
 
-/// A current conversation, and behind it its lines since the summary, oldest first: id, beginning, role, text.
+/// A current conversation, and behind it its lines since the summary, oldest first: id, beginning, role, text. Whoever still
+/// answers in a chat that got another id remembers what is said under that one.
 const REMEMBERED: &str = "WITH current AS (SELECT id, started_at, summary, summary_until FROM conversations \
-     WHERE person_id = $1 AND chat = $2 AND ended_at IS NULL) \
+     WHERE person_id = $1 AND chat = COALESCE((SELECT new_id FROM moved_chats WHERE old_id = $2), $2) AND ended_at IS NULL) \
      SELECT id, started_at, '' AS role, summary AS content FROM current \
      UNION ALL SELECT m.id, -1, m.role, m.content FROM current c \
      JOIN messages m ON m.conversation_id = c.id AND m.id > c.summary_until ORDER BY 2 DESC, 1";
@@ -82,7 +83,8 @@ impl Store {
         let begun = write!(&self.db, connection => {
             sqlx::query(
                     "INSERT INTO conversations (id, person_id, chat, started_at, summary, summary_until) \
-                     VALUES ($1, $2, $3, $4, '', '') ON CONFLICT DO NOTHING")
+                     VALUES ($1, $2, COALESCE((SELECT new_id FROM moved_chats WHERE old_id = $3), $3), $4, '', '') \
+                     ON CONFLICT DO NOTHING")
                 .bind(ConversationId::new().to_string())
                 .bind(person.to_string())
                 .bind(chat.to_string())

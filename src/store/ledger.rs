@@ -5,6 +5,7 @@ use crate::ids::{ChatId, PersonId};
 use crate::upstream::{Provider, Usage};
 
 use super::budgets::{Moved, Span, Standing, funds, guild_of, read_guild, spend};
+use super::moves::current_id;
 use super::usage::{Stood, changes, roll_up, settled};
 use super::{Result, Store, alone, exclusive, read, write};
 
@@ -125,13 +126,15 @@ pub struct Unconfirmed {
 const LOST: &str = "lost";
 
 /// Serialises what changes the sums.
-const MONEY: &str = "money";
+pub(super) const MONEY: &str = "money";
 
 impl Store {
     /// Reserves what a call may cost, if it fits into every budget it falls under: those that admins have set, and `caps`
     /// where they have set none. The reservation is given up at `until` if the call has not ended by then.
     pub async fn reserve(&self, entry: &Entry<'_>, caps: &[(&str, Span, i64)], until: Timestamp) -> Result<Reserved> {
         exclusive!(&self.db, [MONEY], tx => {
+            let chat = current_id!(tx, entry.chat);
+            let entry = &Entry { chat: &chat, ..entry.clone() };
             let funds = funds!(&mut *tx, entry.person, entry.chat, entry.at);
             let standings = funds.standings(caps, entry.person, entry.chat, entry.at);
             let over = |standing: &&Standing| standing.used.total().saturating_add(entry.micro_usd) > standing.cap.micro_usd;
@@ -158,6 +161,8 @@ impl Store {
         confirm_at: Option<Timestamp>,
     ) -> Result<Option<Vec<(Standing, i64)>>> {
         exclusive!(&self.db, [MONEY], tx => {
+            let chat = current_id!(tx, entry.chat);
+            let entry = Entry { chat: &chat, ..entry.clone() };
             let confirm_at = confirm_at.map(|at| at.0);
             let moved: Option<Moved> = write_entry!(tx, &entry, guild_of!(tx, entry.chat), None::<i64>, confirm_at);
             Ok(moved.map(|moved| moved.standings(caps)))

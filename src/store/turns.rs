@@ -414,10 +414,20 @@ impl Store {
     /// the answer is noted in the same step: a note of its own before it would leave the same moment between the last send
     /// and the first row that knows of it.
     pub async fn end_turn(&self, turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Result<bool> {
-        let closed: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
+        if self.end_in(&turn.chat, turn, outcome, told, now).await? {
+            return Ok(true);
+        }
+        // Its chat may have got another id since it was claimed: what waits behind it waits there.
+        let chat = self.current_id(&turn.chat).await?;
+        Ok(chat != turn.chat && self.end_in(&chat, turn, outcome, told, now).await?)
+    }
+
+    async fn end_in(&self, chat: &ChatId, turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Result<bool> {
+        let closed: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, chat)], tx => {
             let place: Option<(Option<String>, Option<bool>)> = sqlx::query_as(
                     "UPDATE turns SET state = 'closed', outcome = $1, closed_at = $2, answer = NULL, leased_by = NULL, \
                      shown = COALESCE($6, shown) WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state <> 'closed' \
+                     AND chat = $7 \
                      RETURNING (SELECT c.guild FROM chats c WHERE c.id = turns.chat), (SELECT c.spoken FROM chats c WHERE c.id = turns.chat)")
                 .bind(outcome.name())
                 .bind(now.0)
@@ -425,6 +435,7 @@ impl Store {
                 .bind(turn.leased_by.to_string())
                 .bind(turn.attempt)
                 .bind((!told.shown.is_empty()).then(|| json(&told.shown)))
+                .bind(chat.to_string())
                 .fetch_optional(&mut *tx)
                 .await?;
             let Some((guild, spoken)) = place else { return Ok((false, false)) };
@@ -440,7 +451,7 @@ impl Store {
             }
             if outcome != Outcome::Undeliverable && spoken != Some(true) {
                 sqlx::query("UPDATE chats SET spoken = TRUE WHERE id = $1 AND NOT spoken")
-                    .bind(turn.chat.to_string())
+                    .bind(chat.to_string())
                     .execute(&mut *tx)
                     .await?;
             }
@@ -450,10 +461,10 @@ impl Store {
                 .bind(now.0)
                 .bind(Timestamp::NEVER.0)
                 .bind(turn.person.to_string())
-                .bind(turn.chat.to_string())
+                .bind(chat.to_string())
                 .execute(&mut *tx)
                 .await?;
-            let within = Within::new(&turn.chat, read_guild(guild)?);
+            let within = Within::new(chat, read_guild(guild)?);
             count_up!(tx, within, now, counted(turn, outcome, told));
             time_up!(tx, within, now, timed(turn, outcome, told, now));
             Ok((true, woken.rows_affected() > 0))

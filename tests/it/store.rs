@@ -12,6 +12,7 @@ mod jobs;
 mod lanes;
 mod ledger;
 mod memory;
+mod moves;
 mod opening;
 mod people;
 mod reels;
