@@ -123,9 +123,45 @@ pub(super) fn read_guild(guild: Option<String>) -> Result<Option<GuildId>> {
     Ok(guild.map(|guild| guild.parse()).transpose()?)
 }
 
-/// A budget that admins have set: scope or kind, span, amount.
-type SetRow = (String, String, Option<i64>);
-const SET_BUDGETS: &str = "SELECT scope, span, micro_usd FROM budgets";
+/// A budget that was set in chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetBudget {
+    /// A scope's name, or a kind for all scopes of it.
+    pub scope: String,
+    pub span: Span,
+    /// `None`: there is none.
+    pub micro_usd: Option<i64>,
+    /// By the managers of a server, not by who runs the bot: it lowers what the server may spend, and never raises it.
+    pub only_lowers: bool,
+}
+
+/// Scope, span, amount, and whether it only lowers.
+type SetRow = (String, String, Option<i64>, bool);
+
+impl SetBudget {
+    fn read((scope, span, micro_usd, only_lowers): SetRow) -> Result<SetBudget> {
+        let span = match span.as_str() {
+            "day" => Span::Day,
+            "month" => Span::Month,
+            _ => return Err(StoreError::Corrupt("budgets.span")),
+        };
+        Ok(SetBudget { scope, span, micro_usd, only_lowers })
+    }
+}
+
+/// A server's budget of which nobody knows who set it counts as its managers'.
+macro_rules! only_lowers {
+    () => {
+        "(scope LIKE 'guild:%' AND NOT by_owner)"
+    };
+}
+
+const SET_BUDGETS: &str = concat!(
+    "SELECT scope, span, micro_usd, ",
+    only_lowers!(),
+    " AS only_lowers FROM budgets \
+     UNION ALL SELECT scope, span, micro_usd, TRUE FROM lowered_budgets ORDER BY 1, 2, 4"
+);
 
 /// Reads what the budgets of a person in a chat rest on, in one statement: [`Funds`].
 macro_rules! funds {
@@ -146,18 +182,23 @@ macro_rules! funds {
 pub(super) use funds;
 
 /// `$1` the chat, `$2` the day, `$3` the month, `$4` to `$6` scopes.
-pub(super) const FUNDS: &str = "WITH own AS (SELECT 'guild:' || guild AS scope FROM chats WHERE id = $1 AND guild IS NOT NULL) \
-     SELECT 'set' AS part, scope, span, micro_usd, 0 AS reserved FROM budgets \
+pub(super) const FUNDS: &str = concat!(
+    "WITH own AS (SELECT 'guild:' || guild AS scope FROM chats WHERE id = $1 AND guild IS NOT NULL) \
+     SELECT CASE WHEN ",
+    only_lowers!(),
+    " THEN 'lowered' ELSE 'set' END AS part, scope, span, micro_usd, 0 AS reserved FROM budgets \
      WHERE scope IN ('bot', 'platform', 'guild', 'chat', 'person', $4, $5, $6, (SELECT scope FROM own)) \
+     UNION ALL SELECT 'lowered', scope, span, micro_usd, 0 FROM lowered_budgets WHERE scope = (SELECT scope FROM own) \
      UNION ALL SELECT 'guild', scope, '', NULL, 0 FROM own \
      UNION ALL SELECT 'spent', scope, period, micro_usd, reserved FROM spending \
-     WHERE scope IN ('bot', $4, $5, $6, (SELECT scope FROM own)) AND period IN ($2, $3)";
+     WHERE scope IN ('bot', $4, $5, $6, (SELECT scope FROM own)) AND period IN ($2, $3)"
+);
 
 /// What the budgets of a person in a chat rest on.
 pub(super) struct Funds {
     /// The community of the chat.
     pub(super) guild: Option<GuildId>,
-    set: Vec<SetRow>,
+    set: Vec<SetBudget>,
     /// Scope, period, amount; what has no row has spent nothing.
     spent: Vec<(String, String, Amount)>,
 }
@@ -171,7 +212,9 @@ impl Funds {
         let mut funds = Funds { guild: None, set: Vec::new(), spent: Vec::new() };
         for (part, scope, span, micro_usd, reserved) in rows {
             match (part.as_str(), micro_usd) {
-                ("set", micro_usd) => funds.set.push((scope, span, micro_usd)),
+                (part @ ("set" | "lowered"), micro_usd) => {
+                    funds.set.push(SetBudget::read((scope, span, micro_usd, part == "lowered"))?);
+                }
                 ("spent", Some(micro_usd)) => funds.spent.push((scope, span, Amount::new(micro_usd, reserved))),
                 ("guild", _) => funds.guild = read_guild(scope.strip_prefix("guild:").map(str::to_owned))?,
                 _ => return Err(StoreError::Corrupt("spending.micro_usd")),
@@ -180,8 +223,7 @@ impl Funds {
         Ok(funds)
     }
 
-    /// How the budgets stand that a call falls under: one set for the very scope, else one set for its kind, else one of
-    /// the configuration.
+    /// How the budgets stand that a call falls under.
     pub(super) fn standings(
         &self,
         configured: &[(&str, Span, i64)],
@@ -200,11 +242,18 @@ impl Funds {
     }
 }
 
-/// The budget of one scope, if it has one.
-fn amount(set: &[SetRow], configured: &[(&str, Span, i64)], scope: &str, kind: &str, span: Span) -> Option<i64> {
+/// The budget of one scope, if it has one: what it is granted, unless those who may only lower it have set less.
+fn amount(set: &[SetBudget], configured: &[(&str, Span, i64)], scope: &str, kind: &str, span: Span) -> Option<i64> {
+    let lowered = set.iter().filter(|set| set.only_lowers && set.scope == scope && set.span == span);
+    let lowered = lowered.filter_map(|set| set.micro_usd).min();
+    granted(set, configured, scope, kind, span).into_iter().chain(lowered).min()
+}
+
+/// What who runs the bot grants a scope: what is set for the very scope, else for its kind, else in the configuration.
+fn granted(set: &[SetBudget], configured: &[(&str, Span, i64)], scope: &str, kind: &str, span: Span) -> Option<i64> {
     let set_for = |wanted: &str| {
-        let found = set.iter().find(|(set, for_span, _)| set == wanted && for_span == span.name());
-        found.map(|(_, _, micro_usd)| *micro_usd)
+        let found = set.iter().find(|set| !set.only_lowers && set.scope == wanted && set.span == span);
+        found.map(|set| set.micro_usd)
     };
     let default = || {
         let found = configured.iter().find(|(configured, for_span, _)| *configured == kind && *for_span == span);
@@ -216,16 +265,25 @@ fn amount(set: &[SetRow], configured: &[(&str, Span, i64)], scope: &str, kind: &
 /// The budgets in force, of any scope.
 #[derive(Clone, Debug)]
 pub struct Amounts {
-    set: Vec<SetRow>,
+    set: Vec<SetBudget>,
     configured: Vec<(&'static str, Span, i64)>,
 }
 
 impl Amounts {
     /// Of the scope with this name.
     pub fn of(&self, scope: &str, span: Span) -> Option<i64> {
-        let kind = scope.split(':').next().unwrap_or_default();
-        amount(&self.set, &self.configured, scope, kind, span)
+        amount(&self.set, &self.configured, scope, kind_of(scope), span)
     }
+
+    /// The same without what the managers of a server have lowered.
+    pub fn granted(&self, scope: &str, span: Span) -> Option<i64> {
+        granted(&self.set, &self.configured, scope, kind_of(scope), span)
+    }
+}
+
+/// The kind of the scope with this name.
+fn kind_of(scope: &str) -> &str {
+    scope.split(':').next().unwrap_or_default()
 }
 
 /// What a scope has spent in a period, and what it may where there is a budget.
@@ -322,17 +380,21 @@ pub(super) use spend;
 /// text. Returns [`MovedRow`]s.
 pub(super) fn add_to_sums(count: usize) -> String {
     let rows: Vec<String> = (0..count).map(|nth| format!("(${}, ${}, $1, 0, $2)", 2 * nth + 3, 2 * nth + 4)).collect();
+    const SPAN: &str = "CASE LENGTH(spending.period) WHEN 10 THEN 'day' ELSE 'month' END";
     let set_for = |scope: &str| {
         format!(
             "(SELECT COALESCE(b.micro_usd, -1) FROM budgets b WHERE b.scope = {scope} \
-             AND b.span = CASE LENGTH(spending.period) WHEN 10 THEN 'day' ELSE 'month' END)"
+             AND b.span = {SPAN} AND (b.scope NOT LIKE 'guild:%' OR b.by_owner))"
         )
     };
     format!(
         "INSERT INTO spending (scope, period, micro_usd, alerted, reserved) VALUES {} \
          ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd, \
          reserved = spending.reserved + excluded.reserved \
-         RETURNING scope, period, micro_usd, reserved, alerted, {} AS own_budget, {} AS kind_budget",
+         RETURNING scope, period, micro_usd, reserved, alerted, {} AS own_budget, {} AS kind_budget, \
+         (SELECT MIN(l.micro_usd) FROM (SELECT scope, span, micro_usd FROM lowered_budgets UNION ALL \
+         SELECT scope, span, micro_usd FROM budgets WHERE scope LIKE 'guild:%' AND NOT by_owner) l \
+         WHERE l.scope = spending.scope AND l.span = {SPAN}) AS lowered_budget",
         rows.join(", "),
         set_for("spending.scope"),
         set_for(
@@ -354,6 +416,8 @@ pub(super) struct MovedRow {
     /// What admins have set for the very scope, and for all of its kind. -1: no limit; `None`: nothing is set.
     own_budget: Option<i64>,
     kind_budget: Option<i64>,
+    /// What the managers of a server have lowered it to.
+    lowered_budget: Option<i64>,
 }
 
 /// The sums of a call after they have moved.
@@ -370,13 +434,19 @@ impl Moved {
         let standing = |(scope, span): &(Scope, Span)| {
             let (name, period) = (scope.name(), span.period(self.at));
             let row = self.rows.iter().find(|row| row.scope == name && row.period == period)?;
-            let set = |scope: &str, budget: Option<i64>| {
-                budget.map(|micro_usd| {
-                    (scope.to_owned(), span.name().to_owned(), Some(micro_usd).filter(|set| *set >= 0))
-                })
+            let set = |scope: &str, budget: Option<i64>, only_lowers| {
+                let micro_usd = budget?;
+                let micro_usd = Some(micro_usd).filter(|set| *set >= 0);
+                Some(SetBudget { scope: scope.to_owned(), span: *span, micro_usd, only_lowers })
             };
-            let set: Vec<SetRow> =
-                [set(&name, row.own_budget), set(scope.kind(), row.kind_budget)].into_iter().flatten().collect();
+            let set: Vec<SetBudget> = [
+                set(&name, row.own_budget, false),
+                set(scope.kind(), row.kind_budget, false),
+                set(&name, row.lowered_budget, true),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
             let micro_usd = amount(&set, configured, &name, scope.kind(), *span)?;
             let cap = Cap { scope: scope.clone(), span: *span, micro_usd };
             let used = Amount::new(row.micro_usd, row.reserved);
@@ -385,6 +455,11 @@ impl Moved {
         self.scopes.iter().filter_map(standing).collect()
     }
 }
+
+/// The marks of a budget that has changed: `$1` its scope, `$2` a pattern for those of its kind, `$3` the length of its
+/// periods' names.
+const FORGET_MARKS: &str = "UPDATE spending SET alerted = 0, announced = 0 WHERE alerted > 0 \
+     AND (scope = $1 OR scope LIKE $2) AND LENGTH(period) = $3";
 
 impl Store {
     /// What a scope has used of its money in the period of `at`.
@@ -411,8 +486,7 @@ impl Store {
 
     /// The budgets that admins have set, and `configured` ones where they have set none.
     pub async fn amounts(&self, configured: Vec<(&'static str, Span, i64)>) -> Result<Amounts> {
-        let set: Vec<SetRow> = read!(&self.db, connection => sqlx::query_as(SET_BUDGETS).fetch_all(connection).await)?;
-        Ok(Amounts { set, configured })
+        Ok(Amounts { set: self.budgets().await?, configured })
     }
 
     /// What scopes have spent in the period of `at`, whether they have a budget or not.
@@ -422,7 +496,7 @@ impl Store {
         configured: &[(&str, Span, i64)],
         at: Timestamp,
     ) -> Result<Vec<Spending>> {
-        let set: Vec<SetRow> = read!(&self.db, connection => sqlx::query_as(SET_BUDGETS).fetch_all(connection).await)?;
+        let set = self.budgets().await?;
         let mut all = Vec::with_capacity(scopes.len());
         for (scope, span) in scopes {
             let used = self.used(scope, *span, at).await?;
@@ -438,37 +512,57 @@ impl Store {
         read_guild(row.and_then(|(guild,): (Option<String>,)| guild))
     }
 
-    /// The budgets that admins have set: scope or kind, span, amount (`None`: there is none).
-    pub async fn budgets(&self) -> Result<Vec<(String, Span, Option<i64>)>> {
-        let rows: Vec<(String, String, Option<i64>)> = read!(&self.db, connection => sqlx::query_as("SELECT scope, span, micro_usd FROM budgets ORDER BY scope, span").fetch_all(connection).await)?;
-        rows.into_iter()
-            .map(|(scope, span, micro_usd)| {
-                let span = match span.as_str() {
-                    "day" => Span::Day,
-                    "month" => Span::Month,
-                    _ => return Err(StoreError::Corrupt("budgets.span")),
-                };
-                Ok((scope, span, micro_usd))
-            })
-            .collect()
+    /// The budgets that were set in chat.
+    pub async fn budgets(&self) -> Result<Vec<SetBudget>> {
+        let rows: Vec<SetRow> = read!(&self.db, connection => sqlx::query_as(SET_BUDGETS).fetch_all(connection).await)?;
+        rows.into_iter().map(SetBudget::read).collect()
     }
 
-    /// Sets a budget for a scope or for all of a kind. Its marks are told anew: they are parts of another amount.
+    /// Sets a budget for a scope or for all of a kind, as who runs the bot. Its marks are told anew: they are parts of
+    /// another amount.
     pub async fn set_budget(&self, scope: &str, span: Span, micro_usd: Option<i64>) -> Result<()> {
         write!(&self.db, connection => {
             sqlx::query(
-                "INSERT INTO budgets (scope, span, micro_usd) VALUES ($1, $2, $3) \
-                 ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd")
+                "INSERT INTO budgets (scope, span, micro_usd, by_owner) VALUES ($1, $2, $3, TRUE) \
+                 ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd, by_owner = TRUE")
                 .bind(scope)
                 .bind(span.name())
                 .bind(micro_usd)
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query(
-                "UPDATE spending SET alerted = 0, announced = 0 WHERE alerted > 0 AND (scope = $1 OR scope LIKE $2) \
-                 AND LENGTH(period) = $3")
+            sqlx::query(FORGET_MARKS)
                 .bind(scope)
                 .bind(format!("{scope}:%"))
+                .bind(span.period(Timestamp(0)).len() as i64)
+                .execute(connection)
+                .await
+                .map(|_| ())
+        })?;
+        Ok(())
+    }
+
+    /// Sets how much of what a server is granted it may spend, for its managers; `None`: all of it. The lower of the two
+    /// holds, whichever was set first.
+    pub async fn lower_budget(&self, server: &Scope, span: Span, micro_usd: Option<i64>) -> Result<()> {
+        let name = server.name();
+        write!(&self.db, connection => {
+            sqlx::query("DELETE FROM lowered_budgets WHERE scope = $1 AND span = $2 AND $3 IS NULL")
+                .bind(&name)
+                .bind(span.name())
+                .bind(micro_usd)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query(
+                "INSERT INTO lowered_budgets (scope, span, micro_usd) SELECT $1, $2, $3 WHERE $3 IS NOT NULL \
+                 ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd")
+                .bind(&name)
+                .bind(span.name())
+                .bind(micro_usd)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query(FORGET_MARKS)
+                .bind(&name)
+                .bind(format!("{name}:%"))
                 .bind(span.period(Timestamp(0)).len() as i64)
                 .execute(connection)
                 .await

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{filled_again, line::seconds_up, whose};
 use crate::core::money::{SPARING, dollars};
-use crate::store::budgets::{Scope, Span, Standing};
+use crate::store::budgets::{Scope, SetBudget, Span, Standing};
 
 /// What a person has used and has left.
 pub fn me(standings: &[Standing], waiting: usize, next_reel: Duration) -> String {
@@ -41,7 +41,7 @@ pub fn me(standings: &[Standing], waiting: usize, next_reel: Duration) -> String
 }
 
 /// The budgets that are in force here, and those set for others.
-pub fn budgets(standings: &[Standing], set: &[(String, Span, Option<i64>)]) -> String {
+pub fn budgets(standings: &[Standing], set: &[SetBudget]) -> String {
     let mut text = String::from("```\n");
     for standing in standings {
         let whose = match standing.cap.scope {
@@ -64,9 +64,10 @@ pub fn budgets(standings: &[Standing], set: &[(String, Span, Option<i64>)]) -> S
         }
     }
     text.push_str("```\n");
-    for (scope, span, micro_usd) in set {
+    for SetBudget { scope, span, micro_usd, only_lowers } in set {
         let amount = micro_usd.map_or("no limit".into(), dollars);
-        let _ = writeln!(text, "- set in chat: {scope}, {}: {amount}", span.name());
+        let by = if *only_lowers { " by its managers" } else { "" };
+        let _ = writeln!(text, "- set in chat{by}: {scope}, {}: {amount}", span.name());
     }
     text.push_str("`/budget bot month 100`: whose (bot, platform, server, chat, person, here, or one: person telegram:42, server 12), day or month, dollars or none.");
     text
@@ -115,7 +116,17 @@ mod tests {
         let said = [
             me(&standings, 0, Duration::ZERO),
             me(&[], 2, Duration::from_millis(1_001)),
-            budgets(&standings, &[("chat:discord:17".into(), Span::Month, None)]),
+            budgets(
+                &standings,
+                &[("chat:discord:17", None, false), ("guild:discord:9", Some(4_000_000), true)].map(
+                    |(scope, micro_usd, only_lowers)| SetBudget {
+                        scope: scope.into(),
+                        span: Span::Month,
+                        micro_usd,
+                        only_lowers,
+                    },
+                ),
+            ),
             budget_set("person", Span::Day, Some(500_000)),
             unclear_budget(),
             sparing(&standings[0]),

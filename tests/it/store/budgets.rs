@@ -160,6 +160,42 @@ on_both! {
         assert!(db.guild_of(&talk).await.unwrap().is_some());
     }
 
+    async fn what_a_servers_managers_set_only_lowers(db: TestDb) {
+        let mia = person(&db, "mia").await;
+        let guild = GuildId::new(chat("1").platform, "613");
+        let (scope, talk) = (Scope::Guild(guild.clone()), chat("7"));
+        let message = MessageRef::new(talk.clone(), "1");
+        db.receive(Arrival { guild: Some(&guild), ..arrival(&message, mia, "{}", START) }).await.unwrap();
+        let configured = [("guild", Span::Month, 100)];
+        let caps = async |configured: &[(&str, Span, i64)]| {
+            let standings = db.standings(mia, &talk, configured, START).await.unwrap();
+            let cap = standings.into_iter().find(|standing| standing.cap.scope == scope).map(|standing| standing.cap.micro_usd);
+            let named: Vec<_> = configured.iter().map(|(_, span, cap)| ("guild", *span, *cap)).collect();
+            let amounts = db.amounts(named).await.unwrap();
+            assert_eq!(amounts.of(&scope.name(), Span::Month), cap);
+            (cap, amounts.granted(&scope.name(), Span::Month))
+        };
+        // Before anything is granted, and whatever is granted later.
+        db.lower_budget(&scope, Span::Month, Some(900)).await.unwrap();
+        assert_eq!(caps(&[]).await, (Some(900), None));
+        assert_eq!(caps(&configured).await, (Some(100), Some(100)));
+        db.lower_budget(&scope, Span::Month, Some(40)).await.unwrap();
+        assert_eq!(caps(&configured).await, (Some(40), Some(100)));
+        db.set_budget("guild", Span::Month, Some(30)).await.unwrap();
+        assert_eq!(caps(&configured).await, (Some(30), Some(30)));
+        db.set_budget(&scope.name(), Span::Month, Some(500)).await.unwrap();
+        assert_eq!(caps(&configured).await, (Some(40), Some(500)));
+        assert!(!is_yes(&db.reserve(&call("a", mia, &talk, 41), &configured, UNTIL).await.unwrap()));
+        db.lower_budget(&scope, Span::Month, None).await.unwrap();
+        assert_eq!(caps(&configured).await, (Some(500), Some(500)));
+        assert!(is_yes(&db.reserve(&call("a", mia, &talk, 41), &configured, UNTIL).await.unwrap()));
+        // One of which nobody knows who set it is taken for theirs.
+        db.execute("UPDATE budgets SET by_owner = FALSE").await;
+        assert_eq!(caps(&configured).await, (Some(30), Some(30)), "those of all servers are never theirs");
+        db.execute("DELETE FROM budgets WHERE scope = 'guild'").await;
+        assert_eq!(caps(&configured).await, (Some(100), Some(100)));
+    }
+
     async fn sixty_four_at_once_never_overspend(db: TestDb) {
         let instances = three_instances(&db).await;
         let mia = person(&db, "mia").await;

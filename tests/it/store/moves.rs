@@ -86,7 +86,7 @@ on_both! {
         let board = db.open_boards().await.unwrap().remove(0);
         assert_eq!((&board.chat, board.message, board.reply_to, board.shown.as_str()), (&new, None, None, ""));
         assert_eq!(db.reels_of(ana, &new, 9).await.unwrap().len(), 1);
-        let spent = async |chat: &ChatId| db.spent(&Scope::Chat(chat.clone()), Span::Month, START).await.unwrap();
+        let spent = async |chat: &ChatId| db.used(&Scope::Chat(chat.clone()), Span::Month, START).await.unwrap().total();
         assert_eq!((spent(&old).await, spent(&new).await), (0, 55));
         // What was under way is written down by somebody who knows the old id alone.
         db.record(call("a", ana, &old, 10, "ok")).await.unwrap();
