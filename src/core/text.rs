@@ -4,6 +4,7 @@
 mod attach;
 mod cut;
 mod discord;
+mod escape;
 pub mod formatted;
 mod html;
 mod split;
@@ -13,6 +14,7 @@ use crate::core::chat::{Body, File, LengthUnit, Markup, MessengerRules, Piece};
 use formatted::Formatted;
 
 pub use attach::without_files;
+pub use escape::escape;
 pub use split::split;
 
 /// An answer of more messages than this becomes its beginning and a file.

@@ -25,8 +25,8 @@ use crate::upstream::{Budget, BudgetOf, Cause};
 pub use self::access::{
     admins_in_private, audit, block_removed, block_set, blocked, budget_only_here, budget_only_lower, cannot_block,
     greeting, invitation, invite_revoked, invites, limit_set, limits, my_limits, nearly_used, no_longer_yours,
-    not_for_managers, pause_set, paused, refused, resumed, taken_off_the_line, unclear_audit, unclear_invitation,
-    unclear_invites, unclear_limits, unclear_person, who_is_that,
+    not_for_managers, pause_set, paused, reel_cancelled, refused, resumed, taken_off_the_line, unclear_audit,
+    unclear_invitation, unclear_invites, unclear_limits, unclear_person, who_is_that,
 };
 pub use self::capacity::{also_loaded, basis, capacity, change, effect, grouped, part, percent, usd, wait, wait_of};
 use self::demand::{HOURS, daily_quota};

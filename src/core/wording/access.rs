@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::filled_again;
 use crate::clock::Timestamp;
 use crate::core::access::{Refusal, invite_name};
+use crate::core::text::escape;
 use crate::ids::Platform;
 use crate::store::access::{Activity, Block, Change, Invite, LimitName, Pause};
 use crate::store::budgets::Standing;
@@ -34,6 +35,12 @@ pub fn refused(refusal: &Refusal, platform: Platform) -> String {
         Refusal::BadCode => {
             "This invitation does not work: it was used up or taken back, has expired, or has a typing mistake in it. Ask whoever gave it to you for a new one.".into()
         }
+        Refusal::Anonymous => {
+            "I can't tell who's writing, so I can't answer. Turn off “Remain anonymous” for your admin role, or write as yourself.".into()
+        }
+        Refusal::ChannelPost => {
+            "I only answer people, not channel posts. Write to me in the group or in a direct message.".into()
+        }
     }
 }
 
@@ -45,6 +52,11 @@ pub fn taken_off_the_line() -> &'static str {
 /// A reel whose asker may not use the bot any more.
 pub fn no_longer_yours() -> String {
     "This reel was cancelled: you cannot use this bot any more.".into()
+}
+
+/// The same among people, who need not know why.
+pub fn reel_cancelled() -> String {
+    "This reel was cancelled.".into()
 }
 
 /// The first words with somebody new.
@@ -131,7 +143,7 @@ pub fn blocked(blocks: &[Block], whole: bool) -> String {
             Some(guild) if whole => format!(" in {guild}"),
             Some(_) | None => String::new(),
         };
-        let reason = if block.reason.is_empty() { String::new() } else { format!(": {}", block.reason) };
+        let reason = if block.reason.is_empty() { String::new() } else { format!(": {}", escape(&block.reason)) };
         let _ = writeln!(text, "- `{accounts}`{place} since {} by `{}`{reason}", day(block.at), block.admin);
     }
     text.push_str("`/unblock` and the number lets somebody in again.");
@@ -239,7 +251,7 @@ pub fn audit(changes: &[Change], page: u32, more: bool) -> String {
     }
     let mut text = String::new();
     for Change { at, admin, change } in changes {
-        let _ = writeln!(text, "- {}, `{admin}`: {change}", minute(*at));
+        let _ = writeln!(text, "- {}, `{admin}`: {}", minute(*at), escape(change));
     }
     if more {
         let _ = writeln!(text, "`/audit {}` shows older ones, `/audit 7d` those of a week.", page + 1);
@@ -329,6 +341,8 @@ mod tests {
             refused(&Refusal::NotListed, Platform::Discord),
             refused(&Refusal::NotInvited, Platform::Telegram),
             refused(&Refusal::BadCode, Platform::Telegram),
+            refused(&Refusal::Anonymous, Platform::Telegram),
+            refused(&Refusal::ChannelPost, Platform::Telegram),
             taken_off_the_line().to_owned(),
             no_longer_yours(),
             paused(&pause("")),
@@ -347,7 +361,7 @@ mod tests {
             unclear_person(),
             blocked(&[], true),
             blocked(&[], false),
-            blocked(&[block(None, "spam"), block(Some(guild), "")], true),
+            blocked(&[block(None, "spam [here](http://x.y)"), block(Some(guild), "")], true),
             invitation("abcdefghijkmnpqr", "0a1b2c3d", Some("coach_bot"), 5, at),
             invitation("abcdefghijkmnpqr", "0a1b2c3d", None, 1, at),
             unclear_invitation(),
