@@ -142,6 +142,11 @@ impl DiscordSandbox {
         self.shared.world().members.insert((id(guild), id(user)), member);
     }
 
+    /// The bot is a member of a guild no more: only who has installed it for themselves brings its commands along.
+    pub fn leave(&self, guild: &str) {
+        self.shared.world().left.insert(id(guild));
+    }
+
     /// Makes a public thread in a channel.
     pub fn thread(&self, parent: &str, name: &str) -> String {
         let guild = self.shared.world().channels.get(&id(parent)).map_or(GUILD, |channel| channel.guild);
@@ -414,7 +419,10 @@ impl World {
             object["guild_id"] = json!(guild.to_string());
             object["guild_locale"] = json!("en-US");
             object["context"] = json!(0);
-            object["authorizing_integration_owners"] = json!({"0": guild.to_string()});
+            object["authorizing_integration_owners"] = match self.left.contains(&guild) {
+                true => json!({"1": user.to_string()}),
+                false => json!({"0": guild.to_string()}),
+            };
         }
         let original = message.as_ref().map(|message| self::id(message["id"].as_str().unwrap_or("")));
         if let Some(message) = message {

@@ -164,7 +164,7 @@ impl TelegramSandbox {
         let message =
             message.unwrap_or_else(|| json!({"message_id": message_id, "date": 0, "chat": chat_json(chat, false)}));
         let from = json!({"id": user, "is_bot": false, "first_name": format!("Person {user}")});
-        state.presses.insert(id.clone(), false);
+        state.presses.insert(id.clone(), None);
         state.push(json!({"callback_query": {"id": id, "from": from, "message": message,
             "chat_instance": format!("instance-{chat}"), "data": data}}));
         drop(state);
@@ -174,7 +174,12 @@ impl TelegramSandbox {
 
     /// Whether a press was answered; `None` if there was none or it has expired.
     pub fn answered(&self, press: &str) -> Option<bool> {
-        self.world.state().presses.get(press).copied()
+        self.world.state().presses.get(press).map(Option::is_some)
+    }
+
+    /// What whoever pressed was told, and nobody else; empty if the press was answered without a word.
+    pub fn notice(&self, press: &str) -> Option<String> {
+        self.world.state().presses.get(press).cloned().flatten()
     }
 
     /// Makes a press too old to be answered.
@@ -220,11 +225,53 @@ impl TelegramSandbox {
         }
     }
 
-    /// A group becomes a supergroup.
+    /// A group becomes a supergroup. The bot is not told of it yet.
     pub fn migrate(&self, group: i64, supergroup: i64) {
         let mut state = self.world.state();
         state.chats.entry(group).or_default().migrated = Some(supergroup);
         state.chats.entry(supergroup).or_default();
+    }
+
+    /// The service messages about that, one in each chat.
+    pub fn tell_of_migration(&self, group: i64, supergroup: i64) {
+        let mut state = self.world.state();
+        let from = json!({"id": 1_087_968_824, "is_bot": true, "first_name": "Group", "username": "GroupAnonymousBot"});
+        for (chat, field, other) in
+            [(group, "migrate_to_chat_id", supergroup), (supergroup, "migrate_from_chat_id", group)]
+        {
+            let id = state.new_message_id();
+            let mut message = json!({"message_id": id, "date": DATE, "chat": chat_json(chat, false), "from": from,
+                "sender_chat": chat_json(chat, false)});
+            message[field] = json!(other);
+            state.push(json!({"message": message}));
+        }
+        drop(state);
+        self.world.ring();
+    }
+
+    /// Somebody writes in a group as a chat: as the group itself, which its admins may do, or as a channel.
+    pub fn say_as(&self, chat: i64, sender: i64, text: &str) -> i64 {
+        let (from, sender) = match sender == chat {
+            true => ((1_087_968_824, "GroupAnonymousBot"), chat_json(chat, false)),
+            false => ((136_817_688, "Channel_Bot"), json!({"id": sender, "type": "channel", "title": "A channel"})),
+        };
+        let from = json!({"id": from.0, "is_bot": true, "first_name": "Group", "username": from.1});
+        self.write_from(chat, from, text, None, None, json!({"sender_chat": sender}))
+    }
+
+    /// A person edits what they wrote.
+    pub fn edit(&self, chat: i64, message: i64, text: &str) {
+        let mut state = self.world.state();
+        let Some(place) = state.chats.get_mut(&chat) else { return };
+        let Some(written) = place.messages.get_mut(&message) else { return };
+        written.formatted.text = text.to_owned();
+        written.edits += 1;
+        let written = written.clone();
+        let mut update = place.message_json(chat, &written);
+        update["entities"] = found_entities(text);
+        state.push(json!({"edited_message": update}));
+        drop(state);
+        self.world.ring();
     }
 
     /// The first pause before a failed webhook delivery is repeated (the real service: 1 s).
@@ -245,13 +292,27 @@ impl TelegramSandbox {
     }
 
     fn write(&self, chat: i64, user: i64, name: &str, text: &str, topic: Option<i64>, reply: Option<i64>) -> i64 {
+        let from = json!({"id": user, "is_bot": false, "first_name": name});
+        self.write_from(chat, from, text, topic, reply, json!({}))
+    }
+
+    /// The same of any sender, with more fields of the message.
+    fn write_from(
+        &self,
+        chat: i64,
+        from: Value,
+        text: &str,
+        topic: Option<i64>,
+        reply: Option<i64>,
+        more: Value,
+    ) -> i64 {
         let mut state = self.world.state();
         let id = state.new_message_id();
         let place: &mut Chat = state.chats.entry(chat).or_default();
         place.topics.extend(topic);
         let message = Message {
             id,
-            from: json!({"id": user, "is_bot": false, "first_name": name}),
+            from,
             from_bot: false,
             formatted: Formatted { text: text.to_owned(), entities: Vec::new() },
             raw: text.to_owned(),
@@ -265,6 +326,9 @@ impl TelegramSandbox {
         place.messages.insert(id, message);
         update["entities"] = found_entities(text);
         update["date"] = json!(DATE);
+        for (field, value) in more.as_object().into_iter().flatten() {
+            update[field.as_str()] = value.clone();
+        }
         state.push(json!({"message": update}));
         drop(state);
         self.world.ring();

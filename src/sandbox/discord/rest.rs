@@ -168,6 +168,9 @@ impl World {
     fn open(&self, channel: &str) -> Result<u64, No> {
         let id = channel.parse().map_err(|_| invalid("channel_id", "NUMBER_TYPE_COERCE", "Value is not snowflake."))?;
         let found = self.channels.get(&id).ok_or_else(unknown_channel)?;
+        if self.left.contains(&found.guild) {
+            return Err(no(403, 50001, "Missing Access"));
+        }
         match (found.forbidden, found.kind) {
             (false, _) => Ok(id),
             (true, 1) => Err(no(403, 50007, "Cannot send messages to this user")),
@@ -388,6 +391,10 @@ impl World {
             ("PATCH", ["messages", name]) => {
                 let id = named(name)?;
                 self.edit(id, sent)
+            }
+            ("DELETE", ["messages", name]) => {
+                let id = named(name)?;
+                self.messages.remove(&id).map(|_| Value::Null).ok_or_else(unknown_message)
             }
             ("POST", []) => {
                 // A follow-up right after a deferred answer takes its place.

@@ -1,7 +1,7 @@
 //! Everything the stand-in for Discord knows: people, channels, messages, interactions, sessions. Owns the
 //! shape of its objects on the wire and who is sent which event; answers no request itself.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -40,6 +40,8 @@ pub(super) struct World {
     /// Of guild and person: what is not usual about them there.
     pub members: BTreeMap<(u64, u64), Member>,
     pub channels: BTreeMap<u64, Channel>,
+    /// Guilds of which the bot is no member.
+    pub left: BTreeSet<u64>,
     pub messages: BTreeMap<u64, Message>,
     /// What was uploaded, by the attachment's id.
     pub uploads: HashMap<String, Vec<u8>>,
@@ -235,6 +237,9 @@ impl World {
     /// Sends the event about a message to every session that asked for it.
     pub fn announce(&mut self, event: &str, id: u64) {
         let Some(message) = self.messages.get(&id) else { return };
+        if self.channels.get(&message.channel).is_some_and(|channel| self.left.contains(&channel.guild)) {
+            return;
+        }
         let direct = self.channels.get(&message.channel).is_some_and(|channel| channel.kind == 1);
         let mut object = message.object.clone();
         if !direct {

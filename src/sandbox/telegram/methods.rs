@@ -369,12 +369,13 @@ fn answer_callback_query(state: &mut State, params: &Params) -> Result<Value, Re
     if params.text("text").is_some_and(|text| text.encode_utf16().count() > 200) {
         return Err(bad("MESSAGE_TOO_LONG"));
     }
+    // A press takes one answer.
     match state.presses.get_mut(&id) {
-        Some(answered) => {
-            *answered = true;
+        Some(answer @ None) => {
+            *answer = Some(params.text("text").unwrap_or_default());
             Ok(json!(true))
         }
-        None => Err(bad("query is too old and response timeout expired or query ID is invalid")),
+        Some(Some(_)) | None => Err(bad("query is too old and response timeout expired or query ID is invalid")),
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) struct State {
     pub webhook_error: Option<String>,
     /// Queues with a delivery under way.
     pub in_flight: HashSet<i64>,
-    /// Presses, and whether they were answered; an expired one is gone.
-    pub presses: HashMap<String, bool>,
+    /// Presses, and with which words they were answered; an expired one is gone.
+    pub presses: HashMap<String, Option<String>>,
     pub commands: BTreeMap<String, Value>,
     pub limits: Limits,
     pub privacy_mode: bool,
