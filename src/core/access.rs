@@ -1,12 +1,13 @@
-//! Who may use the bot, and where: one gate for everything that a person starts. The rules are pure; the gate adds what
-//! the database knows of blocks and invitations. Checked before anything is stored or spent, and once more before an
-//! answer, because much may have been set in between. Never says anything itself.
+//! Who may use the bot, where, and with which rights: one gate for everything that a person starts. The rules are pure; the
+//! gate adds what the database knows of blocks, invitations and groups that got another id. Checked before anything is
+//! stored or spent, and once more before an answer, because much may have been set in between. Never says anything itself.
 //!
 //! A block wins over everything but ADMIN_IDS, which no block may name. Then the place must be one where the bot speaks;
 //! then the person must be let in: by name, by a role, by the listed place they write in, by an invitation, or because
-//! everybody is.
+//! everybody is. `docs/access.md` holds the rules in words and every combination with its outcome.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -15,7 +16,7 @@ use super::chat::{Addressed, Guild, Inbound};
 use super::command::Command;
 use crate::clock::Timestamp;
 use crate::config::{AccessConfig, AccessMode};
-use crate::ids::{ChatId, PersonId, Platform};
+use crate::ids::{ChatId, GuildId, PersonId, Platform};
 use crate::store::access::{Known, Redeemed};
 use crate::store::{Store, StoreError};
 
@@ -25,8 +26,14 @@ const TOLD_EVERY: Duration = Duration::from_secs(86_400);
 /// Wrong codes of one account that are answered within that time.
 const WRONG_CODES_TOLD: u32 = 5;
 
+/// How often a chat is told that those who hide who they are cannot be answered.
+const HIDDEN_TOLD_EVERY: Duration = Duration::from_secs(30 * 86_400);
+
 /// Channels that a refusal names.
 const CHANNELS_NAMED: usize = 5;
+
+/// Chats whose refusals the log has named are remembered up to this number.
+const LOGGED: usize = 1000;
 
 /// Whether somebody may use the bot at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +57,29 @@ pub enum Refusal {
     NotInvited,
     /// The invitation they brought is unknown, used up or expired.
     BadCode,
+    /// An admin of a Telegram group who writes as the group: nobody knows which person it is.
+    Anonymous,
+    /// A channel, not a person, writes in a Telegram group.
+    ChannelPost,
+}
+
+/// What somebody may see and change beyond their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    None,
+    /// What concerns this community.
+    Guild(GuildId),
+    Everything,
+}
+
+impl Authority {
+    /// The community that everything shown must be limited to; `None` for no limit. Only for those who have some authority.
+    pub fn guild(&self) -> Option<&GuildId> {
+        match self {
+            Authority::Guild(guild) => Some(guild),
+            Authority::None | Authority::Everything => None,
+        }
+    }
 }
 
 /// What came through the gate.
@@ -70,7 +100,7 @@ pub enum Entry {
 #[derive(Clone, Debug)]
 pub struct Rules {
     config: AccessConfig,
-    admins: std::collections::BTreeSet<String>,
+    admins: BTreeSet<String>,
 }
 
 /// Somebody at the door.
@@ -79,38 +109,60 @@ pub struct Asker<'a> {
     pub account: &'a str,
     pub chat: &'a ChatId,
     pub guild: Option<&'a Guild>,
+    /// The chat's other ids: a group that became a supergroup is listed and blocked under each of them.
+    pub other_ids: &'a [ChatId],
 }
 
 impl<'a> From<&'a Inbound> for Asker<'a> {
     fn from(inbound: &'a Inbound) -> Self {
-        Asker { account: &inbound.author.account, chat: &inbound.message.chat, guild: inbound.guild.as_ref() }
+        let (account, chat) = (&inbound.author.account, &inbound.message.chat);
+        Asker { account, chat, guild: inbound.guild.as_ref(), other_ids: &[] }
     }
 }
 
 impl Asker<'_> {
-    /// Whether others read along: in a server, or in a Telegram group (whose number is negative).
-    fn is_among_people(&self) -> bool {
-        self.guild.is_some() || self.chat.platform == Platform::Telegram && self.chat.key.starts_with('-')
-    }
-
-    /// The channel or group as the lists name it.
-    fn channel(&self) -> Option<String> {
-        let platform = self.chat.platform;
+    /// The channel or group as the lists may name it; nothing for a direct message.
+    fn channels(&self) -> Vec<String> {
         match self.guild {
-            Some(guild) => Some(format!("{platform}:{}", guild.channel)),
-            // A topic is part of its group.
-            None if self.is_among_people() => {
-                self.chat.key.split('/').next().map(|group| format!("{platform}:{group}"))
+            Some(guild) => vec![format!("{}:{}", self.chat.platform, guild.channel)],
+            None if self.chat.is_telegram_group() => {
+                std::iter::once(self.chat).chain(self.other_ids).map(|chat| group_of(chat).to_string()).collect()
             }
-            None => None,
+            None => Vec::new(),
         }
     }
+
+    /// Why nobody knows which person this is, if so.
+    fn hidden(&self) -> Option<Refusal> {
+        let is_chat = self.chat.platform == Platform::Telegram && self.account.starts_with('-');
+        let is_own = || self.account == group_of(self.chat).key;
+        is_chat.then(|| if is_own() { Refusal::Anonymous } else { Refusal::ChannelPost })
+    }
+}
+
+/// The group of a topic on Telegram; any other chat is its own.
+fn group_of(chat: &ChatId) -> ChatId {
+    ChatId::new(chat.platform, chat.key.split('/').next().unwrap_or_default())
 }
 
 impl Rules {
     /// `admins` are `platform:account`; they may use the bot everywhere.
-    pub fn new(config: AccessConfig, admins: std::collections::BTreeSet<String>) -> Self {
+    pub fn new(config: AccessConfig, admins: BTreeSet<String>) -> Self {
         Self { config, admins }
+    }
+
+    /// What this person may see and change here, if they may use the bot at all. Managing a server counts only where the bot
+    /// was added to it and may speak: in a listed place, or where everybody may use it and no place is listed.
+    pub fn authority(&self, asker: &Asker<'_>) -> Authority {
+        if self.admins.contains(&format!("{}:{}", asker.chat.platform, asker.account)) {
+            return Authority::Everything;
+        }
+        let Some(guild) = asker.guild.filter(|guild| guild.manages && guild.installed) else { return Authority::None };
+        let is_open = || asker.chat.platform == Platform::Discord && self.config.discord == AccessMode::Open;
+        match self.is_listed(asker) {
+            Ok(listed) if listed || is_open() => Authority::Guild(guild.id.clone()),
+            Ok(_) | Err(_) => Authority::None,
+        }
     }
 
     /// Whether this person may use the bot here, given what the database knows of them.
@@ -130,7 +182,7 @@ impl Rules {
         if known.blocked || blocked.people.contains(&account) {
             return Verdict::Refused(Refusal::Blocked);
         }
-        let role_in = |listed: &std::collections::BTreeSet<String>| {
+        let role_in = |listed: &BTreeSet<String>| {
             let roles = asker.guild.and_then(|guild| guild.roles.as_deref()).unwrap_or_default();
             roles.iter().any(|role| listed.contains(&format!("{platform}:{role}")))
         };
@@ -138,27 +190,18 @@ impl Rules {
         if known.blocked_here || role_in(&blocked.roles) || roles_unknown && !blocked.roles.is_empty() {
             return Verdict::Refused(Refusal::BlockedHere);
         }
-        let guild = asker.guild.map(|guild| guild.id.to_string());
-        let channel = asker.channel();
-        let is_of_platform = |id: &&String| id.split_once(':').is_some_and(|(of, _)| of == platform.name());
-        let is_in = |listed: &std::collections::BTreeSet<String>, id: &Option<String>| {
-            id.as_ref().is_some_and(|id| listed.contains(id))
+        let by_place = match self.is_listed(asker) {
+            Ok(listed) => listed,
+            Err(refusal) => return Verdict::Refused(refusal),
         };
-        let bars = |listed: &std::collections::BTreeSet<String>, id: &Option<String>| {
-            id.is_some() && listed.iter().any(|id| is_of_platform(&id)) && !is_in(listed, id)
-        };
-        if is_in(&blocked.guilds, &guild) || bars(&allowed.guilds, &guild) {
-            return Verdict::Refused(Refusal::Elsewhere(Vec::new()));
+        if let Some(hidden) = asker.hidden()
+            && (mode == AccessMode::Open || by_place)
+        {
+            return Verdict::Refused(hidden);
         }
-        if is_in(&blocked.channels, &channel) || bars(&allowed.channels, &channel) {
-            let channels = allowed.channels.iter().filter(is_of_platform).filter(|id| !blocked.channels.contains(*id));
-            let named = channels.filter_map(|id| Some(id.split_once(':')?.1.to_owned())).take(CHANNELS_NAMED);
-            return Verdict::Refused(Refusal::Elsewhere(named.collect()));
-        }
-        let by_place = is_in(&allowed.guilds, &guild) || is_in(&allowed.channels, &channel);
         let by_role = match allowed.roles.is_empty() || asker.guild.is_none() {
             true => by_place,
-            false => role_in(&allowed.roles) || asker.guild.is_some_and(|guild| guild.manages),
+            false => role_in(&allowed.roles) || by_place && asker.guild.is_some_and(|guild| guild.manages),
         };
         if mode == AccessMode::Open || by_role || allowed.people.contains(&account) {
             return Verdict::Welcome;
@@ -168,6 +211,36 @@ impl Rules {
             AccessMode::Invite => Verdict::Refused(Refusal::NotInvited),
             AccessMode::List | AccessMode::Open => Verdict::Refused(Refusal::NotListed),
         }
+    }
+
+    /// Whether the lists name this place as one where the bot speaks.
+    ///
+    /// # Errors
+    /// Why the bot does not speak here: the place is blocked, or others are listed and this one is not.
+    fn is_listed(&self, asker: &Asker<'_>) -> Result<bool, Refusal> {
+        let (allowed, blocked) = (&self.config.allowed, &self.config.blocked);
+        let guild: Vec<String> = asker.guild.map(|guild| guild.id.to_string()).into_iter().collect();
+        let channel = asker.channels();
+        let is_of_platform = |id: &&String| id.split_once(':').is_some_and(|(of, _)| of == asker.chat.platform.name());
+        let is_in = |listed: &BTreeSet<String>, ids: &[String]| ids.iter().any(|id| listed.contains(id));
+        let bars = |listed: &BTreeSet<String>, ids: &[String]| {
+            !ids.is_empty() && listed.iter().any(|id| is_of_platform(&id)) && !is_in(listed, ids)
+        };
+        if is_in(&blocked.guilds, &guild) || bars(&allowed.guilds, &guild) {
+            return Err(Refusal::Elsewhere(Vec::new()));
+        }
+        if is_in(&blocked.channels, &channel) || bars(&allowed.channels, &channel) {
+            let channels = allowed.channels.iter().filter(is_of_platform).filter(|id| !blocked.channels.contains(*id));
+            let named = channels.filter_map(|id| Some(id.split_once(':')?.1.to_owned())).take(CHANNELS_NAMED);
+            return Err(Refusal::Elsewhere(named.collect()));
+        }
+        Ok(is_in(&allowed.guilds, &guild) || is_in(&allowed.channels, &channel))
+    }
+
+    /// Whether the lists name any group on Telegram.
+    fn names_groups(&self) -> bool {
+        let lists = [&self.config.allowed.channels, &self.config.blocked.channels];
+        lists.into_iter().flatten().any(|id| id.starts_with("telegram:"))
     }
 
     /// Whether a code may let people in there.
@@ -184,11 +257,19 @@ impl Rules {
 pub struct Gate {
     store: Arc<Store>,
     rules: Rules,
+    /// Chats whose refusal the log has named.
+    logged: Mutex<HashSet<ChatId>>,
 }
 
 impl Gate {
     pub fn new(store: Arc<Store>, rules: Rules) -> Self {
-        Self { store, rules }
+        Self { store, rules, logged: Mutex::default() }
+    }
+
+    /// What its author may see and change there. A manager of a server is known as one only by what Discord sends with
+    /// commands and buttons.
+    pub fn authority(&self, inbound: &Inbound) -> Authority {
+        self.rules.authority(&Asker::from(inbound))
     }
 
     /// Whether its author may use the bot there, now. Changes nothing.
@@ -204,7 +285,7 @@ impl Gate {
         let platform = asker.chat.platform;
         if refusal == Refusal::NotInvited
             && self.rules.takes_codes(platform)
-            && !asker.is_among_people()
+            && !inbound.is_among_people()
             && let Command::Start { code: Some(code) } = Command::read(&inbound.text)
         {
             let person = match known.person {
@@ -216,18 +297,48 @@ impl Gate {
                 Redeemed::No => refusal = Refusal::BadCode,
             }
         }
+        self.log_place(inbound, &refusal);
         let told = self.may_tell(inbound, &refusal, now).await?;
         Ok(Entry::Refused { told, person: known.person, refusal })
     }
 
-    /// Whether a refusal is to be told: to a command always, because its asker looks at an empty answer; in direct
-    /// messages once a day; among people never.
+    /// Tells the operator, once for each chat, that the bot was spoken to where it may not answer: the chat's id is what the
+    /// lists want to know.
+    fn log_place(&self, inbound: &Inbound, refusal: &Refusal) {
+        let why = match refusal {
+            Refusal::Elsewhere(_) => "it is not one where the bot may speak (ALLOWED_GUILDS, ALLOWED_CHANNELS)",
+            Refusal::Anonymous => "an admin writes as the group, so nobody knows who it is",
+            Refusal::ChannelPost => "a channel writes, not a person",
+            Refusal::Blocked | Refusal::BlockedHere | Refusal::NotListed | Refusal::NotInvited | Refusal::BadCode => {
+                return;
+            }
+        };
+        let chat = &inbound.message.chat;
+        if inbound.addressed == Addressed::Overheard {
+            return;
+        }
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < LOGGED && logged.insert(chat.clone()) {
+            let guild = inbound.guild.as_ref().map(|guild| guild.id.to_string());
+            tracing::info!(%chat, guild, "not answered in this chat: {why}");
+        }
+    }
+
+    /// Whether a refusal is to be told: to a command and a button always, because its asker alone sees it and waits for it;
+    /// in direct messages once a day; among people never, but how to be heard to those who hide who they are.
     pub async fn may_tell(&self, inbound: &Inbound, refusal: &Refusal, now: Timestamp) -> Result<bool, StoreError> {
         if inbound.placeholder.is_some() {
             return Ok(true);
         }
+        if inbound.addressed == Addressed::Overheard {
+            return Ok(false);
+        }
         let asker = Asker::from(inbound);
-        if inbound.addressed == Addressed::Overheard || asker.is_among_people() {
+        if matches!(refusal, Refusal::Anonymous | Refusal::ChannelPost) {
+            let group = group_of(asker.chat).to_string();
+            return self.store.may_tell(&group, "hidden author", 1, HIDDEN_TOLD_EVERY, now).await;
+        }
+        if inbound.is_among_people() {
             return Ok(false);
         }
         let account = format!("{}:{}", asker.chat.platform, asker.account);
@@ -237,7 +348,9 @@ impl Gate {
             | Refusal::BlockedHere
             | Refusal::Elsewhere(_)
             | Refusal::NotListed
-            | Refusal::NotInvited => ("refused", 1),
+            | Refusal::NotInvited
+            | Refusal::Anonymous
+            | Refusal::ChannelPost => ("refused", 1),
         };
         self.store.may_tell(&account, what, times, TOLD_EVERY, now).await
     }
@@ -260,7 +373,11 @@ impl Gate {
         }
         let guild = asker.guild.map(|guild| &guild.id);
         let known = self.store.known(asker.chat.platform, asker.account, guild).await?;
-        Ok((self.rules.judge(&asker, &known), known))
+        let other_ids = match asker.chat.is_telegram_group() && self.rules.names_groups() {
+            true => self.store.other_ids(&group_of(asker.chat)).await?,
+            false => Vec::new(),
+        };
+        Ok((self.rules.judge(&Asker { other_ids: &other_ids, ..asker }, &known), known))
     }
 }
 
@@ -296,10 +413,10 @@ pub fn describe(config: &AccessConfig, platform: Platform) -> (String, bool) {
         Platform::Telegram => config.telegram,
     };
     let (allowed, blocked) = (&config.allowed, &config.blocked);
-    let count = |ids: &std::collections::BTreeSet<String>| {
+    let count = |ids: &BTreeSet<String>| {
         ids.iter().filter(|id| id.split_once(':').is_some_and(|(of, _)| of == platform.name())).count()
     };
-    let named = |ids: &std::collections::BTreeSet<String>, one: &str, many: &str| match count(ids) {
+    let named = |ids: &BTreeSet<String>, one: &str, many: &str| match count(ids) {
         0 => None,
         1 => Some(format!("1 {one}")),
         n => Some(format!("{n} {many}")),
@@ -338,8 +455,17 @@ pub fn describe(config: &AccessConfig, platform: Platform) -> (String, bool) {
         }
         AccessMode::List => format!("the admins, {}", who.join(", ")),
     };
-    if mode != AccessMode::Open && !places.is_empty() && roles.is_some() {
-        text.push_str(&format!("; it speaks in {} and in direct messages", places.join(" and ")));
+    if mode != AccessMode::Open && roles.is_some() {
+        match places.is_empty() {
+            false => text.push_str(&format!("; it speaks in {} and in direct messages", places.join(" and "))),
+            // Who has the role may use it anywhere; but no list says where the bot is at home.
+            true => {
+                warning = true;
+                text.push_str(
+                    "; their server is not listed, so those who manage it have no rights there: set ALLOWED_GUILDS",
+                );
+            }
+        }
     }
     let barred = [&blocked.guilds, &blocked.channels, &blocked.roles, &blocked.people].map(count).iter().sum::<usize>();
     if barred > 0 {

@@ -1,5 +1,5 @@
-//! What admins ask and change. Owns who is one: deny by default, checked on every call. Who runs the bot (`ADMIN_IDS`) may
-//! do everything; who manages a Discord server sees and changes what concerns that server alone.
+//! What admins ask and change, as far as their [`Authority`] goes. Who runs the bot (`ADMIN_IDS`) may do everything; who
+//! manages a Discord server sees and changes what concerns that server alone.
 
 mod people;
 
@@ -14,6 +14,7 @@ use std::time::Duration;
 use chrono::{Datelike, NaiveDate};
 
 use self::chart::Painter;
+use super::access::Authority;
 use super::board::View;
 use super::capacity::scenarios::{Scenario, quick};
 use super::capacity::{self, Report, from_past, too_little};
@@ -41,25 +42,6 @@ const CHANGES_SHOWN: u32 = 15;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What somebody may see and change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authority {
-    None,
-    /// What concerns this community.
-    Guild(GuildId),
-    Everything,
-}
-
-impl Authority {
-    /// The community that everything shown must be limited to; `None` for no limit. Only for those who have some authority.
-    pub fn guild(&self) -> Option<&GuildId> {
-        match self {
-            Authority::Guild(guild) => Some(guild),
-            Authority::None | Authority::Everything => None,
-        }
-    }
-}
-
 /// An admin's wish, with who asked and what they may.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
@@ -81,6 +63,7 @@ pub struct Admin {
     store: Arc<Store>,
     purse: Arc<Purse>,
     reels: Arc<Reels>,
+    /// Who runs the bot: nobody can block them.
     ids: BTreeSet<String>,
     /// The plan of this configuration.
     plan: capacity::Plan,
@@ -105,23 +88,6 @@ impl Admin {
     pub fn is_named_on_telegram(&self, username: &str) {
         // It is the same each time.
         let _ = self.telegram.set(username.to_owned());
-    }
-
-    /// What the author of this may see and change. A manager of a server is known as one only by what Discord sends with
-    /// commands and buttons.
-    pub fn authority(&self, inbound: &Inbound) -> Authority {
-        if self.is_admin(inbound.message.chat.platform, &inbound.author.account) {
-            return Authority::Everything;
-        }
-        match &inbound.guild {
-            Some(guild) if guild.manages => Authority::Guild(guild.id.clone()),
-            Some(_) | None => Authority::None,
-        }
-    }
-
-    /// Whether this account runs the bot.
-    pub fn is_admin(&self, platform: Platform, account: &str) -> bool {
-        self.ids.contains(&format!("{platform}:{account}"))
     }
 
     /// Does what an admin's command asks, as far as their authority goes; what is said of it. `None` for what is no
@@ -227,7 +193,7 @@ impl Admin {
                 let mut set = self.store.budgets().await?;
                 if let Some(own) = &own {
                     standings.retain(|standing| standing.cap.scope == *own);
-                    set.retain(|(scope, _, _)| *scope == own.name());
+                    set.retain(|budget| budget.scope == own.name());
                 }
                 return Ok(wording::budgets(&standings, &set));
             }
@@ -236,17 +202,7 @@ impl Admin {
         };
         let mut guild = None;
         let (scope, shown) = match (whose, &own) {
-            (BudgetTarget::Here, Some(own)) => {
-                let now = standings.iter().find(|standing| standing.cap.scope == *own && standing.cap.span == span);
-                // What a manager may use is for whoever pays to say.
-                if let Some(now) = now
-                    && micro_usd.is_none_or(|micro_usd| micro_usd > now.cap.micro_usd)
-                {
-                    return Ok(wording::budget_only_lower(&dollars(now.cap.micro_usd)));
-                }
-                guild = asked.authority.guild().cloned();
-                (own.name(), own.name())
-            }
+            (BudgetTarget::Here, Some(own)) => return self.lower_budget(own, span, micro_usd, asked).await,
             (_, Some(_)) => return Ok(wording::budget_only_here()),
             (BudgetTarget::Bot, None) => (Scope::Bot.name(), Scope::Bot.name()),
             (BudgetTarget::EachPlatform, None) => ("platform".into(), "platform".into()),
@@ -278,6 +234,28 @@ impl Admin {
         let change = format!("budget of {shown} for a {}: {}", span.name(), micro_usd.map_or("none".into(), dollars));
         self.changed_in(guild.as_ref(), asked, "budget", &change).await?;
         Ok(said)
+    }
+
+    /// Lowers the budget of a server for its managers. What it may use at most is for whoever pays to say, now and later: this
+    /// stands beside it, and the lower of the two holds.
+    async fn lower_budget(
+        &self,
+        own: &Scope,
+        span: Span,
+        micro_usd: Option<i64>,
+        asked: &Asked<'_>,
+    ) -> Result<String, StoreError> {
+        let name = own.name();
+        let granted = self.purse.amounts().await?.granted(&name, span);
+        if let Some(granted) = granted
+            && micro_usd.is_none_or(|micro_usd| micro_usd > granted)
+        {
+            return Ok(wording::budget_only_lower(&dollars(granted)));
+        }
+        self.store.lower_budget(own, span, micro_usd).await?;
+        let change = format!("budget of {name} for a {}: {}", span.name(), micro_usd.map_or("none".into(), dollars));
+        self.changed(asked, "budget", &change).await?;
+        Ok(wording::budget_set(&name, span, micro_usd))
     }
 
     /// How loaded each part is, what it costs and what to change, in words and with a picture.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::file::{File, FileKind};
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, GuildId, MessageRef};
+use crate::ids::{ChatId, GuildId, MessageRef, Platform};
 
 /// One thing a person did: a message, a command, a button.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,18 +33,50 @@ pub struct Inbound {
     /// The message this one answers, if any.
     pub reply_to: Option<MessageRef>,
     pub addressed: Addressed,
-    /// A message that is already on screen for the answer ("thinking…"): the first output edits it
-    /// instead of sending a new one.
+    /// A message that is already on screen for the answer ("thinking…"), or the adapter's word for a way to tell the author
+    /// alone (a button that was pressed): the first output edits it instead of sending a new one.
     pub placeholder: Option<MessageRef>,
     /// A command or a button: complete in itself, never merged with what came before or after.
     pub atomic: bool,
     pub at: Timestamp,
 }
 
+impl Inbound {
+    /// Whether others read what is said in its chat: in a server, or in a Telegram group.
+    pub fn is_among_people(&self) -> bool {
+        self.guild.is_some() || self.message.chat.is_telegram_group()
+    }
+
+    /// Who would see an answer that is meant for its author.
+    pub fn audience(&self) -> Audience {
+        match (self.is_among_people(), &self.placeholder, self.message.chat.platform) {
+            (false, ..) => Audience::Author,
+            (true, None, _) => Audience::Room,
+            (true, Some(_), Platform::Telegram) => Audience::Notice,
+            (true, Some(_), Platform::Discord | Platform::Console) => Audience::Author,
+        }
+    }
+}
+
+/// Who would see an answer that is meant for one person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// That person alone: in a direct message, or as the answer to a command or button on Discord.
+    Author,
+    /// That person alone, but only [`NOTICE`] characters without files: a button in a Telegram group.
+    Notice,
+    /// Everybody in the chat.
+    Room,
+}
+
+/// The longest notice on a button, in UTF-16 units (Bot API, answerCallbackQuery).
+pub const NOTICE: usize = 200;
+
 /// Who wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
-    /// The platform's id of the account.
+    /// The platform's id of the account. On Telegram a negative number is the group or the channel in whose name somebody
+    /// writes.
     pub account: String,
     /// The display name, for the model and the people in the chat; never logged.
     pub name: String,
@@ -62,6 +94,13 @@ pub struct Guild {
     /// Whether the author may manage the community (Discord's Manage Server, or Administrator). Known of commands and
     /// buttons alone: Discord tells permissions with interactions, not with messages.
     pub manages: bool,
+    /// Whether the bot was added to the community. Who installs the bot for themselves uses its commands in any server.
+    #[serde(default = "usually")]
+    pub installed: bool,
+}
+
+fn usually() -> bool {
+    true
 }
 
 /// Whether the bot was meant.
@@ -214,6 +253,9 @@ pub trait Messenger: Send + Sync {
 
     /// Replaces the text, buttons and files of a message of the bot's own.
     async fn edit(&self, message: &MessageRef, piece: &Piece, plain: bool) -> Result<(), SendError>;
+
+    /// Ends the wait that an [`Inbound::placeholder`] shows, for an answer that stands elsewhere.
+    async fn dismiss(&self, placeholder: &MessageRef) -> Result<(), SendError>;
 
     /// Shows for some seconds that the bot is at work.
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError>;

@@ -106,6 +106,20 @@ impl Inbox {
         }
     }
 
+    /// The platform gave a chat another id: everything kept under the old one goes over, and the lists that name the old one
+    /// hold for the new one.
+    pub async fn chat_moved(&self, from: &ChatId, to: &ChatId) -> Result<(), StoreError> {
+        if self.store.move_chat(from, to, self.clock.now()).await? {
+            tracing::warn!(
+                old = %from,
+                new = %to,
+                "a group became a supergroup and has a new id: put it into ALLOWED_CHANNELS, BLOCKED_CHANNELS or ALERT_CHAT \
+                 where they name the old one"
+            );
+        }
+        Ok(())
+    }
+
     /// Whether the bot has said something in this chat: a thread it takes part in needs no mention.
     pub async fn takes_part(&self, chat: &ChatId) -> Result<bool, StoreError> {
         self.store.has_spoken(chat).await

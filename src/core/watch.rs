@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use self::judge::Look;
 pub use self::past::Past;
 use super::alerts::{self, Instance, LONG_OUTAGE, LaneOut, Measured, Thresholds};
+use super::chat::Body;
 use super::money::Purse;
+use super::wording;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{ChatId, InstanceId, PersonId};
 use crate::store::budgets::{Scope, Span};
@@ -272,7 +274,11 @@ impl Watch {
             outage,
             now,
         };
-        self.store.judge(&chats, now, |stood, marks| look.judge(stood, marks)).await
+        self.store.judge(&chats, now, |stood, marks| look.judge(stood, marks)).await?;
+        let say = |old: &str, new: &str| {
+            serde_json::to_string(&Body::text(wording::alerts::group_upgraded(old, new))).unwrap_or_default()
+        };
+        self.store.announce_moves(&chats, now, say).await
     }
 }
 

@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// Keeps a person out, everywhere or in one community; what was set before gives way. The boards of their waiting
-    /// reels say `told` from now on.
+    /// reels say `told` from now on, where nobody else reads them.
     pub async fn block(
         &self,
         person: PersonId,
@@ -165,8 +165,9 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             sqlx::query(
-                    "UPDATE boards SET note = $1 WHERE person_id = $2 AND state = 'open' \
-                     AND ($3 = '' OR chat IN (SELECT id FROM chats WHERE guild = $3))")
+                    "UPDATE boards SET note = CASE WHEN chat LIKE 'telegram:-%' \
+                     OR EXISTS (SELECT 1 FROM chats c WHERE c.id = boards.chat AND c.guild IS NOT NULL) THEN '' ELSE $1 END \
+                     WHERE person_id = $2 AND state = 'open' AND ($3 = '' OR chat IN (SELECT id FROM chats WHERE guild = $3))")
                 .bind(told)
                 .bind(person.to_string())
                 .bind(scope(guild).unwrap_or_default())

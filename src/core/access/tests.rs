@@ -34,14 +34,15 @@ impl Case {
             channel: channel.to_owned(),
             roles: roles.map(|roles| roles.iter().map(|role| (*role).to_owned()).collect()),
             manages,
+            installed: true,
         });
         let chat = ChatId::new(Platform::Discord, "900");
-        self.rules.judge(&Asker { account, chat: &chat, guild: guild.as_ref() }, &self.known)
+        self.rules.judge(&Asker { account, chat: &chat, guild: guild.as_ref(), other_ids: &[] }, &self.known)
     }
 
     fn on_telegram(&self, account: &str, chat: &str) -> Verdict {
         let chat = ChatId::new(Platform::Telegram, chat);
-        self.rules.judge(&Asker { account, chat: &chat, guild: None }, &self.known)
+        self.rules.judge(&Asker { account, chat: &chat, guild: None, other_ids: &[] }, &self.known)
     }
 }
 
@@ -70,7 +71,7 @@ fn nothing_listed() {
     list.known.admitted = true;
     assert_eq!(list.on_telegram("42", "42"), refused(Refusal::NotListed), "invitations count no more");
     let console = ChatId::new(Platform::Console, "x");
-    let asker = Asker { account: "you", chat: &console, guild: None };
+    let asker = Asker { account: "you", chat: &console, guild: None, other_ids: &[] };
     assert_eq!(list.rules.judge(&asker, &list.known), Verdict::Welcome);
 }
 
@@ -115,6 +116,7 @@ fn roles_and_people() {
     let list = Case::new(AccessMode::List, lists(&[], &[], &["discord:5"], &[]), AccessLists::default());
     assert_eq!(list.on_discord("42", with(None, false)), refused(Refusal::NotListed), "roles are not known");
     assert_eq!(list.on_discord("42", with(Some(&["5"]), false)), Verdict::Welcome, "in any server");
+    assert_eq!(list.on_discord("42", with(Some(&[]), true)), refused(Refusal::NotListed), "a server of one's own");
     let open = Case::new(AccessMode::Open, AccessLists::default(), lists(&[], &[], &[], &["telegram:66"]));
     assert_eq!(open.on_telegram("66", "66"), refused(Refusal::Blocked));
     assert_eq!(open.on_discord("66", DM), Verdict::Welcome, "another account");
@@ -149,6 +151,7 @@ fn in_words() {
         config(AccessMode::List, AccessMode::Invite, none(), none()),
         config(AccessMode::List, AccessMode::List, full.clone(), lists(&[], &[], &[], &["discord:5"])),
         config(AccessMode::Open, AccessMode::Open, full, none()),
+        config(AccessMode::List, AccessMode::List, lists(&[], &["telegram:-1"], &["discord:3"], &[]), none()),
     ];
     let said: Vec<String> = cases
         .iter()
@@ -167,6 +170,9 @@ fn in_words() {
             "the admins, everybody in 1 group",
             "open to everybody in direct messages and in 2 servers",
             "open to everybody in direct messages and in 1 group",
+            "WARNING the admins, members with one of 1 role; their server is not listed, so those who manage it have no \
+             rights there: set ALLOWED_GUILDS",
+            "the admins, everybody in 1 group",
         ]
     );
 }

@@ -7,6 +7,14 @@ use crate::clock::Timestamp;
 use crate::core::alerts::{Kind, Note, Rule, Unit};
 use crate::core::money::dollars;
 
+/// A group on Telegram became a supergroup.
+pub fn group_upgraded(old: &str, new: &str) -> String {
+    format!(
+        "The group `{old}` got a new ID: `{new}`. Settings and budgets moved along. Update ALLOWED_CHANNELS or ALERT_CHAT if \
+         they name the old one."
+    )
+}
+
 /// Trouble: `subject` is what it is of, empty for the whole bot.
 pub fn raised(rule: &Rule, subject: &str, value: f64, threshold: f64, note: &Note) -> String {
     let title = title(rule.kind, subject);

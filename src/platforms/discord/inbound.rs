@@ -2,8 +2,8 @@
 //! text; never asks Discord or the core anything.
 
 use serenity::all::{
-    ChannelId, CommandInteraction, ComponentInteraction, Embed, Member, Message, MessageReferenceKind, MessageType,
-    PartialChannel, Permissions, RoleId, User, UserId,
+    AuthorizingIntegrationOwner, AuthorizingIntegrationOwners, ChannelId, CommandInteraction, ComponentInteraction,
+    Embed, Member, Message, MessageReferenceKind, MessageType, PartialChannel, Permissions, RoleId, User, UserId,
 };
 
 use super::interaction::snowflake_time;
@@ -57,7 +57,7 @@ pub(super) fn message(message: &Message, bot: UserId, place: Place) -> Option<In
         author: author(&message.author, nick),
         guild: message.guild_id.map(|id| {
             let roles = message.member.as_ref().map(|member| member.roles.as_slice());
-            guild(id, place.channel(message), roles, false)
+            guild(id, place.channel(message), roles)
         }),
         text,
         links,
@@ -95,6 +95,7 @@ pub(super) fn command(
             interaction.channel_id,
             &interaction.channel,
             interaction.member.as_deref(),
+            &interaction.authorizing_integration_owners,
         ),
         text,
         links,
@@ -108,7 +109,7 @@ pub(super) fn command(
 }
 
 /// The press of a button: its `custom_id` is a command in its text form.
-pub(super) fn press(interaction: &ComponentInteraction) -> Inbound {
+pub(super) fn press(interaction: &ComponentInteraction, placeholder: MessageRef) -> Inbound {
     let chat = chat(interaction.channel_id.get());
     Inbound {
         message: MessageRef::new(chat.clone(), format!("i{}", interaction.id)),
@@ -118,13 +119,14 @@ pub(super) fn press(interaction: &ComponentInteraction) -> Inbound {
             interaction.channel_id,
             &interaction.channel,
             interaction.member.as_ref(),
+            &interaction.authorizing_integration_owners,
         ),
         text: interaction.data.custom_id.clone(),
         links: Vec::new(),
         attachments: 0,
         reply_to: Some(MessageRef::new(chat, interaction.message.id.to_string())),
         addressed: Addressed::Direct,
-        placeholder: None,
+        placeholder: Some(placeholder),
         atomic: true,
         at: snowflake_time(interaction.id.get()),
     }
@@ -192,28 +194,34 @@ fn author(user: &User, nick: Option<&str>) -> Author {
 }
 
 /// The server that an interaction comes from. Its member carries the permissions in the channel (Discord, interaction
-/// object: `member.permissions`).
+/// object: `member.permissions`), and its owners tell whether the bot was added to the server, or only its user brought it
+/// along.
 fn guild_of(
     id: Option<serenity::all::GuildId>,
     channel: ChannelId,
     place: &Option<PartialChannel>,
     member: Option<&Member>,
+    owners: &AuthorizingIntegrationOwners,
 ) -> Option<Guild> {
+    let id = id?;
     let parent = place.as_ref().filter(|place| place.thread_metadata.is_some()).and_then(|place| place.parent_id);
     let manages = member
         .and_then(|member| member.permissions)
         .is_some_and(|may| may.intersects(Permissions::MANAGE_GUILD | Permissions::ADMINISTRATOR));
     let roles = member.map(|member| member.roles.as_slice());
-    Some(guild(id?, parent.unwrap_or(channel), roles, manages))
+    let is_of_guild = |owner: &AuthorizingIntegrationOwner| matches!(owner, AuthorizingIntegrationOwner::GuildInstall(Some(of)) if *of == id);
+    let installed = owners.0.iter().any(is_of_guild);
+    Some(Guild { manages, installed, ..guild(id, parent.unwrap_or(channel), roles) })
 }
 
-/// A server, the channel there, and what is known of its member.
-pub(super) fn guild(id: serenity::all::GuildId, channel: ChannelId, roles: Option<&[RoleId]>, manages: bool) -> Guild {
+/// A server, the channel there, and the roles of its member. What a message tells: only interactions tell more.
+pub(super) fn guild(id: serenity::all::GuildId, channel: ChannelId, roles: Option<&[RoleId]>) -> Guild {
     Guild {
         id: GuildId::new(Platform::Discord, id.to_string()),
         channel: channel.to_string(),
         roles: roles.map(|roles| roles.iter().map(RoleId::to_string).collect()),
-        manages,
+        manages: false,
+        installed: true,
     }
 }
 

@@ -104,7 +104,7 @@ impl Intake<'_> {
                 return;
             };
             let roles = self.roles(id, message.author.id).await;
-            inbound.guild = Some(inbound::guild(id, place.channel(message), roles.as_deref(), false));
+            inbound.guild = Some(inbound::guild(id, place.channel(message), roles.as_deref()));
         }
         if matches!(place, Place::Thread(_))
             && inbound.addressed == Addressed::Overheard
