@@ -22,7 +22,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::clock::Clock;
-use crate::core::chat::Receive;
+use crate::core::chat::{Receive, ReceiveFailed};
 use crate::platforms::telegram::{Me, Telegram, Undecodable};
 use crate::store::Store;
 use crate::telemetry::life::Role;
@@ -140,8 +140,8 @@ async fn telegram(State(web): State<Arc<Web>>, headers: HeaderMap, body: Bytes) 
     if !bool::from(given.ct_eq(webhook.secret.expose_secret().as_bytes())) {
         return StatusCode::FORBIDDEN;
     }
-    let inbound = match webhook.telegram.decode(&webhook.me, &body) {
-        Ok(Some(inbound)) => inbound,
+    let update = match webhook.telegram.decode(&webhook.me, &body) {
+        Ok(Some(update)) => update,
         Ok(None) => return StatusCode::OK,
         Err(error @ Undecodable::UnknownShape { .. }) => {
             // A repeat would not be understood either, and would hold up its chat.
@@ -153,9 +153,8 @@ async fn telegram(State(web): State<Arc<Web>>, headers: HeaderMap, body: Bytes) 
             return StatusCode::BAD_REQUEST;
         }
     };
-    if (webhook.receive)(inbound.clone()).await.is_err() {
-        return StatusCode::INTERNAL_SERVER_ERROR;
+    match webhook.telegram.take(update, &webhook.receive).await {
+        Ok(()) => StatusCode::OK,
+        Err(ReceiveFailed) => StatusCode::INTERNAL_SERVER_ERROR,
     }
-    webhook.telegram.acknowledge(&inbound).await;
-    StatusCode::OK
 }

@@ -8,10 +8,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{App, POLL, Refused, spawn, wait};
+use super::{App, POLL, Refused, STORED_WITHIN, spawn, wait};
 use crate::core::admin::overview::Overviews;
+use crate::core::chat::ReceiveFailed;
 use crate::ids::Platform;
-use crate::platforms::telegram::{PollEnded, Telegram};
+use crate::platforms::telegram::{ChatMoved, PollEnded, Telegram};
 use crate::web::{self, Dashboard, Web, Webhook};
 
 impl App {
@@ -84,6 +85,7 @@ impl App {
             Err(_) => return Err(Refused::telegram().into()),
         };
         self.replies.admin.is_named_on_telegram(&me.username);
+        telegram.on_chat_moved(self.chat_moved());
         let Some((url, secret)) = &self.config.telegram.webhook else {
             let receive = self.receive();
             return self
@@ -111,6 +113,24 @@ impl App {
         let _ = webhook.set(Webhook { telegram, me, secret: secret.clone(), receive: self.receive() });
         stop.cancelled().await;
         Ok(())
+    }
+
+    /// Who keeps the ids of groups that became supergroups, for the adapter.
+    fn chat_moved(&self) -> ChatMoved {
+        let inbox = self.inbox.clone();
+        Arc::new(move |from, to| {
+            let inbox = inbox.clone();
+            Box::pin(async move {
+                match tokio::time::timeout(STORED_WITHIN, inbox.chat_moved(&from, &to)).await {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(error)) => {
+                        tracing::error!(old = %from, new = %to, "a chat's new id could not be stored: {error}")
+                    }
+                    Err(_) => tracing::error!(old = %from, new = %to, "a chat's new id could not be stored in time"),
+                }
+                Err(ReceiveFailed)
+            })
+        })
     }
 
     fn discord_door(&self) -> crate::platforms::discord::Door {

@@ -223,7 +223,7 @@ impl Command {
 
     /// Whether the coach answers it, or a board that leads to the coach: at length, and some time later.
     pub fn asks_the_coach(&self) -> bool {
-        matches!(self, Command::Talk(_) | Command::Reel { .. } | Command::Fresh(_))
+        matches!(self, Command::Talk(_) | Command::Reel { .. } | Command::Again(_))
     }
 
     /// Reads a text. Only a first word that begins with `/` and a letter makes a command.

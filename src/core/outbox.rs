@@ -131,6 +131,15 @@ impl Outbox {
         }
     }
 
+    /// Ends the wait that a turn's placeholder shows, for an answer that stands elsewhere; failing is of no account.
+    pub async fn dismiss(&self, turn: &Turn) {
+        let (Some(link), Some(placeholder)) = (self.links.get(&turn.chat.platform), &turn.placeholder) else { return };
+        let placeholder = MessageRef::new(turn.chat.clone(), placeholder);
+        if let Err(error) = link.messenger.dismiss(&placeholder).await {
+            tracing::debug!(chat = %turn.chat, "a placeholder stays: {error}");
+        }
+    }
+
     /// Whether progress in this chat would be shown now, as far as can be seen without trying.
     pub fn has_room(&self, chat: &ChatId, is_edit: bool) -> bool {
         let Some(link) = self.links.get(&chat.platform) else { return false };
@@ -155,10 +164,10 @@ impl Outbox {
             return Progress::NotNow;
         }
         gate.progress_at.store(now.0, Ordering::Relaxed);
-        let mut outcome = attempt(link, to, message, piece, false, nonce).await;
+        let mut outcome = self.attempt(link, to, message, piece, false, nonce).await;
         made.note(message.is_some(), self.clock.now());
         if outcome == Err(SendError::Unparsable) {
-            outcome = attempt(link, to, message, piece, true, nonce).await;
+            outcome = self.attempt(link, to, message, piece, true, nonce).await;
             made.note(message.is_some(), self.clock.now());
         }
         count(to.chat.platform, "progress", &outcome);
@@ -277,7 +286,7 @@ impl Outbox {
             self.clock.sleep_until(made.free_at(in_chat, shown.is_some(), self.clock.now())).await;
             link.pace.until_ready().await;
             let piece = bare.as_ref().unwrap_or(piece);
-            let mut outcome = attempt(link, to, shown, piece, plain, nonce).await;
+            let mut outcome = self.attempt(link, to, shown, piece, plain, nonce).await;
             made.note(shown.is_some(), self.clock.now());
             if shown.is_none()
                 && settle
@@ -285,7 +294,7 @@ impl Outbox {
             {
                 let id = id.clone();
                 self.clock.sleep_until(made.free_at(in_chat, true, self.clock.now())).await;
-                outcome = attempt(link, to, Some(&id), piece, plain, nonce).await.map(|_| id.clone());
+                outcome = self.attempt(link, to, Some(&id), piece, plain, nonce).await.map(|_| id.clone());
                 made.note(true, self.clock.now());
                 if outcome == Err(SendError::NotModified) {
                     outcome = Ok(id);
@@ -338,6 +347,32 @@ impl Outbox {
                 }
             }
         }
+    }
+
+    async fn attempt(
+        &self,
+        link: &Link,
+        to: &Destination,
+        shown: Option<&str>,
+        piece: &Piece,
+        plain: bool,
+        nonce: &str,
+    ) -> Result<String, SendError> {
+        if let Some(id) = shown {
+            let message = MessageRef::new(to.chat.clone(), id);
+            return link.messenger.edit(&message, piece, plain).await.map(|()| id.to_owned());
+        }
+        let sent = link.messenger.send(to, piece, plain, nonce).await?;
+        if sent.chat != to.chat {
+            self.goes_on(&to.chat, sent.chat);
+        }
+        Ok(sent.id)
+    }
+
+    /// A chat has another id from now on: its order, its pause and what was made in it are the same.
+    fn goes_on(&self, old: &ChatId, new: ChatId) {
+        let gate = self.gate(old);
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner).entry(new).or_insert(gate);
     }
 
     fn gate(&self, chat: &ChatId) -> Arc<Gate> {
@@ -426,23 +461,6 @@ fn render_again(body: &Body, rules: &MessengerRules, mark: &str, at: usize) -> V
 /// the message that asked.
 pub fn reply_to(turn: &Turn) -> Option<MessageRef> {
     turn.placeholder.as_ref().or(turn.reply_to.as_ref()).map(|id| MessageRef::new(turn.chat.clone(), id))
-}
-
-async fn attempt(
-    link: &Link,
-    to: &Destination,
-    shown: Option<&str>,
-    piece: &Piece,
-    plain: bool,
-    nonce: &str,
-) -> Result<String, SendError> {
-    match shown {
-        Some(id) => {
-            let message = MessageRef::new(to.chat.clone(), id);
-            link.messenger.edit(&message, piece, plain).await.map(|()| id.to_owned())
-        }
-        None => link.messenger.send(to, piece, plain, nonce).await.map(|message| message.id),
-    }
 }
 
 fn backoff(tries: u32) -> Duration {

@@ -210,6 +210,11 @@ impl Replies {
                     self.close(turn, Outcome::Silent, &screen.told).await?;
                     return Ok(Done::Closed);
                 }
+                Plan::Done => {
+                    self.outbox.dismiss(turn).await;
+                    self.close(turn, Outcome::Silent, &screen.told).await?;
+                    return Ok(Done::Closed);
+                }
                 Plan::Again => {}
                 Plan::Lost => return Ok(Done::Closed),
                 Plan::Say(body, lines) => {

@@ -283,6 +283,10 @@ impl Messenger for Console {
         Ok(())
     }
 
+    async fn dismiss(&self, _placeholder: &MessageRef) -> Result<(), SendError> {
+        Ok(())
+    }
+
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError> {
         let now = self.now();
         self.state().transcript.typing(&chat.key, now);

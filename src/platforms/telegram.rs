@@ -10,11 +10,13 @@ mod api;
 mod inbound;
 mod polling;
 mod send;
+mod update;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -31,12 +33,13 @@ use url::Url;
 use self::api::{Fault, WANTED};
 use self::polling::{grown, millis};
 use crate::clock::Clock;
-use crate::core::chat::{Inbound, Receive};
+use crate::core::chat::{Inbound, Receive, ReceiveFailed};
 use crate::core::command::COMMANDS;
+use crate::ids::ChatId;
 use crate::telemetry::life::SignOfLife;
 
-pub use self::inbound::Undecodable;
 pub use self::polling::PollEnded;
+pub use self::update::{Undecodable, Update};
 
 /// Deliveries that Telegram may make to the webhook at one time (1 to 100, Bot API, setWebhook).
 const WEBHOOK_CONNECTIONS: u8 = 40;
@@ -100,6 +103,9 @@ pub struct WebhookInfo {
     pub allowed_updates: Vec<String>,
 }
 
+/// Who is told that a group (the first id) is a supergroup now (the second one): `Ok` once that is kept, or was known.
+pub type ChatMoved = Arc<dyn Fn(ChatId, ChatId) -> BoxFuture<'static, Result<(), ReceiveFailed>> + Send + Sync>;
+
 /// The bot on Telegram. Cheap to clone.
 #[derive(Clone)]
 pub struct Telegram(Arc<Inner>);
@@ -112,6 +118,7 @@ struct Inner {
     per_second: u32,
     clock: Clock,
     sign: Arc<SignOfLife>,
+    chat_moved: OnceLock<ChatMoved>,
 }
 
 impl fmt::Debug for Telegram {
@@ -136,7 +143,25 @@ impl Telegram {
             per_second,
             clock,
             sign: Arc::default(),
+            chat_moved: OnceLock::new(),
         }))
+    }
+
+    /// From now on `chat_moved` is told of groups that became supergroups, whether an update says so or a refused send.
+    pub fn on_chat_moved(&self, chat_moved: ChatMoved) {
+        // Set once: each bot has one core.
+        let _ = self.0.chat_moved.set(chat_moved);
+    }
+
+    /// Tells that a group became a supergroup.
+    ///
+    /// # Errors
+    /// When it could not be kept: the update that said so must come again.
+    pub async fn chat_moved(&self, from: ChatId, to: ChatId) -> Result<(), ReceiveFailed> {
+        match self.0.chat_moved.get() {
+            Some(chat_moved) => chat_moved(from, to).await,
+            None => Ok(()),
+        }
     }
 
     /// Asks Telegram who the bot is, again and again with growing pauses until it answers, and then sets
@@ -191,28 +216,51 @@ impl Telegram {
     }
 
     /// Reads the body of one webhook delivery; `None` if it is not for the bot. Whoever calls this hands
-    /// the result to the core's door, then calls [`Telegram::acknowledge`], then answers 200, and answers
-    /// 500 if the door said no: Telegram repeats what was not answered with 2xx.
+    /// the result to [`Telegram::take`], then answers 200, and 500 if that failed: Telegram repeats what was not answered
+    /// with 2xx.
     ///
     /// # Errors
     /// [`Undecodable::NotAnUpdate`]: answer 400. [`Undecodable::UnknownShape`]: log it and answer 200,
     /// because a repeat would be no better and would hold up everything after it.
-    pub fn decode(&self, me: &Me, body: &[u8]) -> Result<Option<Inbound>, Undecodable> {
+    pub fn decode(&self, me: &Me, body: &[u8]) -> Result<Option<Update>, Undecodable> {
         let update: Value = serde_json::from_slice(body).map_err(|_| Undecodable::NotAnUpdate)?;
-        inbound::translate(update, me, self.clock().now())
+        update::translate(update, me, self.clock().now())
     }
 
-    /// Ends the waiting sign on a button that was pressed; does nothing for other things. Polling does
-    /// this itself. A failure is only logged: the sign ends by itself.
-    pub async fn acknowledge(&self, inbound: &Inbound) {
-        let Some(id) = inbound.message.id.strip_prefix(inbound::PRESS) else { return };
-        let answer = AnswerCallbackQuery::new(CallbackQueryId(id.to_owned()));
-        let answered = tokio::time::timeout(ACKNOWLEDGE_TIMEOUT, api::call::<_, IgnoredAny>(self.bot(), answer)).await;
+    /// Hands an update to the core's door, and ends the waiting sign on a button that is answered by a message.
+    ///
+    /// # Errors
+    /// When it could not be stored: it must come again.
+    pub async fn take(&self, update: Update, receive: &Receive) -> Result<(), ReceiveFailed> {
+        match update {
+            Update::Said(inbound) => {
+                receive(inbound.clone()).await?;
+                self.acknowledge(&inbound).await;
+                Ok(())
+            }
+            Update::Moved { from, to } => self.chat_moved(from, to).await,
+        }
+    }
+
+    /// Ends the waiting sign on a button, unless an answer to it is on its way. A failure is only logged: the sign ends by
+    /// itself.
+    async fn acknowledge(&self, inbound: &Inbound) {
+        let Some(press) = inbound::press_of(&inbound.message).filter(|_| inbound.placeholder.is_none()) else { return };
+        let answered = tokio::time::timeout(ACKNOWLEDGE_TIMEOUT, self.answer_press(press, None)).await;
         match answered {
-            Ok(Ok(_)) => {}
+            Ok(Ok(())) => {}
             Ok(Err(fault)) => tracing::debug!("telegram: answerCallbackQuery failed: {}", fault.words()),
             Err(_) => tracing::debug!("telegram: answerCallbackQuery timed out"),
         }
+    }
+
+    /// Answers a press, perhaps with a notice that only whoever pressed sees. A press takes one answer.
+    async fn answer_press(&self, press: &str, notice: Option<&str>) -> Result<(), Fault> {
+        let mut answer = AnswerCallbackQuery::new(CallbackQueryId(press.to_owned()));
+        answer.text = notice.map(str::to_owned);
+        answer.show_alert = notice.map(|_| true);
+        let _: IgnoredAny = api::call(self.bot(), answer).await?;
+        Ok(())
     }
 
     /// Tells Telegram to deliver updates to `url`, with `secret` in the header

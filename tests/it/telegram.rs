@@ -274,32 +274,58 @@ async fn the_bot_learns_who_it_is_however_long_it_takes() {
 }
 
 #[tokio::test]
-async fn a_press_arrives_as_its_command_and_is_answered() {
+async fn a_press_arrives_as_its_command_and_is_answered_to_whoever_pressed() {
     let bench = Bench::start().await;
     let (receive, mut inbox) = door(0);
     bench.sandbox.open(7);
+    bench.sandbox.open(GROUP);
     let buttons = vec![Button { label: "Cancel".to_owned(), command: "/cancel 0192".to_owned() }];
     let sent = bench.send(7, &Piece { buttons, ..piece("waiting", "waiting") }).await.unwrap();
     let shown = bench.sandbox.screen(7).remove(0);
     assert_eq!(shown.buttons, [("Cancel".to_owned(), "/cancel 0192".to_owned())]);
     let press = bench.sandbox.press(7, 7, shown.message_id, "/cancel 0192");
-    let out_of_sight = bench.sandbox.press(GROUP, 7, 3, "/cancel 0193");
-    let expired = bench.sandbox.press(7, 7, shown.message_id, "/cancel 0194");
+    let in_group = bench.sandbox.press(GROUP, 7, 3, "/cancel 0193");
+    let expired = bench.sandbox.press(GROUP, 7, 3, "/cancel 0194");
+    let asking = bench.sandbox.press(GROUP, 7, 3, "/again 0195");
     bench.sandbox.expire(&expired);
-    bench
+    let heard = bench
         .polling(receive, async {
-            let [elsewhere, inbound, late] = &heard(&mut inbox, 3).await[..] else { panic!("three presses") };
-            assert_eq!(inbound.message, MessageRef::new(chat(7), format!("cb{press}")));
-            assert_eq!((inbound.text.as_str(), inbound.atomic), ("/cancel 0192", true));
-            assert_eq!(inbound.reply_to, Some(sent));
-            assert_eq!(elsewhere.message.chat, chat(GROUP));
-            assert_eq!(late.text, "/cancel 0194");
+            let heard = heard(&mut inbox, 4).await;
             bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
+            heard
         })
         .await;
-    assert_eq!(bench.sandbox.answered(&press), Some(true));
-    assert_eq!(bench.sandbox.answered(&out_of_sight), Some(true));
-    assert_eq!(bench.sandbox.control.count("answerCallbackQuery"), 3);
+    let [elsewhere, late, coach, inbound] = &heard[..] else { panic!("four presses") };
+    assert_eq!(inbound.message, MessageRef::new(chat(7), format!("cb{press}")));
+    assert_eq!((inbound.text.as_str(), inbound.atomic), ("/cancel 0192", true));
+    assert_eq!(inbound.reply_to, Some(sent));
+    assert_eq!((elsewhere.text.as_str(), &elsewhere.message.chat), ("/cancel 0193", &chat(GROUP)));
+    assert_eq!((late.text.as_str(), coach.text.as_str()), ("/cancel 0194", "/again 0195"));
+    // The coach takes its time, and its answer is a message. The others are waited for.
+    assert_eq!(coach.placeholder, None);
+    assert_eq!(
+        [&asking, &press, &in_group].map(|press| bench.sandbox.answered(press)),
+        [Some(true), Some(false), Some(false)]
+    );
+
+    let private = |text: &str| Piece { private: true, ..piece(text, text) };
+    let told = async |inbound: &Inbound, piece: Piece| {
+        bench.telegram.edit(inbound.placeholder.as_ref().unwrap(), &piece, false).await
+    };
+    assert_eq!(told(inbound, private("Nothing of yours.")).await, Ok(()));
+    assert_eq!(bench.sandbox.notice(&press).as_deref(), Some("Nothing of yours."));
+    assert_eq!(told(late, private("Nothing of yours.")).await, Ok(()), "too late: nobody else is told instead");
+    // Too long for a notice: in a group it goes nowhere.
+    let long = private(&"x".repeat(201));
+    assert_eq!(told(elsewhere, long.clone()).await, Err(SendError::Gone));
+    assert_eq!(bench.sandbox.answered(&in_group), Some(true));
+    assert!(matches!(bench.send(GROUP, &long).await, Err(SendError::Failed(_))));
+    assert_eq!(bench.sandbox.screen(GROUP), []);
+    bench.send(7, &long).await.unwrap();
+    // Without a word.
+    let done = bench.sandbox.press(7, 7, shown.message_id, "/cancel 0192");
+    bench.telegram.dismiss(&MessageRef::new(chat(7), format!("cb{done}"))).await.unwrap();
+    assert_eq!(bench.sandbox.notice(&done).as_deref(), Some(""));
 }
 
 #[tokio::test]
@@ -491,7 +517,44 @@ async fn an_answer_finds_its_topic_its_chat_and_its_supergroup() {
     let sent = bench.telegram.send(&answering, &piece("after", "after"), false, "n").await.unwrap();
     assert_eq!(sent.chat, chat(GROUP - 1));
     assert_eq!(last(GROUP - 1).text, "after");
+    // Whoever knows the group by its old id still edits what went to the new one.
+    for known_as in [-5, GROUP - 1] {
+        let sent = MessageRef::new(chat(known_as), sent.id.clone());
+        bench.telegram.edit(&sent, &piece(&format!("edited {known_as}"), ""), false).await.unwrap();
+        assert_eq!(last(GROUP - 1).text, format!("edited {known_as}"));
+    }
     assert_eq!(bench.telegram.edit(&before, &piece("y", "y"), false).await, Err(SendError::Gone));
+}
+
+#[tokio::test]
+async fn a_new_id_of_a_group_is_told_before_what_is_said_there() {
+    let bench = Bench::start().await;
+    let (receive, mut inbox) = door(0);
+    let (told, mut moves) = mpsc::unbounded_channel();
+    let calls = Arc::new(AtomicUsize::new(0));
+    bench.telegram.on_chat_moved(Arc::new(move |from, to| {
+        let fails = calls.fetch_add(1, Ordering::SeqCst) == 0;
+        told.send((from, to)).unwrap();
+        async move { if fails { Err(ReceiveFailed) } else { Ok(()) } }.boxed()
+    }));
+    bench.sandbox.say(-5, 7, "Ann", "before");
+    bench.sandbox.migrate(-5, GROUP);
+    bench.sandbox.tell_of_migration(-5, GROUP);
+    bench.sandbox.say(GROUP, 7, "Ann", "after");
+    bench
+        .polling(receive, async {
+            // What could not be kept comes again, with all that is behind it.
+            for _ in 0..3 {
+                assert_eq!(moves.recv().await.unwrap(), (chat(-5), chat(GROUP)));
+            }
+            while inbox.recv().await.unwrap().text != "after" {}
+            bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
+        })
+        .await;
+    // A refused send tells it too.
+    bench.sandbox.migrate(-6, GROUP);
+    bench.send(-6, &piece("x", "x")).await.unwrap();
+    assert_eq!(moves.recv().await.unwrap(), (chat(-6), chat(GROUP)));
 }
 
 #[tokio::test]
@@ -507,11 +570,8 @@ async fn webhook_deliveries_are_read_and_repeated_until_they_are_stored() {
             match telegram.decode(&me, &body) {
                 Ok(None) | Err(Undecodable::UnknownShape { .. }) => StatusCode::OK,
                 Err(Undecodable::NotAnUpdate) => StatusCode::BAD_REQUEST,
-                Ok(Some(inbound)) => match receive(inbound.clone()).await {
-                    Ok(()) => {
-                        telegram.acknowledge(&inbound).await;
-                        StatusCode::OK
-                    }
+                Ok(Some(update)) => match telegram.take(update, &receive).await {
+                    Ok(()) => StatusCode::OK,
                     Err(ReceiveFailed) => StatusCode::INTERNAL_SERVER_ERROR,
                 },
             }
@@ -528,8 +588,8 @@ async fn webhook_deliveries_are_read_and_repeated_until_they_are_stored() {
     in_time(async {
         assert_eq!(inbox.recv().await.unwrap().text, "hello");
         assert_eq!(inbox.recv().await.unwrap().text, "hello");
-        let press = bench.sandbox.press(8, 8, 1, "/help");
-        assert_eq!(inbox.recv().await.unwrap().text, "/help");
+        let press = bench.sandbox.press(8, 8, 1, "/again 0123");
+        assert_eq!(inbox.recv().await.unwrap().text, "/again 0123");
         bench.sandbox.control.until(|_| bench.sandbox.answered(&press) == Some(true)).await;
         bench.sandbox.control.until(|_| bench.sandbox.pending() == 0).await;
     })

@@ -3,9 +3,8 @@
 
 use super::Replies;
 use super::plan::Plan;
-use crate::core::access::{Refusal, Verdict};
-use crate::core::admin::Authority;
-use crate::core::chat::{Addressed, Inbound};
+use crate::core::access::{Authority, Refusal, Verdict};
+use crate::core::chat::{Addressed, Body, Inbound};
 use crate::core::inbox::WRONG_CODE;
 use crate::core::wording;
 use crate::store::StoreError;
@@ -27,7 +26,7 @@ impl Replies {
     /// What a question or a reel comes to while the whole bot pauses; `None` if it does not, or not for them.
     pub(super) async fn pausing(&self, inbound: &Inbound) -> Result<Option<Plan>, StoreError> {
         let Some(pause) = self.store.pause().await? else { return Ok(None) };
-        if self.admin.authority(inbound) == Authority::Everything {
+        if self.gate.authority(inbound) == Authority::Everything {
             return Ok(None);
         }
         Ok(Some(match inbound.addressed {
@@ -38,7 +37,12 @@ impl Replies {
 
     /// What the result of a reel comes to whose asker was kept out meanwhile; `None` if they were not.
     pub(super) async fn kept_out(&self, turn: &Turn) -> Result<Option<Plan>, StoreError> {
-        let is_out = self.gate.keeps_out(turn.person, &turn.chat).await?;
-        Ok(is_out.then(|| Plan::say_privately(wording::no_longer_yours())))
+        if !self.gate.keeps_out(turn.person, &turn.chat).await? {
+            return Ok(None);
+        }
+        // Why is for nobody else to read.
+        let is_among_people = turn.chat.is_telegram_group() || self.store.guild_of(&turn.chat).await?.is_some();
+        let sentence = if is_among_people { wording::reel_cancelled() } else { wording::no_longer_yours() };
+        Ok(Some(Plan::Say(Body::text(sentence), Vec::new())))
     }
 }

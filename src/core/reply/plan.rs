@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 
 use super::{Replies, Screen, ShowEnd};
-use crate::core::admin::{Asked, Authority};
-use crate::core::chat::{Addressed, Body, Inbound};
+use crate::core::access::Authority;
+use crate::core::admin::Asked;
+use crate::core::chat::{Addressed, Audience, Body, Inbound, NOTICE};
 use crate::core::coach::{Question, Sharing, tools};
 use crate::core::command::{CancelWish, Command, QueueWish};
 use crate::core::reels::{Mentioned, read_result};
@@ -24,6 +25,8 @@ pub(super) enum Plan {
     Fail(Body, Vec<NewMessage>),
     /// The answer stands elsewhere: a board, or nothing is owed.
     Nothing,
+    /// The same, and what shows that an answer is awaited goes away.
+    Done,
     Coach(Question),
     /// More messages have joined meanwhile: plan anew.
     Again,
@@ -40,6 +43,21 @@ impl Plan {
     pub(super) fn say_privately(text: String) -> Plan {
         Plan::Say(Body { private: true, ..Body::text(text) }, Vec::new())
     }
+
+    /// As it may be said to this audience. Nothing that does not belong into a room comes here for one (`plan_command`), so
+    /// that what is said there is meant for it; a notice is for one person alone, and what does not fit into it is no notice.
+    fn to(self, audience: Audience) -> Plan {
+        match (self, audience) {
+            (Plan::Say(body, lines), Audience::Room) => Plan::Say(Body { private: false, ..body }, lines),
+            (Plan::Say(body, _), Audience::Notice)
+                if !body.files.is_empty() || body.text.encode_utf16().count() > NOTICE =>
+            {
+                Plan::say_privately(wording::ask_in_private())
+            }
+            (Plan::Say(body, lines), Audience::Notice) => Plan::Say(Body { private: true, ..body }, lines),
+            (plan, _) => plan,
+        }
+    }
 }
 
 /// What the person said in one turn.
@@ -52,6 +70,11 @@ pub(super) struct Said {
 impl Replies {
     pub(super) async fn plan_talk(&self, turn: &Turn, screen: &mut Screen) -> Result<Plan, StoreError> {
         let said = self.said(turn).await?;
+        let Some(audience) = said.inbounds.first().map(Inbound::audience) else { return Ok(Plan::Nothing) };
+        Ok(self.plan_said(turn, said, screen).await?.to(audience))
+    }
+
+    async fn plan_said(&self, turn: &Turn, said: Said, screen: &mut Screen) -> Result<Plan, StoreError> {
         let Some(first) = said.inbounds.first() else { return Ok(Plan::Nothing) };
         if let Some(turned_away) = self.turned_away(first).await? {
             return self.once_sealed(turn, screen, turned_away).await;
@@ -61,7 +84,12 @@ impl Replies {
         let fresh = matches!(command, Command::Reel { fresh: true, .. });
         let wanted = match command {
             Command::Talk(text) | Command::Reel { text, .. } => text,
-            Command::Again(turn_id) => return self.plan_again(turn, first, &turn_id, screen).await,
+            Command::Again(turn_id) => {
+                let plan = self.plan_again(turn, first, &turn_id, screen).await?;
+                // Whoever pressed somebody else's button says nothing to a room by that.
+                let is_for_one = matches!(&plan, Plan::Say(body, _) if body.private);
+                return Ok(if is_for_one && first.audience() == Audience::Room { Plan::Done } else { plan });
+            }
             command => {
                 return match self.seal(turn, screen).await? {
                     // In a box: the reports among them would make every turn large.
@@ -95,7 +123,7 @@ impl Replies {
             Some(ShowEnd::Grown) => return Ok(Plan::Again),
             Some(ShowEnd::Lost) => return Ok(Plan::Lost),
         }
-        if fresh && !self.admin.is_admin(turn.chat.platform, &first.author.account) {
+        if fresh && self.gate.authority(first) != Authority::Everything {
             return Ok(Plan::say(wording::fresh_is_for_admins()));
         }
         if !mentioned.reels.is_empty() {
@@ -122,15 +150,17 @@ impl Replies {
     }
 
     async fn plan_command(&self, turn: &Turn, inbound: &Inbound, command: Command) -> Result<Plan, StoreError> {
-        let authority = self.admin.authority(inbound);
+        let authority = self.gate.authority(inbound);
         let is_admin = authority == Authority::Everything;
+        // Among people not every command can be answered to its asker alone.
+        let is_alone = inbound.audience() == Audience::Author;
         let now = self.clock.now();
         let asked = Asked { turn, inbound, authority: &authority, now };
         Ok(match command {
             Command::Talk(_) | Command::Reel { .. } | Command::Again(_) => Plan::Nothing,
             Command::Help | Command::Start { .. } => {
                 let interval = self.reels.limits().await?.interval;
-                let help = wording::help(authority != Authority::None, interval);
+                let help = wording::help(authority != Authority::None && is_alone, interval);
                 let is_start = matches!(command, Command::Start { .. });
                 Plan::say_privately(if is_start { wording::greeting(&help) } else { help })
             }
@@ -144,7 +174,7 @@ impl Replies {
             }
             Command::Queue(wish) => {
                 // Who runs the bot sees more, where nobody else does.
-                let sees_all = is_admin && inbound.addressed == Addressed::Direct;
+                let sees_all = is_admin && is_alone;
                 Plan::say_privately(match wish {
                     QueueWish::Show => {
                         if sees_all {
@@ -156,6 +186,7 @@ impl Replies {
                         if sees_all { format!("{line}\n{}", self.admin.lanes(&view, now).await?) } else { line }
                     }
                     _ if !is_admin => wording::not_an_admin(),
+                    _ if !is_alone => wording::admins_in_private(),
                     wish => self.admin.set_queue(&wish, self.boards.lanes(), &asked).await?,
                 })
             }
@@ -173,20 +204,19 @@ impl Replies {
                 let codes = self.reels.cancel(&which, now).await?;
                 match which {
                     // The board that the button stands under says it already.
-                    Cancelled::Board(..) if !codes.is_empty() => Plan::Nothing,
+                    Cancelled::Board(..) if !codes.is_empty() => Plan::Done,
                     Cancelled::Board(..) => Plan::say_privately(wording::not_yours_to_cancel()),
                     Cancelled::Reel(code, _) if codes.is_empty() => Plan::say_privately(wording::not_waiting(&code)),
                     _ => Plan::say_privately(wording::cancelled(&codes)),
                 }
             }
-            // Among people there is no answer for one person's eyes, unless the command brought one.
-            Command::Me if inbound.addressed != Addressed::Direct => Plan::say_privately(wording::ask_in_private()),
+            Command::Me if !is_alone => Plan::say_privately(wording::ask_in_private()),
             Command::Me => {
                 let (_, own) = tools::own_reels(&self.store, &self.boards, turn).await?;
                 Plan::say_privately(self.admin.me(turn, &inbound.author.account, own.len(), now).await?)
             }
             _ if authority == Authority::None => Plan::say_privately(wording::not_an_admin()),
-            _ if inbound.addressed != Addressed::Direct => Plan::say_privately(wording::admins_in_private()),
+            _ if !is_alone => Plan::say_privately(wording::admins_in_private()),
             command => match self.admin.answer(command, &asked).await? {
                 Some(body) => Plan::Say(body, Vec::new()),
                 None => Plan::Nothing,

@@ -131,7 +131,7 @@ impl Replies {
                 return Ok(Plan::Coach(question));
             }
             // Its answer stands there, or is on its way.
-            Retried::Already => return self.once_sealed(turn, screen, Plan::Nothing).await,
+            Retried::Already => return self.once_sealed(turn, screen, Plan::Done).await,
             Retried::Gone => wording::try_again_gone(),
             Retried::NotTheirs => wording::not_yours_to_ask_again(),
         };

@@ -426,7 +426,7 @@ async fn take(ctx: Context<'_>, text: String, links: Vec<String>, seen: Seen) ->
     let interaction = ctx.interaction;
     let inbound = |placeholder| inbound::command(interaction, text.clone(), links.clone(), placeholder);
     let seen = match seen {
-        Seen::ByAll if interaction.guild_id.is_some() => {
+        Seen::ByAll if interaction.context != Some(serenity::InteractionContext::BotDm) => {
             let welcome = (ctx.data().is_welcome)(inbound(None));
             match tokio::time::timeout(WELCOME_WITHIN, welcome).await {
                 Ok(false) => Seen::ByAsker,
@@ -453,6 +453,7 @@ async fn take(ctx: Context<'_>, text: String, links: Vec<String>, seen: Seen) ->
         application: interaction.application_id.get(),
         interaction: interaction.id.get(),
         ephemeral: seen == Seen::ByAsker,
+        unanswered: false,
         token: interaction.token.clone(),
         message: None,
     };

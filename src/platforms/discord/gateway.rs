@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use serenity::all::{
     ComponentInteraction, Context, CreateAllowedMentions, CreateInteractionResponse, CreateInteractionResponseFollowup,
-    EventHandler, GatewayIntents, Interaction, Message, Ready, ShardId, ShardManager, ShardStageUpdateEvent, UserId,
+    CreateInteractionResponseMessage, EventHandler, GatewayIntents, Interaction, InteractionContext, Message, Ready,
+    ShardId, ShardManager, ShardStageUpdateEvent, UserId,
 };
 use serenity::client::ClientBuilder;
 use serenity::gateway::{ConnectionStage, GatewayError};
@@ -24,7 +25,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::commands::{self, Desk, code};
 use super::inbound::{self, Place};
+use super::interaction::InteractionRef;
 use crate::clock::{Clock, Timestamp};
+use crate::core::command::Command;
 use crate::core::wording;
 use crate::telemetry::life::SignOfLife;
 
@@ -237,12 +240,38 @@ impl EventHandler for Listener {
 }
 
 impl Listener {
+    /// Answers a press so that only whoever pressed sees it. What the coach answers takes its time: "thinking…" stands there
+    /// for it meanwhile. Any other button says something only if there is something to say.
     async fn pressed(&self, ctx: &Context, press: &ComponentInteraction) {
-        if let Err(error) = press.create_response(ctx, CreateInteractionResponse::Acknowledge).await {
-            // What was pressed counts all the same.
-            tracing::warn!(interaction = %press.id, code = code(&error), "a button could not be acknowledged");
+        let asks_the_coach = Command::read(&press.data.custom_id).asks_the_coach();
+        let is_alone = press.context == Some(InteractionContext::BotDm);
+        let response = match asks_the_coach {
+            true => CreateInteractionResponse::Defer(CreateInteractionResponseMessage::new().ephemeral(!is_alone)),
+            false => CreateInteractionResponse::Acknowledge,
+        };
+        match press.create_response(ctx, response).await {
+            Ok(()) => {}
+            // Another instance was faster; the message for the answer is there all the same.
+            Err(error) if code(&error) == Some(40060) => {}
+            Err(error) => {
+                tracing::warn!(interaction = %press.id, code = code(&error), "a button could not be acknowledged");
+                // An answer could only be public. Discord itself says that the button failed.
+                if asks_the_coach {
+                    return;
+                }
+                // What was pressed counts all the same.
+            }
         }
-        if self.ears.desk.give(inbound::press(press)).await {
+        let placeholder = InteractionRef {
+            application: press.application_id.get(),
+            interaction: press.id.get(),
+            ephemeral: !(asks_the_coach && is_alone),
+            unanswered: !asks_the_coach,
+            token: press.token.clone(),
+            message: None,
+        };
+        let placeholder = placeholder.reference(inbound::chat(press.channel_id.get()));
+        if self.ears.desk.give(inbound::press(press, placeholder)).await {
             return;
         }
         let sentence = CreateInteractionResponseFollowup::new()

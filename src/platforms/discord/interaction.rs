@@ -33,14 +33,16 @@ pub(super) fn snowflake_in(id: &str) -> Option<u64> {
 }
 
 /// An answer to an interaction that is reached by the interaction's token:
-/// `@<application>:<interaction>:<e|p>:<token>`, and a fifth part for the id of a follow-up message that
-/// only its asker sees. Without the fifth part it is the interaction's first answer (`@original`).
+/// `@<application>:<interaction>:<e|p|f>:<token>`, and a fifth part for the id of a follow-up message that
+/// only its asker sees. Without the fifth part it is the interaction's first answer (`@original`); with `f` there is none.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct InteractionRef {
     pub application: u64,
     pub interaction: u64,
     /// Only the asker sees it.
     pub ephemeral: bool,
+    /// A button that was acknowledged without a message: only follow-ups answer it.
+    pub unanswered: bool,
     pub token: String,
     /// A follow-up message; `None` is `@original`.
     pub message: Option<u64>,
@@ -51,18 +53,23 @@ impl InteractionRef {
         let mut parts = id.strip_prefix('@')?.split(':');
         let application = parts.next()?.parse().ok()?;
         let interaction = parts.next()?.parse().ok()?;
-        let ephemeral = match parts.next()? {
-            "e" => true,
-            "p" => false,
+        let (ephemeral, unanswered) = match parts.next()? {
+            "e" => (true, false),
+            "p" => (false, false),
+            "f" => (true, true),
             _ => return None,
         };
         let token = parts.next().filter(|token| !token.is_empty())?.to_owned();
         let message = parts.next().map(str::parse).transpose().ok()?;
-        parts.next().is_none().then_some(Self { application, interaction, ephemeral, token, message })
+        parts.next().is_none().then_some(Self { application, interaction, ephemeral, unanswered, token, message })
     }
 
     pub(super) fn reference(&self, chat: ChatId) -> MessageRef {
-        let seen = if self.ephemeral { 'e' } else { 'p' };
+        let seen = match (self.unanswered, self.ephemeral) {
+            (true, _) => 'f',
+            (false, true) => 'e',
+            (false, false) => 'p',
+        };
         let mut id = format!("@{}:{}:{seen}:{}", self.application, self.interaction, self.token);
         if let Some(message) = self.message {
             id.push_str(&format!(":{message}"));
@@ -84,7 +91,7 @@ mod tests {
     #[test]
     fn the_text_form_round_trips() {
         let chat = ChatId::new(Platform::Discord, "7");
-        for id in ["@1:2:e:tok_-=en", "@1:2:p:t", "@1:2:e:t:99"] {
+        for id in ["@1:2:e:tok_-=en", "@1:2:p:t", "@1:2:e:t:99", "@1:2:f:t", "@1:2:f:t:99"] {
             let parsed = InteractionRef::parse(id).unwrap();
             assert_eq!(parsed.reference(chat.clone()).id, id);
         }

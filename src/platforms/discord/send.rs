@@ -59,8 +59,8 @@ impl Messenger for Discord {
                 false => Err(SendError::Gone),
             };
             match sent {
-                // What one person alone may see must not end up in front of everybody.
-                Err(SendError::Gone) if interaction.ephemeral && piece.private => {
+                // What one person alone may see must not end up in front of everybody, nor the answer to a button.
+                Err(SendError::Gone) if piece.private || interaction.ephemeral => {
                     return Err(SendError::Failed("a private answer came too late for its token".to_owned()));
                 }
                 Err(SendError::Gone) => {}
@@ -86,8 +86,14 @@ impl Messenger for Discord {
         // So with the files: only those that are named here stay.
         body["attachments"] = attachments(&piece.files);
         if let Some(interaction) = InteractionRef::parse(&message.id) {
-            if !interaction.alive(self.clock.now()) {
+            if !interaction.alive(self.clock.now()) || interaction.unanswered && interaction.message.is_none() {
                 return Err(SendError::Gone);
+            }
+            if piece.private && !interaction.ephemeral {
+                // Everybody sees that message. Who may see an answer is settled when it begins, so it needs another one.
+                self.delete(&interaction).await?;
+                let to = Destination { chat: message.chat.clone(), reply_to: None };
+                return self.follow_up(&interaction, &to, piece, plain).await.map(|_| ());
             }
             let application_id = application(&interaction)?;
             let token = interaction.token.as_str();
@@ -102,6 +108,13 @@ impl Messenger for Discord {
         let route = Route::ChannelMessage { channel_id: channel(&message.chat)?, message_id: message_id(id)? };
         self.rest.call(LightMethod::Patch, route, Some(&body), &piece.files, None).await?;
         Ok(())
+    }
+
+    async fn dismiss(&self, placeholder: &MessageRef) -> Result<(), SendError> {
+        match InteractionRef::parse(&placeholder.id) {
+            Some(interaction) if !interaction.unanswered => self.delete(&interaction).await,
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError> {
@@ -121,16 +134,29 @@ impl Discord {
         piece: &Piece,
         plain: bool,
     ) -> Result<MessageRef, SendError> {
-        let body = message_body(piece, plain, if interaction.ephemeral { EPHEMERAL } else { 0 });
+        let ephemeral = interaction.ephemeral || piece.private;
+        let body = message_body(piece, plain, if ephemeral { EPHEMERAL } else { 0 });
         let application_id = application(interaction)?;
         let route = Route::WebhookFollowupMessages { application_id, token: &interaction.token };
         let sent = self.rest.call(LightMethod::Post, route, Some(&body), &piece.files, None).await?;
         let id = id_of(&sent)?;
         // A message that only its asker sees is reached by the token alone.
-        Ok(match interaction.ephemeral {
-            true => InteractionRef { message: Some(id), ..interaction.clone() }.reference(to.chat.clone()),
+        Ok(match ephemeral {
+            true => InteractionRef { ephemeral, message: Some(id), ..interaction.clone() }.reference(to.chat.clone()),
             false => MessageRef::new(to.chat.clone(), id.to_string()),
         })
+    }
+
+    /// Takes the first answer to an interaction away. One that is gone already is as good.
+    async fn delete(&self, interaction: &InteractionRef) -> Result<(), SendError> {
+        let route = Route::WebhookOriginalInteractionResponse {
+            application_id: application(interaction)?,
+            token: &interaction.token,
+        };
+        match self.rest.call(LightMethod::Delete, route, None, &[], None).await.map_err(SendError::from) {
+            Ok(_) | Err(SendError::Gone) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Turns one update of the Bot API into an [`Inbound`]. Owns what is read of an update; never talks to
+//! Turns one message or press of the Bot API into an [`Inbound`]. Owns what is read of it; never talks to
 //! anybody. The types here are narrow on purpose: teloxide 0.17 knows Bot API 9.1 and refuses a whole
 //! message for one entity or field it does not know, and then a person would get no answer.
 
@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 use super::Me;
 use crate::clock::Timestamp;
 use crate::core::chat::{Addressed, Author, Inbound};
-use crate::core::command::is_known;
+use crate::core::command::{self, is_known};
 use crate::ids::{ChatId, MessageRef, Platform};
 
 /// What stands before the id of a button press in its [`MessageRef`].
-pub(super) const PRESS: &str = "cb";
+const PRESS: &str = "cb";
 
 /// Fields of a message that stand for something a person sent beside text. A message holds at most one
 /// of them (an animation comes as `document` too); an album is several messages.
@@ -40,48 +40,35 @@ const ATTACHMENTS: [&str; 19] = [
     "invoice",
 ];
 
-/// An update that is not what the Bot API documents. Nothing of its content is in here.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecodable {
-    /// Not an update at all: it can not come from Telegram.
-    #[error("not an update")]
-    NotAnUpdate,
-    /// An update of a kind we use, in a shape we do not know. A repeat would be no better: acknowledge it.
-    #[error("update {update_id}: a {kind} of an unknown shape")]
-    UnknownShape { update_id: i64, kind: &'static str },
+/// The id of the press that this is of, if it is one.
+pub(super) fn press_of(message: &MessageRef) -> Option<&str> {
+    message.id.strip_prefix(PRESS)
 }
 
-/// The id of an update, if it has one.
-pub(super) fn update_id(update: &Value) -> Option<i64> {
-    update.get("update_id").and_then(Value::as_i64)
-}
-
-/// What a person did, or `None` for what is not for the bot: kinds that are not used, other bots, service
-/// messages, channels, admins who write as the group, small talk without a link or text.
-///
-/// An edited message is passed over: the first version has been answered, and a second answer to one
-/// message would be worse than an answer to its old wording.
-pub(super) fn translate(mut update: Value, me: &Me, at: Timestamp) -> Result<Option<Inbound>, Undecodable> {
-    let update_id = update_id(&update).ok_or(Undecodable::NotAnUpdate)?;
-    if let Some(message) = update.get_mut("message").map(Value::take) {
-        let shape = Undecodable::UnknownShape { update_id, kind: "message" };
-        return Message::deserialize(message).map_err(|_| shape).map(|message| said(message, me, at));
-    }
-    if let Some(press) = update.get_mut("callback_query").map(Value::take) {
-        let shape = Undecodable::UnknownShape { update_id, kind: "callback_query" };
-        return Press::deserialize(press).map_err(|_| shape).map(|press| pressed(press, at));
-    }
-    Ok(None)
+/// The old and the new id of a group, if the message says that it became a supergroup.
+pub(super) fn moved(message: &Message) -> Option<(ChatId, ChatId)> {
+    let (from, to) = match (message.migrate_to_chat_id, message.migrate_from_chat_id) {
+        (Some(to), _) => (message.chat.id, to),
+        (None, Some(from)) => (from, message.chat.id),
+        (None, None) => return None,
+    };
+    Some((chat_id(from, None), chat_id(to, None)))
 }
 
 #[derive(Deserialize)]
-struct Message {
+pub(super) struct Message {
     message_id: i64,
     message_thread_id: Option<i64>,
     #[serde(default)]
     is_topic_message: bool,
     from: Option<User>,
+    /// The group itself for an anonymous admin, or a channel.
+    sender_chat: Option<Chat>,
+    #[serde(default)]
+    is_automatic_forward: bool,
     chat: Chat,
+    migrate_to_chat_id: Option<i64>,
+    migrate_from_chat_id: Option<i64>,
     reply_to_message: Option<Replied>,
     text: Option<String>,
     caption: Option<String>,
@@ -100,7 +87,7 @@ struct Replied {
 }
 
 #[derive(Deserialize)]
-struct Press {
+pub(super) struct Press {
     id: String,
     from: User,
     /// Also when it is too old to be shown (`InaccessibleMessage`): chat and id are there all the same.
@@ -150,12 +137,19 @@ fn those_that_fit<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Entity>, D::
     Ok(all.into_iter().filter_map(|entity| Entity::deserialize(entity).ok()).collect())
 }
 
-fn said(message: Message, me: &Me, at: Timestamp) -> Option<Inbound> {
+/// What a person said, or `None` for what is not for the bot: other bots, service messages, channels, small talk without a
+/// link or text.
+pub(super) fn said(message: Message, me: &Me, at: Timestamp) -> Option<Inbound> {
     let private = message.chat.kind == "private";
-    if message.chat.kind == "channel" || message.rest.contains_key("sender_chat") {
+    // What a channel posts appears in its group by itself: nobody says it to the bot.
+    if message.chat.kind == "channel" || message.is_automatic_forward {
         return None;
     }
-    let from = message.from.filter(|user| !user.is_bot)?;
+    let is_person = message.sender_chat.is_none();
+    let author = match message.sender_chat {
+        Some(chat) => Author { account: chat.id.to_string(), name: String::new() },
+        None => author(message.from.filter(|user| !user.is_bot)?),
+    };
     let attachments = u32::from(ATTACHMENTS.iter().any(|kind| message.rest.contains_key(*kind)));
     let (text, entities) = match (message.text, message.caption) {
         (Some(text), _) => (text, message.entities),
@@ -193,14 +187,15 @@ fn said(message: Message, me: &Me, at: Timestamp) -> Option<Inbound> {
             Some(_) | None => {}
         }
     }
-    if addressed == Addressed::Overheard && text_left.is_empty() && links.is_empty() {
+    let is_small_talk = text_left.is_empty() && links.is_empty();
+    if addressed == Addressed::Overheard && (is_small_talk || !is_person) {
         return None;
     }
 
     let chat = chat_id(message.chat.id, root);
     Some(Inbound {
         message: MessageRef::new(chat.clone(), message.message_id.to_string()),
-        author: author(from),
+        author,
         guild: None,
         text: text_left,
         links,
@@ -213,14 +208,18 @@ fn said(message: Message, me: &Me, at: Timestamp) -> Option<Inbound> {
     })
 }
 
-fn pressed(press: Press, at: Timestamp) -> Option<Inbound> {
+/// What a person pressed.
+pub(super) fn pressed(press: Press, at: Timestamp) -> Option<Inbound> {
     let (message, text) = (press.message?, press.data?);
     if press.from.is_bot {
         return None;
     }
     let chat = chat_id(message.chat.id, message.message_thread_id.filter(|_| message.is_topic_message));
+    let own = MessageRef::new(chat.clone(), format!("{PRESS}{}", press.id));
+    // Telegram waits for the answer to a press, but not as long as the coach may take.
+    let placeholder = (!command::Command::read(&text).asks_the_coach()).then(|| own.clone());
     Some(Inbound {
-        message: MessageRef::new(chat.clone(), format!("{PRESS}{}", press.id)),
+        message: own,
         author: author(press.from),
         guild: None,
         text,
@@ -228,7 +227,7 @@ fn pressed(press: Press, at: Timestamp) -> Option<Inbound> {
         attachments: 0,
         reply_to: Some(MessageRef::new(chat, message.message_id.to_string())),
         addressed: Addressed::Direct,
-        placeholder: None,
+        placeholder,
         atomic: true,
         at,
     })
@@ -344,6 +343,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::update::{Undecodable, Update, translate};
     use super::*;
 
     fn me() -> Me {
@@ -360,7 +360,10 @@ mod tests {
     }
 
     fn read(update: Value) -> Option<Inbound> {
-        translate(update, &me(), Timestamp(5)).unwrap()
+        match translate(update, &me(), Timestamp(5)).unwrap()? {
+            Update::Said(inbound) => Some(inbound),
+            Update::Moved { .. } => None,
+        }
     }
 
     fn in_group(fields: Value) -> Option<Inbound> {

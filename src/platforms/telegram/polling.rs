@@ -8,10 +8,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{self, Fault, NewUpdates, WANTED};
-use super::inbound::{translate, update_id};
+use super::update::{Update, translate, update_id};
 use super::{Me, Telegram};
 use crate::clock::Timestamp;
-use crate::core::chat::{Inbound, Receive};
+use crate::core::chat::Receive;
 use crate::ids::ChatId;
 
 /// The longest pause after errors in a row.
@@ -107,15 +107,15 @@ async fn take(
     let mut ids: Vec<i64> = batch.iter().filter_map(update_id).collect();
     ids.sort_unstable();
     let Some(newest) = ids.last() else { return Taken::NoIds };
-    let mut chats: Vec<(ChatId, Vec<(i64, Inbound)>)> = Vec::new();
+    let mut chats: Vec<(ChatId, Vec<(i64, Update)>)> = Vec::new();
     for update in batch {
         // What has no id could not be acknowledged, and would come for ever.
         let Some(id) = update_id(&update) else { continue };
-        let Some(inbound) = read(update, me, telegram.clock().now()) else { continue };
-        let chat = &inbound.message.chat;
-        match chats.iter_mut().find(|(known, _)| known == chat) {
-            Some((_, updates)) => updates.push((id, inbound)),
-            None => chats.push((chat.clone(), vec![(id, inbound)])),
+        let Some(update) = read(update, me, telegram.clock().now()) else { continue };
+        let chat = update.chat().clone();
+        match chats.iter_mut().find(|(known, _)| *known == chat) {
+            Some((_, updates)) => updates.push((id, update)),
+            None => chats.push((chat, vec![(id, update)])),
         }
     }
     let handing_over = chats.into_iter().map(|(_, updates)| hand_over(telegram, receive, stop, updates));
@@ -145,22 +145,21 @@ async fn hand_over(
     telegram: &Telegram,
     receive: &Receive,
     stop: &CancellationToken,
-    updates: Vec<(i64, Inbound)>,
+    updates: Vec<(i64, Update)>,
 ) -> Left {
-    for (from, inbound) in updates {
+    for (from, update) in updates {
         if stop.is_cancelled() {
             return Left { from: Some(from), failed: false };
         }
-        if receive(inbound.clone()).await.is_err() {
+        if telegram.take(update, receive).await.is_err() {
             return Left { from: Some(from), failed: true };
         }
-        telegram.acknowledge(&inbound).await;
     }
     Left::default()
 }
 
 /// An update as the core knows it; `None` for what nobody has to read.
-fn read(update: Value, me: &Me, now: Timestamp) -> Option<Inbound> {
+fn read(update: Value, me: &Me, now: Timestamp) -> Option<Update> {
     translate(update, me, now).unwrap_or_else(|error| {
         tracing::warn!(%error, "telegram: an update was passed over");
         None

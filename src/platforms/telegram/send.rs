@@ -12,8 +12,9 @@ use teloxide::types::{
 
 use super::Telegram;
 use super::api::{self, Fault, Sent};
+use super::inbound::press_of;
 use crate::core::chat::{
-    Button, Destination, File, FileRules, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError,
+    Button, Destination, File, FileRules, LengthUnit, Markup, Messenger, MessengerRules, NOTICE, Piece, SendError,
 };
 use crate::ids::{ChatId, MessageRef, Platform};
 
@@ -45,12 +46,17 @@ impl Messenger for Telegram {
     }
 
     /// `nonce` goes unused: the Bot API knows no key for a repeated send. If the topic is gone, the
-    /// message goes to the chat itself. If the group has become a supergroup, the message goes there, and
-    /// the returned reference names the new chat.
+    /// message goes to the chat itself. If the group has become a supergroup, the message goes there, and the returned
+    /// reference names the new chat, also in its id: whoever still knows the old chat can edit it all the same.
+    ///
+    /// What is for one person alone is not sent into a group, whoever asks for it: there is no such message on Telegram.
     ///
     /// A picture goes out as a photo and another file as a document, with the text as its caption.
     async fn send(&self, to: &Destination, piece: &Piece, plain: bool, _nonce: &str) -> Result<MessageRef, SendError> {
         let mut place = Place::read(&to.chat).ok_or_else(not_a_chat)?;
+        if piece.private && place.chat < 0 {
+            return Err(SendError::Failed("what is for one person alone is not sent to a group".to_owned()));
+        }
         let mut reply_to = to.reply_to.as_ref().filter(|message| message.chat == to.chat).and_then(message_id);
         let outgoing = Outgoing::new(piece, plain)?;
         let mut sent = self.put(place, reply_to, &outgoing).await;
@@ -59,24 +65,31 @@ impl Messenger for Telegram {
             place.topic = None;
             sent = self.put(place, reply_to, &outgoing).await;
         }
-        let mut chat = to.chat.clone();
         if let Err(Fault::Migrated(supergroup)) = sent {
-            tracing::info!(chat = %to.chat, supergroup, "telegram: the group is a supergroup now, the message goes there");
+            let new = ChatId::new(Platform::Telegram, supergroup.to_string());
+            if self.chat_moved(to.chat.clone(), new.clone()).await.is_err() {
+                // The group tells of it too, and every further send would.
+                tracing::warn!(chat = %to.chat, supergroup, "telegram: it could not be kept that the group is a supergroup now");
+            }
             // Messages have other ids there, so the one to answer can not be named.
             (place, reply_to) = (Place { chat: supergroup, topic: None }, None);
-            chat = ChatId::new(Platform::Telegram, supergroup.to_string());
-            sent = self.put(place, reply_to, &outgoing).await;
+            let id = self.put(place, reply_to, &outgoing).await.map_err(SendError::from)?;
+            return Ok(MessageRef::new(new, format!("{supergroup}:{id}")));
         }
         let id = sent.map_err(SendError::from)?;
-        Ok(MessageRef::new(chat, id.to_string()))
+        Ok(MessageRef::new(to.chat.clone(), id.to_string()))
     }
 
     /// A text message takes a file by editMessageMedia ("or to add media to text messages") and keeps its id. Where
     /// that is refused the message counts as [`SendError::Gone`], which makes the core send a new one. So does a button
-    /// press, which is no message.
+    /// press, which is no message, unless a notice on it says it all.
     async fn edit(&self, message: &MessageRef, piece: &Piece, plain: bool) -> Result<(), SendError> {
-        let place = Place::read(&message.chat).ok_or_else(not_a_chat)?;
-        let id = message_id(message).ok_or(SendError::Gone)?;
+        let mut place = Place::read(&message.chat).ok_or_else(not_a_chat)?;
+        if let Some(press) = press_of(message) {
+            return self.notify(press, piece, place.chat < 0).await;
+        }
+        let (chat, id) = sent_message(message).ok_or(SendError::Gone)?;
+        place.chat = chat.unwrap_or(place.chat);
         let outgoing = Outgoing::new(piece, plain)?;
         if let Some(file) = outgoing.file {
             let mut edit = EditMessageMedia::new(TelegramChat(place.chat), id, outgoing.media(file));
@@ -92,6 +105,13 @@ impl Messenger for Telegram {
         Ok(())
     }
 
+    async fn dismiss(&self, placeholder: &MessageRef) -> Result<(), SendError> {
+        match press_of(placeholder) {
+            Some(press) => Ok(self.answer_press(press, None).await?),
+            None => Ok(()),
+        }
+    }
+
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError> {
         let place = Place::read(chat).ok_or_else(not_a_chat)?;
         let mut action = SendChatAction::new(TelegramChat(place.chat), ChatAction::Typing);
@@ -104,6 +124,23 @@ impl Messenger for Telegram {
 }
 
 impl Telegram {
+    /// Says something to whoever pressed a button, and to nobody else. What is no notice is [`SendError::Gone`] there: it
+    /// goes out as a message, which in a group only what everybody may read is.
+    async fn notify(&self, press: &str, piece: &Piece, is_group: bool) -> Result<(), SendError> {
+        let is_notice = piece.private && piece.files.is_empty() && piece.plain.encode_utf16().count() <= NOTICE;
+        let notice = is_notice.then_some(piece.plain.as_str());
+        match self.answer_press(press, notice).await {
+            Ok(()) if is_notice => Ok(()),
+            Ok(()) => Err(SendError::Gone),
+            // Too late for a notice: in a group nobody is told then.
+            Err(Fault::Refused(words)) => {
+                tracing::debug!("telegram: answerCallbackQuery failed: {}", Fault::Refused(words).words());
+                if is_notice && is_group { Ok(()) } else { Err(SendError::Gone) }
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
     /// Sends once, and returns the id of the message that can be edited later.
     async fn put(&self, place: Place, reply_to: Option<MessageId>, outgoing: &Outgoing<'_>) -> Result<i64, Fault> {
         let chat = TelegramChat(place.chat);
@@ -166,6 +203,14 @@ fn not_a_chat() -> SendError {
 /// The message's number; `None` for a button press.
 fn message_id(message: &MessageRef) -> Option<MessageId> {
     message.id.parse().ok().map(MessageId)
+}
+
+/// The number of a message of the bot's own, and its chat where the id names it (see [`Messenger::send`]).
+fn sent_message(message: &MessageRef) -> Option<(Option<i64>, MessageId)> {
+    match message.id.split_once(':') {
+        Some((chat, id)) => Some((Some(chat.parse().ok()?), MessageId(id.parse().ok()?))),
+        None => Some((None, message_id(message)?)),
+    }
 }
 
 /// What one piece comes to on the wire.
