@@ -196,6 +196,30 @@ on_both! {
         assert_eq!(caps(&configured).await, (Some(100), Some(100)));
     }
 
+    async fn who_set_a_servers_budget_before_is_told_by_the_audit(db: TestDb) {
+        for undo in [
+            "DROP TABLE moved_chats",
+            "DROP TABLE lowered_budgets",
+            "ALTER TABLE budgets DROP COLUMN by_owner",
+            "DELETE FROM _sqlx_migrations WHERE version = 24",
+            "INSERT INTO budgets (scope, span, micro_usd) VALUES \
+             ('guild:discord:1', 'month', 9), ('guild:discord:2', 'month', 9), ('guild:discord:3', 'month', 9), ('person', 'day', 9)",
+            "INSERT INTO audit (id, at, admin, change, guild) VALUES \
+             ('1', 1, 'discord:42', 'limit spacing: 1', NULL), \
+             ('2', 2, 'discord:77', 'budget of guild:discord:1 for a month: $9.00', 'discord:1'), \
+             ('3', 3, 'discord:42', 'budget of guild:discord:1 for a month: $9.00', 'discord:1'), \
+             ('4', 4, 'discord:42', 'budget of guild:discord:2 for a month: $8.00', 'discord:2'), \
+             ('5', 5, 'discord:77', 'budget of guild:discord:2 for a month: $9.00', 'discord:2')",
+        ] {
+            db.execute(undo).await;
+        }
+        db.migrate().await.unwrap();
+        let only_lower: Vec<(String, bool)> =
+            db.budgets().await.unwrap().into_iter().map(|set| (set.scope, set.only_lowers)).collect();
+        let wanted = [("guild:discord:1", false), ("guild:discord:2", true), ("guild:discord:3", true), ("person", false)];
+        assert_eq!(only_lower, wanted.map(|(scope, only_lowers)| (scope.to_owned(), only_lowers)));
+    }
+
     async fn sixty_four_at_once_never_overspend(db: TestDb) {
         let instances = three_instances(&db).await;
         let mia = person(&db, "mia").await;
