@@ -4,6 +4,7 @@ use reelcoach::ids::InstanceId;
 use reelcoach::store::budgets::{Scope, Span};
 use reelcoach::store::chats::Role;
 use reelcoach::store::ledger::Entry;
+use reelcoach::store::memory::Remembered;
 use reelcoach::store::turns::NewMessage;
 use reelcoach::upstream::{Provider, STARTED, Usage};
 
@@ -34,7 +35,7 @@ async fn talk(db: &TestDb, person: PersonId, chat: &ChatId, id: &str, now: Times
     let turn = claim_one(db, now + WINDOW).await;
     let memory = db.memory(person, &turn.chat, now).await.unwrap();
     let lines = [NewMessage { role: Role::Person, content: id.into() }];
-    assert!(db.answer_turn(&turn, "{}", Some((memory.conversation, &lines)), now).await.unwrap());
+    assert!(db.answer_turn(&turn, "{}", Some(&Remembered::of(memory.conversation, &lines)), now).await.unwrap());
     assert!(db.close_turn(&turn, Outcome::Answered, now).await.unwrap());
 }
 
