@@ -257,7 +257,7 @@ async fn among_people_the_button_is_the_askers_own() {
     bot.sandbox.discord.press(&channel, "99", "Ben", &failed.id, &command).unwrap();
     bot.until("he is told", async || bot.said_in(&channel).len() == 2).await;
     let told = bot.said_in(&channel).pop().expect("an answer");
-    assert!(told.content.starts_with("That's somebody else's question"), "{told:?}");
+    assert!(told.ephemeral && told.content.starts_with("That's somebody else's question"), "{told:?}");
     assert_eq!(bot.requests(), 1, "nothing was asked for him");
     bot.sandbox.discord.press(&channel, ON_DISCORD, "Ana", &failed.id, &command).unwrap();
     bot.until("she is answered", async || bot.said_in(&channel).iter().any(|s| s.content.contains("sourdough"))).await;
