@@ -1,4 +1,4 @@
-//! What failed, by the reference code that people are told, and how the providers did lately. Never holds a person's text.
+//! What failed, by the reference code that people are told. Never holds a person's text.
 
 use crate::clock::Timestamp;
 
@@ -20,18 +20,6 @@ pub struct Noted {
     pub detail: String,
 }
 
-/// How the calls to one provider ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderHealth {
-    pub provider: String,
-    /// Ended ones; what the bot called off itself is none of the provider's.
-    pub calls: i64,
-    pub failed: i64,
-    /// Among the failed.
-    pub rate_limited: i64,
-    pub last_failure: Option<(String, Timestamp)>,
-}
-
 type NotedRow = (String, i64, String, String, String, String);
 
 impl From<NotedRow> for Noted {
@@ -41,7 +29,7 @@ impl From<NotedRow> for Noted {
 }
 
 impl Store {
-    /// Notes a failure; one code is noted once.
+    /// Notes a failure; one code is noted once. A service that failed for the same subject is known under the code too.
     pub async fn note_failure(&self, noted: &Noted) -> Result<()> {
         write!(&self.db, connection => sqlx::query(
                 "INSERT INTO failures (reference, at, part, subject, cause, detail) VALUES ($1, $2, $3, $4, $5, $6) \
@@ -52,6 +40,12 @@ impl Store {
             .bind(storable(&noted.subject))
             .bind(&noted.cause)
             .bind(storable(&noted.detail))
+            .execute(connection)
+            .await
+            .map(|_| ()))?;
+        write!(&self.db, connection => sqlx::query("UPDATE providers SET reference = $1 WHERE reference = $2")
+            .bind(&noted.reference)
+            .bind(storable(&noted.subject))
             .execute(connection)
             .await
             .map(|_| ()))?;
@@ -85,35 +79,5 @@ impl Store {
             .fetch_one(connection)
             .await)?;
         Ok(count)
-    }
-
-    /// How each provider's calls ended that began since.
-    pub async fn provider_health(&self, from: Timestamp) -> Result<Vec<ProviderHealth>> {
-        let rows: Vec<(String, String, i64, i64)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT provider, outcome, COUNT(*), MAX(at) FROM ledger \
-                 WHERE at >= $1 AND outcome NOT IN ('started', 'lost', 'cancelled') \
-                 GROUP BY provider, outcome ORDER BY provider, outcome")
-            .bind(from.0)
-            .fetch_all(connection)
-            .await)?;
-        let mut all: Vec<ProviderHealth> = Vec::new();
-        for (provider, outcome, count, at) in rows {
-            if all.last().is_none_or(|last| last.provider != provider) {
-                all.push(ProviderHealth { provider, calls: 0, failed: 0, rate_limited: 0, last_failure: None });
-            }
-            let Some(health) = all.last_mut() else { continue };
-            health.calls += count;
-            if outcome != "ok" {
-                health.failed += count;
-                let at = Timestamp(at);
-                if outcome == "rate_limited" {
-                    health.rate_limited += count;
-                }
-                if health.last_failure.as_ref().is_none_or(|(_, latest)| *latest < at) {
-                    health.last_failure = Some((outcome, at));
-                }
-            }
-        }
-        Ok(all)
     }
 }

@@ -9,7 +9,7 @@ use super::{Result, Store, write};
 const BATCH: i64 = 500;
 
 /// In this order, because later ones are referred to by earlier ones. Each takes the time limit and the batch.
-const OLD: [&str; 13] = [
+const OLD: [&str; 15] = [
     "DELETE FROM inbox WHERE (chat, message) IN (SELECT i.chat, i.message FROM inbox i JOIN turns t ON t.id = i.turn_id \
      WHERE t.state = 'closed' AND t.closed_at < $1 LIMIT $2)",
     "DELETE FROM turns WHERE id IN (SELECT t.id FROM turns t WHERE t.state = 'closed' AND t.closed_at < $1 \
@@ -30,6 +30,8 @@ const OLD: [&str; 13] = [
     "DELETE FROM notices WHERE (who, what) IN (SELECT who, what FROM notices WHERE since < $1 LIMIT $2)",
     "DELETE FROM retries WHERE turn_id IN (SELECT turn_id FROM retries WHERE at < $1 LIMIT $2)",
     "DELETE FROM failures WHERE reference IN (SELECT reference FROM failures WHERE at < $1 LIMIT $2)",
+    "DELETE FROM provider_calls WHERE (minute, name) IN (SELECT minute, name FROM provider_calls WHERE minute < $1 LIMIT $2)",
+    "DELETE FROM ended_sessions WHERE session IN (SELECT session FROM ended_sessions WHERE until < $1 LIMIT $2)",
 ];
 
 impl Store {

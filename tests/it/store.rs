@@ -15,6 +15,7 @@ mod memory;
 mod moves;
 mod opening;
 mod people;
+mod providers;
 mod reels;
 mod storm;
 mod turns;
