@@ -4,6 +4,7 @@ pub mod chat;
 pub mod command;
 pub mod access;
 pub mod text;
+pub mod providers;
 pub mod alerts;
 pub mod money;
 pub mod report;

@@ -20,6 +20,7 @@ use self::tools::Toolbox;
 use self::turn::{Answer, Event, Step};
 use super::board::Boards;
 use super::money::{Allowed, Call, Purse, SPARING};
+use super::providers::{self, CallReport, ProviderTarget};
 use super::reels::Reels;
 use super::reels::pipeline::Reel;
 use super::wording;
@@ -265,7 +266,11 @@ impl Coach {
                 Step::Ask(ask) => {
                     let key = format!("{}:{}:{run}:{asked}", turn.id, turn.attempt);
                     asked += 1;
+                    let began = self.clock.now();
                     let result = self.ask(turn, &key, COACH, &ask, &lost, live).await?;
+                    // Tools come first, then the answer.
+                    let is_answer = result.as_ref().is_ok_and(|reply| reply.calls.is_empty()) || result.is_err();
+                    self.note_call(turn, &ask.model, &result, is_answer, began).await;
                     let visible = live.end();
                     match result {
                         Ok(reply) => machine.next(Event::Replied(reply), &visible),
@@ -382,8 +387,10 @@ impl Coach {
             safety_id: opaque(&["person", &turn.person.to_string()]),
         };
         let (unseen, lost) = (Live::default(), LostConnections::default());
-        let key = format!("{}:{}:summary", turn.id, turn.attempt);
-        match self.ask(turn, &key, "summary", &ask, &lost, &unseen).await? {
+        let (key, began) = (format!("{}:{}:summary", turn.id, turn.attempt), self.clock.now());
+        let result = self.ask(turn, &key, "summary", &ask, &lost, &unseen).await?;
+        self.note_call(turn, &ask.model, &result, false, began).await;
+        match result {
             Ok(reply) if !reply.text.trim().is_empty() => {
                 self.store.summarise(memory.conversation, reply.text.trim(), &last.id).await
             }
@@ -420,6 +427,25 @@ impl Coach {
             tokio::time::sleep(pause).await;
             attempt += 1;
         }
+    }
+
+    /// Notes what a call says of OpenAI. Its failure is noted under the turn, until the person is told a code for it.
+    async fn note_call(
+        &self,
+        turn: &Turn,
+        model: &str,
+        result: &Result<Reply, Unanswered>,
+        is_answer: bool,
+        began: Timestamp,
+    ) {
+        let report = match result {
+            Ok(_) => CallReport::worked(),
+            Err(Unanswered::Failed(failure)) => CallReport::failed(failure),
+            Err(Unanswered::Over(_)) => return,
+        };
+        let target = ProviderTarget::model(Provider::OpenAi, model);
+        let report = report.counted(is_answer);
+        providers::note(&self.store, &target, &report, &turn.id.to_string(), began, self.clock.now()).await;
     }
 
     async fn attempt(

@@ -1,6 +1,8 @@
 //! Door 2: everything the queue owes. Claims a job for a free lane, runs the pipeline under a lease that is renewed,
 //! writes down what was paid, and ends the job; the answers it owes are turns from then on.
 
+mod verdicts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::money::{Allowed, Call, Purse};
+use super::providers::{self, ProviderTarget};
 use super::reels::KnownFailure;
 use super::reels::pipeline::{PIPELINE_VERSION, Phase, Pipeline, Reel, ReelFailure, Spent, Stopped, Watch, run_n8n};
 use crate::clock::{Clock, Timestamp};
@@ -45,6 +48,7 @@ pub struct Worker {
     /// One lane each, in the order of their lanes.
     n8n: Vec<N8n>,
     lanes: Vec<Lane>,
+    targets: Vec<ProviderTarget>,
     purse: Arc<Purse>,
     clock: Clock,
     instance: InstanceId,
@@ -74,6 +78,7 @@ impl Worker {
             pipeline,
             n8n,
             lanes: lanes(config),
+            targets: providers::targets(config),
             purse,
             clock,
             instance,
@@ -134,6 +139,7 @@ impl Worker {
         let now = self.clock.now();
         let reference = Reference::new();
         self.note_health(job, &result, &reference, now).await;
+        self.note_providers(job, &result, &reference, began, now).await;
         if let Err(stopped) = &result {
             self.note_failure(job, stopped, &reference, now).await;
         }
@@ -248,6 +254,26 @@ impl Worker {
             Ok(None) => {}
             // The next run tells as much.
             Err(error) => tracing::warn!(upstream, "it could not be noted how an upstream did: {error}"),
+        }
+    }
+
+    /// Notes how each service that took part did.
+    async fn note_providers(
+        &self,
+        job: &Claimed,
+        result: &Result<Reel, Stopped>,
+        reference: &Reference,
+        began: Timestamp,
+        now: Timestamp,
+    ) {
+        let reference = reference.to_string();
+        for (provider, end) in verdicts::of(job.lane.kind, result) {
+            let of_provider = |target: &&ProviderTarget| match provider {
+                Provider::N8n => target.name == job.lane.name,
+                _ => target.provider == provider,
+            };
+            let Some(target) = self.targets.iter().find(of_provider) else { continue };
+            providers::note(&self.store, target, &end, &reference, began, now).await;
         }
     }
 

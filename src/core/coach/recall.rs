@@ -164,7 +164,9 @@ impl Coach {
             cache_key: opaque(&["judge"]),
             safety_id: opaque(&["person", &turn.person.to_string()]),
         };
+        let began = self.clock.now();
         let reply = self.ask(turn, key, JUDGE, &ask, &LostConnections::default(), live).await?;
+        self.note_call(turn, &ask.model, &reply, false, began).await;
         live.end();
         match reply {
             Ok(reply) if reply.ending == Ending::Completed && reply.refusal.is_none() => {
