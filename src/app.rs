@@ -280,6 +280,11 @@ impl App {
         if self.platforms.console.is_none() {
             let (app, stop) = (self.clone(), work.clone());
             loops.push(("watching", Box::pin(async move { app.watch(&stop).await }) as _));
+            let app = self.clone();
+            loops.push((
+                "looking models up",
+                Box::pin(until(work.clone(), async move { app.look_up_models().await })) as _,
+            ));
         }
         loops
     }

@@ -76,6 +76,9 @@ pub const ANSWERS: &str = "reelcoach_answers_total";
 pub const COST: &str = "reelcoach_cost_micro_usd_total";
 pub const OPENAI_UNKNOWN_EVENTS: &str = "reelcoach_openai_unknown_events_total";
 pub const OPENAI_TOKENS: &str = "reelcoach_openai_tokens_total";
+pub const PROVIDER_RESULTS: &str = "reelcoach_provider_results_total";
+pub const PROVIDER_TROUBLE: &str = "reelcoach_provider_trouble";
+pub const MODEL_DAYS: &str = "reelcoach_model_days_left";
 pub const RATE_LIMITED: &str = "reelcoach_rate_limited_total";
 pub const TOOL_CALLS: &str = "reelcoach_tool_calls_total";
 pub const TURNS_IN_FLIGHT: &str = "reelcoach_turns_in_flight";
@@ -128,6 +131,17 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(SENDS, &["platform", "kind", "outcome"], "Messages sent and edited, by platform, kind and outcome"),
     counter(UPSTREAM_CALLS, &["provider", "outcome"], "Paid calls, by provider and outcome"),
+    counter(
+        PROVIDER_RESULTS,
+        &["provider", "outcome"],
+        "Answers of OpenAI, videos of Gemini, runs of Apify and of each n8n webhook, by outcome: ok, or why it failed",
+    ),
+    gauge(
+        PROVIDER_TROUBLE,
+        &["provider", "trouble"],
+        "1 while a paid service needs somebody to act: credit (used up), key (refused), gone (model, actor or webhook), request (refused)",
+    ),
+    gauge(MODEL_DAYS, &["model"], "Days until OpenAI switches a configured model off; +Inf: no day is known"),
     counter(RATE_LIMITED, &["provider"], "Answers of paid services that ask to wait (429), repeated calls among them"),
     histogram(
         OPENAI_WAIT_SECONDS,

@@ -1,6 +1,7 @@
 //! Runs the watcher while the process runs. Owns how often it looks and how it ends; never what it looks at.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::alerts::Thresholds;
 use crate::core::money::Purse;
+use crate::core::providers::targets;
 use crate::core::watch::{EVERY, Past, Watch};
 use crate::core::worker;
 use crate::ids::InstanceId;
@@ -36,7 +38,21 @@ impl App {
         self.watch.leave().await;
         Ok(())
     }
+
+    /// Looks up until when the models live.
+    pub(super) async fn look_up_models(&self) -> anyhow::Result<()> {
+        loop {
+            self.clock.sleep_until(self.clock.now() + LOOK_UP_EVERY).await;
+            if let Err(error) = self.watch.look_up_models(&self.openai).await {
+                tracing::warn!("models could not be looked up: {error}");
+            }
+        }
+    }
 }
+
+/// Until models are looked up, and between two looks whether any is due: an instance that is started again and again asks
+/// for none.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(300);
 
 /// The watcher of this instance.
 ///
@@ -58,6 +74,7 @@ pub(super) fn build(
         instance,
         name: name(config, instance),
         lanes: worker::lanes(config),
+        targets: targets(config),
         roles: roles.all(),
         chats: config.alerts.chats.clone(),
         thresholds,

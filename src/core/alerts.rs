@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-pub use self::measures::{Instance, Lane, LaneOut, Measure, Measured, Note, measures};
+pub use self::measures::{Instance, Lane, LaneOut, Measure, Measured, Note, days_until, measures};
 
 /// What a rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,12 @@ pub enum Kind {
     QueueAge,
     ToolSuccess,
     InstanceLost,
+    OutOfCredit,
+    KeyRefused,
+    TargetGone,
+    BadRequest,
+    CallsFailed,
+    ModelDays,
 }
 
 /// How a number is read.
@@ -33,6 +39,7 @@ pub enum Unit {
     Seconds,
     Count,
     Dollars,
+    Days,
 }
 
 /// On which side of the threshold the trouble is.
@@ -57,6 +64,8 @@ pub struct Rule {
     /// How long it must last until it is told, and be over until that is told.
     pub raise_after: Duration,
     pub clear_after: Duration,
+    /// Passing one of these tells it once more.
+    again_at: &'static [f64],
 }
 
 const fn minutes(count: u64) -> Duration {
@@ -74,6 +83,7 @@ const fn rule(kind: Kind, name: &'static str, unit: Unit, threshold: f64, clear:
         clear,
         raise_after: minutes(2),
         clear_after: minutes(5),
+        again_at: &[],
     }
 }
 
@@ -85,6 +95,16 @@ impl Rule {
     const fn below(self) -> Rule {
         Rule { side: Side::Below, ..self }
     }
+
+    const fn again_at(self, again_at: &'static [f64]) -> Rule {
+        Rule { again_at, ..self }
+    }
+}
+
+/// What a paid service says that stays until somebody does something about it: told at once, over once a call has worked
+/// and none failed for a minute.
+const fn stuck(kind: Kind, name: &'static str, measures: &'static str) -> Rule {
+    rule(kind, name, Unit::Count, 0.0, 1.0, measures).after(Duration::ZERO, minutes(1))
 }
 
 /// Every rule.
@@ -117,6 +137,30 @@ pub const RULES: &[Rule] = &[
         "Since an instance that did not say good-bye",
     )
     .after(Duration::ZERO, Duration::ZERO),
+    stuck(Kind::OutOfCredit, "out_of_credit", "1 while a paid service says that its credit is used up"),
+    stuck(Kind::KeyRefused, "key_refused", "1 while a paid service refuses its key"),
+    stuck(Kind::TargetGone, "not_found", "1 while a paid service does not know the model, actor or webhook"),
+    stuck(Kind::BadRequest, "bad_request", "1 for an hour after a paid service refused a request as wrong"),
+    rule(
+        Kind::CallsFailed,
+        "failed_percent",
+        Unit::Percent,
+        20.0,
+        0.5,
+        "Calls to a paid service that failed, of 10 or more",
+    )
+    .after(Duration::ZERO, minutes(5)),
+    rule(
+        Kind::ModelDays,
+        "model_days",
+        Unit::Days,
+        14.0,
+        1.0,
+        "Days until OpenAI switches a model off; told again at 7, 1 and 0",
+    )
+    .below()
+    .after(Duration::ZERO, Duration::ZERO)
+    .again_at(&[7.0, 1.0, 0.0]),
 ];
 
 /// An outage of the database is told when it is over, if it lasted at least so long.
@@ -198,8 +242,17 @@ impl Rule {
         match (trouble, is_over) {
             (true, _) => Verdict::Trouble(value),
             (false, true) => Verdict::Over,
+            // Also of what is not a number: it is not known, so nothing changes.
             (false, false) => Verdict::Between(value),
         }
+    }
+
+    /// Whether a value that is told already has passed a mark since the worst one before it.
+    fn passes_mark(&self, worst: f64, value: f64) -> bool {
+        self.again_at.iter().any(|mark| match self.side {
+            Side::Above => value > *mark && worst <= *mark,
+            Side::Below => value < *mark && worst >= *mark,
+        })
     }
 
     fn worse(&self, one: f64, other: f64) -> f64 {
@@ -249,7 +302,8 @@ pub fn step(
         // What was on its way and is trouble no more was none.
         (None, Verdict::Between(_) | Verdict::Over) => (None, None),
         (Some(told), Verdict::Trouble(value) | Verdict::Between(value)) => {
-            (Some(Standing { turning_since: None, worst: rule.worse(told.worst, value), ..told }), None)
+            let again = rule.passes_mark(told.worst, value).then_some(Change::Raised { value });
+            (Some(Standing { turning_since: None, worst: rule.worse(told.worst, value), ..told }), again)
         }
         (Some(told), Verdict::Over) => {
             let over_since = told.turning_since.unwrap_or(now);

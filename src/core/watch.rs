@@ -3,6 +3,7 @@
 //! nothing that grows with the number of rows.
 
 mod judge;
+mod lifetimes;
 mod past;
 
 use std::collections::HashMap;
@@ -17,16 +18,19 @@ pub use self::past::Past;
 use super::alerts::{self, Instance, LONG_OUTAGE, LaneOut, Measured, Thresholds};
 use super::chat::Body;
 use super::money::Purse;
+use super::providers::{self, ProviderTarget, WINDOW};
 use super::wording;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{ChatId, InstanceId, PersonId};
 use crate::store::budgets::{Scope, Span};
 use crate::store::instances::{HEARTBEAT, Heartbeat};
 use crate::store::lanes::{BreakerState, Lane, LaneKind};
+use crate::store::providers::{ProviderRow, Trouble};
 use crate::store::{Store, StoreError};
 use crate::telemetry::counts::Counts;
 use crate::telemetry::life::Role;
 use crate::telemetry::{self, system};
+use crate::upstream::Provider;
 
 /// Between two looks: each of them is a heartbeat.
 pub const EVERY: Duration = HEARTBEAT;
@@ -53,6 +57,8 @@ pub struct Watch {
     /// Host and port: the same after a restart.
     pub name: String,
     pub lanes: Vec<Lane>,
+    /// The paid services that the configuration uses.
+    pub targets: Vec<ProviderTarget>,
     pub roles: Vec<Arc<Role>>,
     pub chats: Vec<ChatId>,
     pub thresholds: Thresholds,
@@ -142,6 +148,9 @@ impl Watch {
         let line = self.store.line_size(now).await?;
         let queue_age = line.ready_since.map_or(Duration::ZERO, |at| now.since(at));
         let known = self.store.lanes().await?;
+        let rows = self.store.providers().await?;
+        let calls = self.store.provider_calls(now - WINDOW).await?;
+        self.gauge_providers(&rows, now);
         let mut states: HashMap<&str, f64> =
             ["busy", "free", "paused", "open"].into_iter().map(|state| (state, 0.0)).collect();
         let mut lanes_out: Vec<LaneOut> = Vec::new();
@@ -160,7 +169,10 @@ impl Watch {
                 let breaker = known.breaker(&upstream);
                 let cause = breaker.map(|breaker| breaker.cause.clone()).unwrap_or_default();
                 let reference = breaker.map(|breaker| breaker.reference.clone()).unwrap_or_default();
-                lanes_out.push(LaneOut { upstream, cause, reference });
+                let failed = providers::failed_for(lane, &cause, &rows, &self.targets);
+                let provider = failed.map(|row| row.name.clone());
+                let stuck = failed.is_some_and(|row| row.trouble.is_some());
+                lanes_out.push(LaneOut { upstream, cause, reference, provider, stuck });
             }
         }
         for (state, lanes) in states {
@@ -181,6 +193,10 @@ impl Watch {
             metrics::gauge!(telemetry::ALERTS_RAISED, "rule" => rule.name).set(count as f64);
         }
         let measured = Measured {
+            now,
+            targets: self.targets.clone(),
+            providers: rows,
+            provider_calls: calls,
             counts: told.iter().fold(Counts::default(), |sum, (_, told)| sum.and(&told.counts)),
             instances: told
                 .into_iter()
@@ -212,6 +228,24 @@ impl Watch {
             metrics::gauge!(name).set(value);
         }
         Ok(measured)
+    }
+
+    fn gauge_providers(&self, rows: &[ProviderRow], now: Timestamp) {
+        let known: Vec<(&ProviderTarget, &ProviderRow)> = providers::relevant(rows, &self.targets).collect();
+        for target in &self.targets {
+            let own = || known.iter().filter(|(of, _)| of.name == target.name).map(|(_, row)| row);
+            for trouble in Trouble::ALL {
+                let stands = own().any(|row| row.trouble == Some(trouble));
+                let labels = [("provider", target.name.clone()), ("trouble", trouble.name().to_owned())];
+                metrics::gauge!(telemetry::PROVIDER_TROUBLE, &labels).set(f64::from(u8::from(stands)));
+            }
+            if target.provider == Provider::OpenAi {
+                let day = own().find(|row| row.target == target.target).and_then(|row| row.shutdown_on.as_deref());
+                // One without a day lives for ever, as far as is known.
+                let days = day.and_then(|day| alerts::days_until(day, now)).unwrap_or(f64::INFINITY);
+                metrics::gauge!(telemetry::MODEL_DAYS, "model" => target.target.clone()).set(days);
+            }
+        }
     }
 
     fn gauge_process(&self, now: Timestamp) {

@@ -97,6 +97,37 @@ fn what_is_told_at_once_and_what_is_over_at_once() {
 }
 
 #[test]
+fn what_is_not_known_neither_raises_nor_clears() {
+    let failed = rule("failed_percent");
+    let unknown = Some(f64::NAN);
+    assert_eq!(told(failed, &[unknown; 9]), []);
+    let mut minutes = vec![Some(50.0)];
+    minutes.extend([unknown; 30]);
+    assert_eq!(told(failed, &minutes), [(0, raised(50.0))], "nobody asks any more, so it is not known to be over");
+    minutes.extend([Some(0.0); 6]);
+    assert_eq!(told(failed, &minutes), [(0, raised(50.0)), (36, cleared(31, 50.0))]);
+}
+
+#[test]
+fn the_end_of_a_model_is_told_at_each_mark_once() {
+    let going = rule("model_days");
+    // One look every six hours of the last 16 days and the first two after it.
+    let days: Vec<f64> = (0..72).map(|at| 15.9 - 0.25 * f64::from(at)).collect();
+    let told: Vec<f64> = told(going, &values(&days))
+        .into_iter()
+        .map(|(_, change)| match change {
+            Change::Raised { value } => (value * 100.0).round() / 100.0,
+            Change::Cleared { .. } => panic!("it is not over by itself"),
+        })
+        .collect();
+    assert_eq!(told, [13.9, 6.9, 0.9, -0.1]);
+    let late = rule("model_days");
+    assert_eq!(super::tests::told(late, &values(&[3.0, 2.9])), [(0, raised(3.0))], "learnt of late");
+    let changed = [Some(13.0), Some(13.0), None];
+    assert_eq!(super::tests::told(late, &changed), [(0, raised(13.0)), (2, cleared(2, 13.0))], "another model is set");
+}
+
+#[test]
 fn a_restart_neither_repeats_nor_forgets() {
     let cpu = rule("cpu_percent");
     let at = |minute: u64| Timestamp(1_795_500_000_000) + minutes(minute);
