@@ -14,10 +14,11 @@ use crate::clock::{Clock, Timestamp};
 use crate::core::board::{Boards, View};
 use crate::core::command::figures::{date, number, today};
 use crate::core::money::Purse;
+use crate::core::providers::{self, ProviderHealth, ProviderTarget};
 use crate::core::report::{Forecast, forecast, forecast_days};
 use crate::ids::InstanceId;
 use crate::store::budgets::Spending;
-use crate::store::failures::{Noted, ProviderHealth};
+use crate::store::failures::Noted;
 use crate::store::instances::Seen;
 use crate::store::usage::{CountRow, Days, ModelRow, Sums as Used};
 use crate::store::{Store, StoreError};
@@ -46,6 +47,8 @@ pub struct Overview {
     pub failed_today: i64,
     /// Newest first.
     pub failures: Vec<Noted>,
+    /// Of the last [`HEALTH_SPAN`]; as fresh as the lanes, which stand beside it.
+    pub providers: Vec<ProviderHealth>,
     pub instances: Vec<Seen>,
     /// Who tells this.
     pub instance: InstanceId,
@@ -64,8 +67,6 @@ pub struct Sums {
     pub models: Vec<ModelUse>,
     /// What each model cost on each of `days`, in no order.
     costs: Vec<(NaiveDate, String, i64)>,
-    /// Of the last [`HEALTH_SPAN`].
-    pub providers: Vec<ProviderHealth>,
 }
 
 /// One day (UTC).
@@ -124,6 +125,7 @@ pub struct Overviews {
     purse: Arc<Purse>,
     clock: Clock,
     instance: InstanceId,
+    targets: Vec<ProviderTarget>,
     latest: Mutex<Option<(Instant, Arc<Overview>)>>,
     sums: Mutex<Option<(Instant, Arc<Sums>)>>,
 }
@@ -135,8 +137,10 @@ impl Overviews {
         purse: Arc<Purse>,
         clock: Clock,
         instance: InstanceId,
+        targets: Vec<ProviderTarget>,
     ) -> Overviews {
-        Overviews { store, boards, purse, clock, instance, latest: Mutex::new(None), sums: Mutex::new(None) }
+        let (latest, sums) = (Mutex::new(None), Mutex::new(None));
+        Overviews { store, boards, purse, clock, instance, targets, latest, sums }
     }
 
     /// How things stand, no more than about a second ago; sums are some seconds older.
@@ -158,6 +162,11 @@ impl Overviews {
             line: self.boards.view().await?,
             failed_today: self.store.failures_since(at - Duration::from_secs(86_400)).await?,
             failures: self.store.failures(FAILURES).await?,
+            providers: providers::health(
+                &self.store.providers().await?,
+                &self.store.provider_calls(at - HEALTH_SPAN).await?,
+                &self.targets,
+            ),
             instances: self.store.instances_seen(at).await?,
             instance: self.instance,
             sums,
@@ -203,7 +212,6 @@ impl Overviews {
                 .filter(|row| row.day >= shown.from)
                 .map(|row| (date(row.day), row.model.clone(), row.sums.micro_usd))
                 .collect(),
-            providers: self.store.provider_health(now - HEALTH_SPAN).await?,
         });
         *kept = Some((began, sums.clone()));
         Ok(sums)

@@ -11,12 +11,15 @@ use crate::clock::Timestamp;
 use crate::core::admin::overview::{Day, ModelUse, Overview};
 use crate::core::board::{InLine, View};
 use crate::core::money::dollars;
+use crate::core::providers::{ProviderHealth, ProviderStatus, provider_of, title};
 use crate::core::report::Forecast;
-use crate::core::wording::LaneLine;
+use crate::core::wording::{LaneLine, alerts};
 use crate::ids::InstanceId;
 use crate::store::budgets::{Scope, Span, Spending};
-use crate::store::failures::{Noted, ProviderHealth};
+use crate::store::failures::Noted;
 use crate::store::instances::Seen;
+use crate::store::providers::Trouble;
+use crate::upstream::Provider;
 
 /// Reels of the line that are shown one by one.
 const SHOWN_IN_LINE: usize = 12;
@@ -62,14 +65,14 @@ pub fn all(overview: &Overview) -> Vec<Panel> {
     let (now, line, sums) = (overview.at, &*overview.line, &*overview.sums);
     vec![
         panel("clock", clock(now)),
-        panel("notice", notice(line)),
+        panel("notice", notice(line, &overview.providers)),
         panel("tiles", tiles(overview)),
         panel("lanes", lanes(&line.lanes)),
         panel("queue", queue(line, now)),
         panel("budgets", budgets(&sums.spending, sums.forecast.as_ref(), now)),
         panel("usage", usage(&sums.days)),
         panel("models", models(&sums.models)),
-        panel("upstreams", upstreams(&sums.providers, now)),
+        panel("upstreams", upstreams(&overview.providers, now)),
         panel("failures", failures(&overview.failures, now)),
         panel("instances", instances(&overview.instances, overview.instance)),
     ]
@@ -88,10 +91,15 @@ fn clock(now: Timestamp) -> Markup {
     html! { (moment(now)) }
 }
 
-fn notice(line: &View) -> Markup {
+fn notice(line: &View, providers: &[ProviderHealth]) -> Markup {
     let out = line.lanes.iter().filter(|lane| lane.out_for.is_some() && !lane.paused).count();
     let paused = line.lanes.iter().filter(|lane| lane.paused).count();
     html! {
+        @for provider in providers {
+            @if let ProviderStatus::Stuck(trouble) = provider.status {
+                p.notice.bad { (provider_name(&provider.name)) ": " (alerts::trouble(&provider.target, trouble)) }
+            }
+        }
         @if line.draining { p.notice.warn { "The line runs empty: no new reel is taken. " code { "/queue resume" } " opens it." } }
         @if paused == line.lanes.len() { p.notice.warn { "Every lane is paused: the line waits." } }
         @else if out + paused == line.lanes.len() { p.notice.bad { "No lane is in use: every upstream of the line is failing." } }
@@ -353,17 +361,18 @@ fn upstreams(providers: &[ProviderHealth], now: Timestamp) -> Markup {
                     th.number scope="col" { "Failed" } th.number scope="col" { abbr title="Too many requests" { "429" } }
                 } }
                 tbody { @for provider in providers {
-                    @let (tone, state) = provider_state(provider);
+                    @let (tone, state) = provider_state(provider.status);
+                    @let calls = &provider.calls;
                     tr {
                         th scope="row" {
-                            (provider_name(&provider.provider))
+                            (provider_name(&provider.name))
                             @if let Some((cause, at)) = &provider.last_failure {
                                 span.past.block { (words(cause)) ", " (span_of(now.since(*at))) " ago" }
                             }
                         }
                         td { span.(tone.class()) { (state) } }
-                        td.number { (grouped(provider.calls)) } td.number { (grouped(provider.failed)) }
-                        td.number { (grouped(provider.rate_limited)) }
+                        td.number { (grouped(calls.calls)) } td.number { (grouped(calls.failed)) }
+                        td.number { (grouped(calls.rate_limited)) }
                     }
                 } }
             }
@@ -371,11 +380,15 @@ fn upstreams(providers: &[ProviderHealth], now: Timestamp) -> Markup {
     }
 }
 
-fn provider_state(provider: &ProviderHealth) -> (Tone, &'static str) {
-    match percent(provider.failed, provider.calls.max(1)) {
-        0 if provider.failed == 0 => (Tone::Good, "works"),
-        50.. => (Tone::Bad, "fails"),
-        _ => (Tone::Warn, "some fail"),
+fn provider_state(status: ProviderStatus) -> (Tone, &'static str) {
+    match status {
+        ProviderStatus::Working => (Tone::Good, "working"),
+        ProviderStatus::SomeFail => (Tone::Warn, "some fail"),
+        ProviderStatus::Failing => (Tone::Bad, "failing"),
+        ProviderStatus::Stuck(Trouble::Credit) => (Tone::Bad, "out of credit"),
+        ProviderStatus::Stuck(Trouble::Key) => (Tone::Bad, "key refused"),
+        ProviderStatus::Stuck(Trouble::Gone) => (Tone::Bad, "not found"),
+        ProviderStatus::Stuck(Trouble::Request) => (Tone::Bad, "bad request"),
     }
 }
 
@@ -452,12 +465,11 @@ pub fn words(cause: &str) -> String {
     cause.replace('_', " ")
 }
 
-fn provider_name(name: &str) -> &str {
-    match name {
-        "openai" => "OpenAI",
-        "apify" => "Apify",
-        "gemini" => "Gemini",
-        other => other,
+fn provider_name(name: &str) -> String {
+    match provider_of(name) {
+        Some(Provider::N8n) => name.to_owned(),
+        Some(provider) => title(provider).to_owned(),
+        None => name.to_owned(),
     }
 }
 
