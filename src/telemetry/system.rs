@@ -40,6 +40,11 @@ pub fn limits() -> Limits {
     }
 }
 
+/// How many files and connections this process may have open (proc(5), limits: the soft one).
+pub fn open_files_limit() -> Option<u64> {
+    open_files_limit_in(Path::new("/proc"))
+}
+
 /// The machine's name; in a container, the container's.
 pub fn host() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
@@ -82,6 +87,12 @@ fn used_in(proc: &Path) -> Option<Used> {
         started_at: booted as f64 + started as f64 / TICKS as f64,
         open_files: std::fs::read_dir(own.join("fd")).map_or(0, |files| files.count() as u64),
     })
+}
+
+fn open_files_limit_in(proc: &Path) -> Option<u64> {
+    let limits = std::fs::read_to_string(proc.join("self/limits")).ok()?;
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
+    if limit == "unlimited" { Some(u64::MAX) } else { limit.parse().ok() }
 }
 
 /// `VmRSS:    1234 kB`.
@@ -134,6 +145,19 @@ mod tests {
         assert_eq!((used.resident_bytes, used.open_files), (2_097_152, 2));
         assert_eq!(used.started_at, 1_700_002_500.0);
         assert_eq!(used_in(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn the_soft_limit_of_open_files_counts() {
+        let limit = |line: &str| open_files_limit_in(folder(&[("self/limits", line)]).path());
+        let line = "Limit                     Soft Limit           Hard Limit           Units\nMax open files            256                  4096                 files\n";
+        assert_eq!(limit(line), Some(256));
+        assert_eq!(
+            limit("Max open files            unlimited            unlimited            files\n"),
+            Some(u64::MAX)
+        );
+        assert_eq!(limit("Max cpu time  1 2 seconds\n"), None);
+        assert!(open_files_limit().is_some_and(|limit| limit >= 64), "Linux has /proc");
     }
 
     #[test]

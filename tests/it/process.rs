@@ -63,14 +63,31 @@ impl Process {
         Process::start(environment, &[&["serve"], args].concat())
     }
 
+    /// The same where the process may have so many files and connections open.
+    pub fn serve_with_files(files: u32, environment: &[(String, String)]) -> Process {
+        Process::start_by(environment, |own, folder| {
+            let mut limited = Command::new("/bin/sh");
+            limited.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]);
+            limited.args([env!("CARGO_BIN_EXE_reelcoach"), "serve"]);
+            in_folder(limited, own, folder)
+        })
+    }
+
     /// Starts any command; what it prints is not kept.
     pub fn start(environment: &[(String, String)], args: &[&str]) -> Process {
+        Process::start_by(environment, |own, folder| command(args, own, folder))
+    }
+
+    fn start_by(
+        environment: &[(String, String)],
+        command: impl FnOnce(&[(String, String)], &tempfile::TempDir) -> Command,
+    ) -> Process {
         let folder = tempfile::tempdir().unwrap();
         let mut own: BTreeMap<&str, &str> = environment.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         own.insert("LOG_FORMAT", "json");
         own.entry("DATABASE_CONNECTIONS").or_insert("4");
         let own: Vec<(String, String)> = own.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-        let mut child = command(args, &own, &folder).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command(&own, &folder).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), log.clone());
         std::thread::spawn(move || read(stderr, &lines));
@@ -162,8 +179,13 @@ impl Drop for Process {
 
 fn command(args: &[&str], environment: &[(String, String)], folder: &tempfile::TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reelcoach"));
+    command.args(args);
+    in_folder(command, environment, folder)
+}
+
+fn in_folder(mut command: Command, environment: &[(String, String)], folder: &tempfile::TempDir) -> Command {
     command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
-    command.args(args).current_dir(folder.path()).stderr(Stdio::piped());
+    command.current_dir(folder.path()).stderr(Stdio::piped());
     command
 }
 
