@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use url::Url;
 
 mod access;
+mod addresses;
 mod alerts;
 mod variables;
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub database_url: String,
     pub database_connections: u32,
     pub http_addr: SocketAddr,
+    /// Addresses under which the dashboard and `/metrics` are opened, besides those of this machine.
+    pub public_urls: Vec<Url>,
     pub dashboard_token: Option<SecretString>,
     pub log: String,
     pub log_format: LogFormat,
@@ -280,6 +283,7 @@ impl Config {
             http_addr: r
                 .parsed("HTTP_ADDR", "Give an address and port such as 127.0.0.1:8080")
                 .unwrap_or(([127, 0, 0, 1], 8080).into()),
+            public_urls: r.urls("PUBLIC_URL"),
             dashboard_token: r.secret("DASHBOARD_TOKEN"),
             log: r.text("LOG"),
             log_format: match r.word("LOG_FORMAT", &["text", "json"]) {
@@ -471,62 +475,8 @@ impl Reader<'_> {
         }
     }
 
-    fn url(&mut self, name: &'static str) -> Option<Url> {
-        let url: Url = self.parsed(name, "Give a full address such as https://example.org")?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            self.fault(name, "is not an http or https address", "Give a full address such as https://example.org");
-            return None;
-        }
-        Some(url)
-    }
-
-    fn required_url(&mut self, name: &'static str) -> Url {
-        let default = VARIABLES.iter().find(|v| v.name == name).map(|v| v.default).unwrap_or_default();
-        match self.url(name) {
-            Some(url) => url,
-            // The default is an address: the table's test says so.
-            None => Url::parse(default).unwrap_or_else(|_| unreachable!("{name} has no valid default")),
-        }
-    }
-
     fn list(&self, name: &'static str) -> Vec<String> {
         self.text(name).split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-    }
-
-    fn webhooks(&mut self, name: &'static str, secret: &'static str, deadline: &'static str) -> Vec<N8nWebhook> {
-        let mut urls = Vec::new();
-        for text in self.list(name) {
-            match Url::parse(&text) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") => urls.push(url),
-                _ => self.fault(
-                    name,
-                    "one of its addresses is not understood",
-                    "Give full addresses, separated by commas",
-                ),
-            }
-        }
-        if urls.len() > 5 {
-            self.fault(name, format!("{} addresses", urls.len()), "Give at most 5");
-        }
-        if urls.iter().any(|url| url.path().contains("/webhook-test/")) {
-            self.fault(
-                name,
-                "is a test address, which n8n forgets after one call",
-                "Give the workflow's Production URL (/webhook/…)",
-            );
-        }
-        let own = self.list(secret).into_iter().map(SecretString::from).collect();
-        let secrets = self.for_each(secret, own, urls.len());
-        let mut deadlines = Vec::new();
-        for text in self.list(deadline) {
-            match text.parse() {
-                Ok(seconds @ 10..=3600) => deadlines.push(Duration::from_secs(seconds)),
-                _ => self.fault(deadline, "is not understood", "Give whole numbers from 10 to 3600"),
-            }
-        }
-        let deadlines = self.for_each(deadline, deadlines, urls.len());
-        let parts = urls.into_iter().zip(secrets).zip(deadlines);
-        parts.map(|((url, secret), deadline)| N8nWebhook { url, secret, deadline }).collect()
     }
 
     /// One value for all of them, or one for each.

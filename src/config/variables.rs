@@ -236,6 +236,12 @@ pub const VARIABLES: &[Variable] = &[
         "127.0.0.1:8080",
         "Where /livez, /readyz, /metrics, the Telegram webhook and the dashboard are served",
     ),
+    variable(
+        Ground,
+        "PUBLIC_URL",
+        "",
+        "Addresses under which the dashboard and /metrics are opened from elsewhere, separated by commas (https://coach.example.org)",
+    ),
     secret(
         Ground,
         "DASHBOARD_TOKEN",
