@@ -1,6 +1,8 @@
 //! The HTTP server: health, metrics, the Telegram webhook and the dashboard. Owns the routes; never decides what is answered.
 
+pub mod connections;
 mod dashboard;
+pub mod hosts;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +13,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -19,19 +21,27 @@ use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 use crate::clock::Clock;
 use crate::core::chat::{Receive, ReceiveFailed};
+use crate::core::providers::{ProviderStatus, ProviderTarget, status};
 use crate::platforms::telegram::{Me, Telegram, Undecodable};
-use crate::store::Store;
+use crate::store::providers::Trouble;
+use crate::store::{Store, StoreError};
 use crate::telemetry::life::Role;
 use crate::telemetry::system;
+
+use self::connections::ConnectionLimits;
+use self::hosts::KnownHosts;
 
 pub use self::dashboard::Dashboard;
 
 /// The largest update taken: Telegram's are a few kB.
 const LARGEST_UPDATE: usize = 1 << 20;
+
+/// Longest pause in a request's body. All of it must be there when the request must be answered.
+const BODY_SILENCE: Duration = Duration::from_secs(5);
 
 /// How long measured times wait for their buckets.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -54,20 +64,20 @@ pub struct Web {
     /// Set once Telegram knows of it.
     pub webhook: Arc<OnceLock<Webhook>>,
     pub dashboard: Arc<Dashboard>,
+    /// Names of the dashboard and `/metrics`.
+    pub hosts: KnownHosts,
+    /// The paid services that the configuration uses.
+    pub targets: Vec<ProviderTarget>,
 }
 
 /// Serves until `stop`, then lets running requests end.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) {
     let (metrics, dashboard) = (web.metrics.clone(), web.dashboard.clone());
-    let app = router(Arc::new(web)).into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+    let app = router(Arc::new(web));
     tokio::select! {
-        ended = async { serving.await } => ended,
-        () = keep_metrics(metrics) => Ok(()),
-        () = dashboard.run() => Ok(()),
+        () = connections::serve(listener, app, ConnectionLimits::of_process(), stop) => {}
+        () = keep_metrics(metrics) => {}
+        () = dashboard.run() => {}
     }
 }
 
@@ -89,19 +99,25 @@ pub async fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 fn router(web: Arc<Web>) -> Router {
+    // For people's browsers and for Prometheus. The others tell nothing, or know their caller by a secret.
+    let named = Router::new()
+        .route("/metrics", get(metrics))
+        .merge(dashboard::router(web.dashboard.clone()))
+        .layer(middleware::from_fn_with_state(web.hosts.clone(), hosts::check));
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .route("/telegram", post(telegram).layer(DefaultBodyLimit::max(LARGEST_UPDATE)))
-        .merge(dashboard::router(web.dashboard.clone()))
+        .merge(named)
+        .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(20)))
         .layer(CatchPanicLayer::new())
         .with_state(web)
 }
 
 /// 200 if the database answers and no role that this instance has is silent for too long; who has none waits for one,
-/// and is ready.
+/// and is ready. A paid service that refuses everybody is told beside it as `degraded`: another instance would be refused as
+/// well, so none may be taken out of use for it.
 async fn ready(State(web): State<Arc<Web>>) -> Response {
     let database = web.store.ping().await;
     if let Err(error) = &database {
@@ -119,8 +135,40 @@ async fn ready(State(web): State<Arc<Web>>) -> Response {
         let silence = state.silence.map(|silence| silence.as_secs());
         roles.insert(role.name.into(), json!({"held": state.is_held, "silent_s": silence, "well": state.is_well}));
     }
+    let services = match &database {
+        Ok(()) => web.services().await.unwrap_or_else(|error| {
+            tracing::warn!("how the paid services stand is not known: {error}");
+            Vec::new()
+        }),
+        // Whoever asks has waited for it once.
+        Err(_) => Vec::new(),
+    };
+    let refuses_everybody = |status: &ProviderStatus| match status {
+        ProviderStatus::Stuck(Trouble::Credit | Trouble::Key | Trouble::Gone) => true,
+        ProviderStatus::Stuck(Trouble::Request) => false,
+        ProviderStatus::Working | ProviderStatus::SomeFail | ProviderStatus::Failing => false,
+    };
+    let is_degraded = services.iter().any(|(_, status)| refuses_everybody(status));
+    let words = |(name, status): (String, ProviderStatus)| (name, status.name().into());
+    let services: serde_json::Map<String, serde_json::Value> = services.into_iter().map(words).collect();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": is_ready, "database": database.is_ok(), "roles": roles}))).into_response()
+    let state = json!({
+        "ready": is_ready,
+        "degraded": is_degraded,
+        "database": database.is_ok(),
+        "roles": roles,
+        "services": services,
+    });
+    (status, Json(state)).into_response()
+}
+
+impl Web {
+    /// How each paid service stands.
+    async fn services(&self) -> Result<Vec<(String, ProviderStatus)>, StoreError> {
+        let rows = self.store.providers().await?;
+        let of = |target: &ProviderTarget| (target.name.clone(), status(&target.name, &rows, &self.targets, None));
+        Ok(self.targets.iter().map(of).collect())
+    }
 }
 
 async fn metrics(State(web): State<Arc<Web>>) -> Response {

@@ -13,6 +13,7 @@ use crate::core::admin::overview::Overviews;
 use crate::core::chat::ReceiveFailed;
 use crate::ids::Platform;
 use crate::platforms::telegram::{ChatMoved, PollEnded, Telegram};
+use crate::web::hosts::KnownHosts;
 use crate::web::{self, Dashboard, Web, Webhook};
 
 impl App {
@@ -60,16 +61,25 @@ impl App {
                 metrics,
                 webhook,
                 dashboard: self.dashboard(stop.clone()),
+                hosts: KnownHosts::new(&self.config.public_urls),
+                targets: self.watch.targets.clone(),
             };
-            start("the web server", Box::pin(async move { Ok(web::serve(listener, web, stop).await?) }));
+            start(
+                "the web server",
+                Box::pin(async move {
+                    web::serve(listener, web, stop).await;
+                    Ok(())
+                }),
+            );
         }
         adapters
     }
 
     fn dashboard(&self, stop: CancellationToken) -> Arc<Dashboard> {
         let (store, boards, purse) = (self.store.clone(), self.boards.clone(), self.purse.clone());
-        let overviews = Overviews::new(store, boards, purse, self.clock.clone(), self.instance);
-        Dashboard::new(self.config.dashboard_token.clone(), overviews, stop)
+        let targets = self.watch.targets.clone();
+        let overviews = Overviews::new(store, boards, purse, self.clock.clone(), self.instance, targets);
+        Dashboard::new(self.config.dashboard_token.clone(), self.store.clone(), overviews, stop)
     }
 
     /// Receives from Telegram: by polling, or by telling it where the webhook is, which is open from then on.

@@ -15,7 +15,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Form, Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use futures::{Stream, StreamExt};
 use maud::Markup;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::panels::Panel;
 use self::session::{Attempt, Guard};
 use crate::core::admin::overview::Overviews;
+use crate::store::{Store, StoreError};
 
 /// The largest form: one token.
 const LARGEST_FORM: usize = 4096;
@@ -37,7 +38,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Open pages in all; each keeps a connection.
 const VIEWERS: usize = 64;
 
-/// A stream ends after so long, and the page asks for another: who is signed out meanwhile gets none.
+/// How soon an open page hears that its session was ended elsewhere.
+const SESSION_LOOK: Duration = Duration::from_secs(5);
+
+/// A stream ends after so long, and the page asks for another.
 const LONGEST_STREAM: Duration = Duration::from_secs(300);
 
 /// What an open page shows, panel by panel.
@@ -52,6 +56,7 @@ pub struct Dashboard {
 
 struct On {
     guard: Guard,
+    store: Arc<Store>,
     overviews: Overviews,
     frames: watch::Sender<Frame>,
     viewers: Arc<Semaphore>,
@@ -60,9 +65,15 @@ struct On {
 
 impl Dashboard {
     /// A dashboard behind `token`; without one it only says how it is switched on. Its streams end at `stop`.
-    pub fn new(token: Option<SecretString>, overviews: Overviews, stop: CancellationToken) -> Arc<Dashboard> {
+    pub fn new(
+        token: Option<SecretString>,
+        store: Arc<Store>,
+        overviews: Overviews,
+        stop: CancellationToken,
+    ) -> Arc<Dashboard> {
         let on = token.map(|token| On {
             guard: Guard::new(token),
+            store,
             overviews,
             frames: watch::Sender::new(Arc::from([])),
             viewers: Arc::new(Semaphore::new(VIEWERS)),
@@ -98,17 +109,44 @@ impl Dashboard {
     }
 
     /// The dashboard if it is on and these headers are those of somebody who is signed in; else what is said instead.
-    #[expect(clippy::result_large_err, reason = "a page that is answered at once, and passed on once")]
-    fn admit(&self, headers: &HeaderMap) -> Result<&On, Response> {
+    async fn admit(&self, headers: &HeaderMap) -> Result<&On, Response> {
         let Some(on) = &self.on else { return Err(self.respond(StatusCode::NOT_FOUND, page::off())) };
-        match on.guard.admitted_until(headers, on.overviews.now()) {
-            Some(_) => Ok(on),
-            None => Err(self.respond(StatusCode::UNAUTHORIZED, page::sign_in(None))),
+        match on.is_signed_in(headers).await {
+            Ok(true) => Ok(on),
+            Ok(false) => Err(self.respond(StatusCode::UNAUTHORIZED, page::sign_in(None))),
+            // Without the database nobody knows whether the session was ended elsewhere.
+            Err(error) => {
+                tracing::warn!("a session could not be looked up: {error}");
+                Err(self.respond(StatusCode::SERVICE_UNAVAILABLE, page::no_database()))
+            }
+        }
+    }
+}
+
+impl Dashboard {
+    /// Returns once the session of these headers is ended. While that cannot be looked up it goes on.
+    async fn signed_out(&self, headers: &HeaderMap) {
+        let Some(on) = &self.on else { return };
+        loop {
+            tokio::time::sleep(SESSION_LOOK).await;
+            if matches!(on.is_signed_in(headers).await, Ok(false)) {
+                return;
+            }
         }
     }
 }
 
 impl On {
+    /// Whether these headers are those of somebody who is signed in, on whichever instance.
+    async fn is_signed_in(&self, headers: &HeaderMap) -> Result<bool, StoreError> {
+        let Some(session) = self.guard.session(headers, self.overviews.now()) else { return Ok(false) };
+        if !self.store.is_session_ended(&session.hash()).await? {
+            return Ok(true);
+        }
+        self.guard.end(&session);
+        Ok(false)
+    }
+
     /// What is shown now; without the database what is known of it.
     async fn frame(&self) -> Frame {
         match self.overviews.look().await {
@@ -141,14 +179,14 @@ async fn not_found(State(dashboard): State<Arc<Dashboard>>) -> Response {
 }
 
 async fn overview(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Response {
-    match dashboard.admit(&headers) {
+    match dashboard.admit(&headers).await {
         Ok(on) => dashboard.respond(StatusCode::OK, page::overview(&on.frame().await)),
         Err(response) => response,
     }
 }
 
 async fn usage(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Response {
-    let on = match dashboard.admit(&headers) {
+    let on = match dashboard.admit(&headers).await {
         Ok(on) => on,
         Err(response) => return response,
     };
@@ -178,11 +216,12 @@ async fn sign_in(
     if session::is_foreign(&headers) {
         return refuse(StatusCode::FORBIDDEN, "Sign in on this page itself.");
     }
-    match on.guard.attempt(form.token.trim(), from.ip(), on.overviews.now()) {
-        Attempt::Admitted(value) => {
+    match on.guard.attempt(form.token.trim(), from.ip(), &headers, on.overviews.now()) {
+        Attempt::Admitted { session, browser } => {
             tracing::info!("somebody has signed in to the dashboard");
-            let cookie = session::cookie(&value, session::is_https(&headers));
-            ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+            let https = session::is_https(&headers);
+            let cookies = [session::cookie(&session, https), session::browser_cookie(&browser, https)];
+            (AppendHeaders(cookies.map(|cookie| (header::SET_COOKIE, cookie))), Redirect::to("/")).into_response()
         }
         Attempt::Wrong => {
             tracing::warn!("a wrong token was given to the dashboard");
@@ -201,7 +240,13 @@ async fn sign_out(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -
     if session::is_foreign(&headers) {
         return dashboard.respond(StatusCode::FORBIDDEN, page::not_found());
     }
-    on.guard.end(&headers, on.overviews.now());
+    if let Some(session) = on.guard.session(&headers, on.overviews.now()) {
+        on.guard.end(&session);
+        if let Err(error) = on.store.end_session(&session.hash(), session.until).await {
+            tracing::warn!("a session could not be ended: {error}");
+            return dashboard.respond(StatusCode::SERVICE_UNAVAILABLE, page::no_database());
+        }
+    }
     ([(header::SET_COOKIE, session::no_cookie())], Redirect::to("/")).into_response()
 }
 
@@ -228,7 +273,7 @@ async fn failure(
 }
 
 async fn tell_failure(dashboard: &Dashboard, headers: &HeaderMap, reference: &str) -> Response {
-    let on = match dashboard.admit(headers) {
+    let on = match dashboard.admit(headers).await {
         Ok(on) => on,
         Err(response) => return response,
     };
@@ -244,18 +289,22 @@ async fn tell_failure(dashboard: &Dashboard, headers: &HeaderMap, reference: &st
 
 /// The panels that have changed since this page was told of them, as they change.
 async fn events(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Response {
-    let on = match dashboard.admit(&headers) {
+    let on = match dashboard.admit(&headers).await {
         Ok(on) => on,
+        Err(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
         Err(_) => return StatusCode::UNAUTHORIZED.into_response(),
     };
     let Ok(place) = on.viewers.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many open pages\n").into_response();
     };
-    let stop = on.stop.clone();
+    let (stop, watched) = (on.stop.clone(), dashboard.clone());
     let changes = changes(on.frames.subscribe(), place).take_until(async move {
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(LONGEST_STREAM) => {}
+            () = watched.signed_out(&headers) => {}
         }
     });
     let headers = [

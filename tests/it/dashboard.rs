@@ -16,26 +16,26 @@ use crate::support::TestDb;
 
 const ANA: i64 = 42;
 const TOKEN: &str = "a long random token";
-const ON: (&str, &str) = ("DASHBOARD_TOKEN", TOKEN);
+pub const ON: (&str, &str) = ("DASHBOARD_TOKEN", TOKEN);
 const HELD: Duration = Duration::from_secs(80);
 
 /// Somebody with a browser of no kind: no cookies but those given, no redirects followed.
-struct Visitor {
-    client: Client,
-    base: String,
+pub struct Visitor {
+    pub client: Client,
+    pub base: String,
 }
 
 impl Visitor {
-    fn of(bot: &TestBot) -> Visitor {
+    pub fn of(bot: &TestBot) -> Visitor {
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Visitor { client, base: format!("http://{}", bot.http) }
     }
 
-    async fn get(&self, path: &str, cookie: &str) -> Response {
+    pub async fn get(&self, path: &str, cookie: &str) -> Response {
         self.client.get(format!("{}{path}", self.base)).header(COOKIE, cookie).send().await.unwrap()
     }
 
-    async fn post(&self, path: &str, form: &str, headers: &[(&str, &str)]) -> Response {
+    pub async fn post(&self, path: &str, form: &str, headers: &[(&str, &str)]) -> Response {
         let mut request = self.client.post(format!("{}{path}", self.base));
         request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").header(ORIGIN, &self.base);
         for (name, value) in headers {
@@ -44,7 +44,7 @@ impl Visitor {
         request.body(form.to_owned()).send().await.unwrap()
     }
 
-    async fn sign_in(&self) -> String {
+    pub async fn sign_in(&self) -> String {
         let answer = self.post("/sign-in", &format!("token={}", TOKEN.replace(' ', "+")), &[]).await;
         assert_eq!((answer.status(), &answer.headers()[LOCATION]), (StatusCode::SEE_OTHER, &"/".parse().unwrap()));
         let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
@@ -53,7 +53,7 @@ impl Visitor {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    async fn page(&self, path: &str, cookie: &str) -> String {
+    pub async fn page(&self, path: &str, cookie: &str) -> String {
         let answer = self.get(path, cookie).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         answer.text().await.unwrap()

@@ -1,0 +1,256 @@
+//! The HTTP port as strangers meet it: connections that never say anything, names that are not the bot's, sessions that were
+//! ended elsewhere.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, COOKIE, HOST};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::bot::{TestBot, environment, sandbox, until};
+use crate::dashboard::{ON, Visitor};
+use crate::process::Process;
+use crate::reels::link;
+use crate::support::TestDb;
+
+const ANA: i64 = 42;
+
+/// A connection on which this has been sent, and no more.
+async fn unfinished(address: SocketAddr, sent: &str) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    // It may be closed already.
+    let _ = stream.write_all(sent.as_bytes()).await;
+    Some(stream)
+}
+
+/// Waits until the other side has closed it; what came before.
+async fn closed(stream: &mut TcpStream) -> String {
+    let mut heard = Vec::new();
+    match stream.read_to_end(&mut heard).await {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_half_open_connections_stop_nothing() {
+    let sandbox = sandbox().await;
+    let db = TestDb::sqlite().await;
+    let environment = environment(&sandbox, &db, &[ON, ("DISCORD_TOKEN", "")]);
+    let mut process = Process::serve_with_files(256, &environment);
+    let address = process.ready().await;
+    let mut held = Vec::new();
+    for at in 0..1000 {
+        let sent = ["", "GET /livez HT", "GET / HTTP/1.1\r\nhost: loc", "POST /sign-in HTTP/1.1\r\n"][at % 4];
+        held.extend(unfinished(address, sent).await);
+    }
+    assert!(held.len() > 900, "they get through to a listener that goes on accepting: {}", held.len());
+    // And more come all the time.
+    let flood = tokio::spawn(async move {
+        let mut held = std::collections::VecDeque::from(held);
+        loop {
+            held.extend(unfinished(address, "GET /livez HTTP/1.1\r\nhost: ").await);
+            if held.len() > 1000 {
+                held.pop_front();
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let get = async |path: &str| {
+        let client = reqwest012::Client::new();
+        client.get(format!("http://{address}{path}")).send().await.map(|answer| answer.status().as_u16())
+    };
+    let mut answered = 0;
+    for _ in 0..20 {
+        answered += usize::from(get("/livez").await.is_ok_and(|status| status == 200));
+    }
+    assert!(answered >= 19, "{answered} of 20");
+    assert!(get("/readyz").await.is_ok_and(|status| status == 200));
+    sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
+    sandbox.telegram.say(ANA + 1, ANA + 1, "Ben", &link("DWORKS00001"));
+    let shown = |chat: i64| sandbox.telegram.screen(chat).into_iter().filter(|shown| shown.from_bot).count();
+    until("both are answered", async || {
+        sandbox.telegram.pending() == 0 && shown(ANA) > 0 && shown(ANA + 1) > 0 && db.is_idle().await.unwrap()
+    })
+    .await;
+    assert_eq!(db.number("SELECT COUNT(*) FROM jobs WHERE state = 'done'", &[]).await, 1);
+    assert!(get("/livez").await.is_ok_and(|status| status == 200));
+    flood.abort();
+    let log = process.log();
+    let refused = |line: &&serde_json::Value| line.to_string().contains("not be accepted");
+    assert_eq!(log.iter().find(refused), None, "descriptors are left");
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_slowly_is_let_go() {
+    let bot = TestBot::start(TestDb::sqlite().await, &[ON]).await;
+    let began = Instant::now();
+    let mut silent = unfinished(bot.http, "").await.unwrap();
+    let mut header = unfinished(bot.http, "GET /livez HTTP/1.1\r\nhost: local").await.unwrap();
+    let form = "POST /sign-in HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\ncontent-type: application/x-www-form-urlencoded\r\n\r\ntoken=";
+    let mut body = unfinished(bot.http, form).await.unwrap();
+    let mut trickle = unfinished(bot.http, form).await.unwrap();
+    let mut idle = unfinished(bot.http, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    // A byte a second for ever.
+    let trickled = async {
+        let (mut from, mut to) = trickle.split();
+        let (mut heard, sending) = (Vec::new(), async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if to.write_all(b"x").await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        tokio::select! {
+            _ = from.read_to_end(&mut heard) => String::from_utf8_lossy(&heard).into_owned(),
+            () = sending => unreachable!(),
+        }
+    };
+    let all = async {
+        tokio::join!(closed(&mut silent), closed(&mut header), closed(&mut body), trickled, closed(&mut idle))
+    };
+    let (silent, header, body, trickled, idle) =
+        tokio::time::timeout(Duration::from_secs(50), all).await.expect("they are closed");
+    assert!(began.elapsed() > Duration::from_secs(4), "who is slow for a moment is waited for");
+    assert!(silent.is_empty(), "{silent}");
+    assert!(header.is_empty() || header.starts_with("HTTP/1.1 408"), "{header}");
+    assert!(body.starts_with("HTTP/1.1 4"), "{body}");
+    assert!(trickled.starts_with("HTTP/1.1 503"), "{trickled}");
+    assert!(idle.starts_with("HTTP/1.1 200") && idle.ends_with("ok\n"), "{idle}");
+    bot.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_by_its_own_names_alone() {
+    let bot = TestBot::start(TestDb::sqlite().await, &[ON, ("PUBLIC_URL", "https://coach.example.org")]).await;
+    let visitor = Visitor::of(&bot);
+    let port = bot.http.port();
+    let get = async |path: &str, host: &str| {
+        let request = visitor.client.get(format!("{}{path}", visitor.base)).header(HOST, host);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for (own, port) in [("localhost", port), ("127.0.0.1", port), ("[::1]", 9), ("coach.example.org", 443)] {
+        let host = format!("{own}:{port}");
+        for (path, status) in [("/", 401), ("/metrics", 404), ("/events", 401), ("/nowhere", 404), ("/icon.svg", 200)] {
+            assert_eq!(get(path, &host).await.0, status, "{path} at {host}");
+        }
+    }
+    for foreign in
+        ["rebound.example", "rebound.example:8080", "127.0.0.1.rebound.example", "10.0.0.1", "localhost@x.org"]
+    {
+        for path in ["/", "/metrics", "/events", "/usage", "/failure/K7M2QX", "/nowhere", "/icon.svg"] {
+            let (status, said) = get(path, foreign).await;
+            assert!(status == 421 && said.contains("PUBLIC_URL") && !said.contains(foreign), "{path}: {status} {said}");
+        }
+        let token = visitor.post("/sign-in", "token=a+long+random+token", &[("host", foreign)]).await;
+        assert_eq!((token.status(), token.headers().get("set-cookie")), (StatusCode::MISDIRECTED_REQUEST, None));
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(get(path, foreign).await.0, 200, "a load balancer asks by any name");
+        }
+        let hook = visitor.post("/telegram", "{}", &[("host", foreign)]).await;
+        assert_eq!(hook.status(), StatusCode::SERVICE_UNAVAILABLE, "no webhook is set, whoever asks");
+    }
+    // A whole address in the first line says who is meant, whatever the header says; none at all and two say nothing.
+    for (request, status) in [
+        ("GET http://rebound.example/metrics HTTP/1.1\r\nhost: localhost\r\n", "421"),
+        ("GET http://localhost/metrics HTTP/1.1\r\nhost: localhost\r\n", "404"),
+        ("GET /metrics HTTP/1.0\r\n", "421"),
+        ("GET /metrics HTTP/1.1\r\nhost: localhost\r\nhost: rebound.example\r\n", "421"),
+    ] {
+        let mut stream = unfinished(bot.http, &format!("{request}connection: close\r\n\r\n")).await.unwrap();
+        let said = closed(&mut stream).await;
+        assert!(said.contains(&format!(" {status} ")), "{request}: {said}");
+    }
+    bot.end().await;
+}
+
+/// How Prometheus asks: by the address that it found, not by a name.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_that_was_connected_to_is_a_name() {
+    let db = TestDb::sqlite().await;
+    let bot = TestBot::start(db, &[ON, ("HTTP_ADDR", "0.0.0.0:0")]).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], bot.http.port()));
+    let ask = async |host: &str| {
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        closed(&mut unfinished(address, &request).await.unwrap()).await
+    };
+    assert!(ask(&format!("127.0.0.1:{}", address.port())).await.contains(" 401 "));
+    assert!(ask("172.18.0.3:8080").await.contains(" 421 "), "an address of another machine");
+    bot.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_out_is_signed_out_everywhere_and_for_good() {
+    let (sandbox, db) = (sandbox().await, Arc::new(TestDb::postgres().await));
+    let settings = [ON, ("DATABASE_CONNECTIONS", "6")];
+    let one = TestBot::start_on(sandbox.clone(), db.clone(), &settings).await;
+    let mut two = TestBot::start_on(sandbox.clone(), db.clone(), &settings).await;
+    let (here, there) = (Visitor::of(&one), Visitor::of(&two));
+    let (cookie, other) = (here.sign_in().await, here.sign_in().await);
+    for cookie in [&cookie, &other] {
+        assert_eq!(there.get("/", cookie).await.status(), StatusCode::OK, "one token, one session for all instances");
+    }
+    let stream = there.client.get(format!("{}/events", there.base)).header(COOKIE, &cookie).header(ACCEPT, "*/*");
+    let mut stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    assert_eq!(here.post("/sign-out", "", &[("cookie", &cookie)]).await.status(), StatusCode::SEE_OTHER);
+    for visitor in [&here, &there] {
+        for path in ["/", "/usage", "/events", "/failure/K7M2QX"] {
+            assert_eq!(visitor.get(path, &cookie).await.status(), StatusCode::UNAUTHORIZED, "{path}");
+        }
+        assert_eq!(visitor.get("/", &other).await.status(), StatusCode::OK, "another session goes on");
+    }
+    let ends = async { while stream.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_secs(60), ends).await.expect("an open page hears it too");
+    two.stop().await;
+    two.leaves_work = true;
+    let again = TestBot::start_on(sandbox.clone(), db.clone(), &settings).await;
+    let restarted = Visitor::of(&again);
+    assert_eq!(restarted.get("/", &cookie).await.status(), StatusCode::UNAUTHORIZED, "after a restart");
+    assert_eq!(restarted.get("/", &other).await.status(), StatusCode::OK);
+    assert_eq!(db.number("SELECT COUNT(*) FROM ended_sessions", &[]).await, 1);
+    again.end().await;
+    one.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_out_survives_a_restart_on_sqlite() {
+    let (sandbox, db) = (sandbox().await, Arc::new(TestDb::sqlite().await));
+    let mut bot = TestBot::start_on(sandbox.clone(), db.clone(), &[ON]).await;
+    let visitor = Visitor::of(&bot);
+    let cookie = visitor.sign_in().await;
+    assert_eq!(visitor.post("/sign-out", "", &[("cookie", &cookie)]).await.status(), StatusCode::SEE_OTHER);
+    bot.stop().await;
+    bot.leaves_work = true;
+    drop(bot);
+    let bot = TestBot::start_on(sandbox, db, &[ON]).await;
+    assert_eq!(Visitor::of(&bot).get("/", &cookie).await.status(), StatusCode::UNAUTHORIZED);
+    bot.end().await;
+}
+
+/// The server ends in time although somebody holds connections open.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_connections_do_not_hold_up_the_end() {
+    let bot = TestBot::start(TestDb::sqlite().await, &[ON]).await;
+    let mut held = Vec::new();
+    for sent in ["", "GET /livez HTTP/1.1\r\n", "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+        held.extend(unfinished(bot.http, sent).await);
+    }
+    let began = Instant::now();
+    bot.end().await;
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let ends = async {
+        for stream in &mut held {
+            closed(stream).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ends).await.expect("they are closed");
+}
