@@ -276,3 +276,63 @@ fn the_yaml_files_are_yaml_and_name_files_that_are_there() {
         assert!(compose["services"]["reelcoach"].is_object(), "prometheus.yml looks for it by this name");
     }
 }
+
+/// What every service of the compose files is held to.
+#[test]
+fn containers_are_confined() {
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    for file in ["compose.yaml", "compose.scale.yaml"] {
+        let compose = yaml(&std::fs::read_to_string(deploy.join(file)).unwrap());
+        for (name, service) in compose["services"].as_object().unwrap() {
+            let what = format!("{file}: {name}");
+            assert_eq!(service["read_only"], true, "{what}: the root is read-only");
+            assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{what}");
+            assert_eq!(service["security_opt"], serde_json::json!(["no-new-privileges:true"]), "{what}");
+            assert!(service["pids_limit"].is_u64() && service["mem_limit"].is_string(), "{what} is bounded");
+            assert!(service["tmpfs"].to_string().contains("/tmp:size="), "{what} has a bounded /tmp");
+            match service["image"].as_str() {
+                Some(image) => assert!(is_pinned(image), "{what}: {image}"),
+                None => assert_eq!(service["build"]["dockerfile"], "deploy/Dockerfile", "{what}"),
+            }
+        }
+        let bot = &compose["services"]["reelcoach"];
+        assert!(bot["ulimits"]["nofile"].as_u64().unwrap() >= 4096, "{file}");
+        assert_eq!(bot["ulimits"]["core"], 0, "{file}: a core would hold people's texts");
+    }
+    let dockerfile = std::fs::read_to_string(deploy.join("Dockerfile")).unwrap();
+    let images: Vec<&str> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+    assert_eq!(images.len(), 2);
+    for image in images {
+        assert!(is_pinned(image.split(' ').next().unwrap()), "{image}");
+    }
+}
+
+/// A tag for people, and the digest that is taken.
+fn is_pinned(image: &str) -> bool {
+    image.split_once("@sha256:").is_some_and(|(tag, digest)| {
+        tag.contains(':') && digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+#[test]
+fn the_unit_is_bounded() {
+    let unit = include_str!("../../deploy/reelcoach.service");
+    let value = |name: &str| {
+        let mut values = unit.lines().filter_map(|line| line.strip_prefix(&format!("{name}=")));
+        values.next().unwrap_or_else(|| panic!("{name} is not set"))
+    };
+    assert!(value("LimitNOFILE").parse::<u32>().unwrap() >= 4096);
+    assert_eq!(value("LimitCORE"), "0");
+    assert_eq!(value("MemoryMax"), "1G");
+    assert!(value("TasksMax").parse::<u32>().unwrap() >= 1024, "blocking work of the runtime takes up to 512 threads");
+}
+
+/// Prometheus asks each instance by the address that it has on the compose network, which the bot knows as its own: a name
+/// would have to be in `PUBLIC_URL`.
+#[test]
+fn prometheus_asks_by_address() {
+    let prometheus = yaml(include_str!("../../deploy/prometheus/prometheus.yml"));
+    let found = &prometheus["scrape_configs"][0]["dns_sd_configs"][0];
+    assert_eq!((&found["type"], &found["names"]), (&serde_json::json!("A"), &serde_json::json!(["reelcoach"])));
+    assert!(prometheus["scrape_configs"][0].get("static_configs").is_none());
+}
