@@ -25,6 +25,7 @@ pub mod reels;
 pub mod retention;
 pub mod scratch;
 pub mod sessions;
+mod transaction;
 pub mod turns;
 pub mod usage;
 pub mod vitals;
@@ -155,8 +156,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What each session of ours asks of the server. A server does not hear that its client is gone: a transaction that
 /// was cut off would keep its locks, the queue's among them, until TCP gives up. Of others that were cut off while they
 /// waited for the lock, one gets it next, and the rest have stopped waiting by then: after 6 s it is free. No statement is
-/// spread over several of the server's processes: a year's report takes half as long again where it is.
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '5s'; SET statement_timeout = '8s'; \
+/// spread over several of the server's processes: a year's report takes half as long again where it is. Whoever has waited
+/// for a lock must see what its last holder wrote, whatever the server's default is.
+const SESSION: &str = "SET default_transaction_isolation = 'read committed'; \
+     SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '5s'; SET statement_timeout = '8s'; \
      SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SET max_parallel_workers_per_gather = 0";
 
@@ -215,8 +218,7 @@ macro_rules! exclusive {
             }
             $crate::store::Db::Pg(pool) => {
                 $crate::store::bounded(async {
-                    let mut lent = $crate::store::acquire(pool).await?;
-                    let mut transaction = sqlx::Connection::begin(&mut *lent).await?;
+                    let mut transaction = $crate::store::transaction::Transaction::begin(pool).await?;
                     for lock in $locks {
                         sqlx::query("SELECT pg_advisory_xact_lock($1)")
                             .bind($crate::store::lock_key(&lock))
@@ -227,9 +229,17 @@ macro_rules! exclusive {
                         let $tx = &mut *transaction;
                         async { $body }.await
                     };
-                    let value = outcome?;
-                    transaction.commit().await?;
-                    Ok(value)
+                    match outcome {
+                        Ok(value) => {
+                            transaction.commit().await?;
+                            Ok(value)
+                        }
+                        Err(error) => {
+                            // One that cannot be undone is closed, which undoes it, too.
+                            let _ = transaction.rollback().await;
+                            Err(error)
+                        }
+                    }
                 })
                 .await
             }

@@ -5,6 +5,7 @@ mod answers;
 mod boards;
 mod budgets;
 mod chats;
+mod dropped;
 mod fairness;
 mod fences;
 mod instances;
