@@ -22,6 +22,7 @@ use crate::core::chat::{Messenger, Receive, ReceiveFailed};
 use crate::core::coach::{ASKED_WITHIN, Coach, CoachSettings};
 use crate::core::inbox::Inbox;
 use crate::core::late::Late;
+use crate::core::leases::Leases;
 use crate::core::money::{Prices, Purse};
 use crate::core::outbox::Outbox;
 use crate::core::reels::Reels;
@@ -152,8 +153,10 @@ impl App {
             coach,
             admin,
             gate,
+            late: late.clone(),
             clock: clock.clone(),
             instance,
+            leases: Leases::default(),
         });
         Ok(App {
             config,
@@ -184,7 +187,7 @@ impl App {
                 let began = clock.now();
                 let problem = match tokio::time::timeout(STORED_WITHIN, inbox.receive(&inbound)).await {
                     Ok(Ok(_)) => {
-                        late.stored();
+                        late.over();
                         return Ok(());
                     }
                     Ok(Err(error)) => error.to_string(),
@@ -299,6 +302,7 @@ impl App {
             metrics::gauge!(TURNS_IN_FLIGHT).set((self.config.coach.max_turns as usize - available) as f64);
             let free = u32::try_from(available).unwrap_or(u32::MAX).min(CLAIM_BATCH);
             let mut is_more = false;
+            let asked = Instant::now();
             if free > 0 {
                 let turns = match self.replies.claim(free).await {
                     Ok(turns) => turns,
@@ -322,7 +326,10 @@ impl App {
                     });
                 }
             }
-            if !is_more {
+            if asked.elapsed() >= SHORT_OUTAGE {
+                // That was an outage, too.
+                wait(stop, RENEWAL_GRACE).await;
+            } else if !is_more {
                 tokio::select! {
                     () = wake => {}
                     () = wait(stop, POLL) => {}
@@ -337,11 +344,15 @@ impl App {
         while !stop.is_cancelled() {
             let mut wake = std::pin::pin!(self.store.wake.jobs.notified());
             wake.as_mut().enable();
+            let asked = Instant::now();
             match self.worker.claim().await {
                 Ok(Some(job)) => {
                     let worker = self.worker.clone();
                     spawn(&self.tracker, async move { worker.run(job).await });
                     self.store.wake.boards.notify_waiters();
+                    if asked.elapsed() >= SHORT_OUTAGE {
+                        wait(stop, RENEWAL_GRACE).await;
+                    }
                     continue;
                 }
                 Ok(None) => reached = Instant::now(),
@@ -441,7 +452,7 @@ impl App {
         if reached.elapsed() < SHORT_OUTAGE {
             return;
         }
-        while !stop.is_cancelled() && self.store.ping().await.is_err() {
+        while !stop.is_cancelled() && self.store.check_writes(self.clock.now()).await.is_err() {
             wait(stop, Duration::from_secs(1)).await;
         }
         wait(stop, RENEWAL_GRACE).await;

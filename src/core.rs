@@ -17,6 +17,7 @@ pub mod coach;
 pub mod admin;
 pub mod inbox;
 pub mod late;
+pub mod leases;
 pub mod reply;
 pub mod worker;
 pub mod charges;

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod measured;
 pub mod memory;
 pub mod moves;
+pub mod outage;
 pub mod people;
 pub mod providers;
 pub mod reels;
@@ -28,10 +29,11 @@ pub mod sessions;
 mod transaction;
 pub mod turns;
 pub mod usage;
+pub mod versions;
 pub mod vitals;
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +46,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{Connection, Executor, Postgres};
 use tokio::sync::Notify;
 
-static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+use crate::clock::Timestamp;
 
 /// What can go wrong with the database. Its text names no value of any row.
 #[derive(Debug, thiserror::Error)]
@@ -53,32 +55,35 @@ pub enum StoreError {
     Url(String),
     #[error("the database file is in use by another reelcoach; several instances need PostgreSQL")]
     InUse,
-    #[error("the database cannot be opened: {0}")]
-    Open(#[source] sqlx::Error),
-    #[error("the database cannot be migrated: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("the database failed: {0}")]
-    Query(#[from] sqlx::Error),
+    /// Its cause is part of its text, and of those below.
+    #[error("can't open the database: {0}. Check DATABASE_URL.")]
+    Open(sqlx::Error),
+    #[error("can't write to {} as {user}. Change its owner, or set DATABASE_URL to another folder.", folder.display())]
+    Folder { folder: PathBuf, user: String },
+    #[error("can't update the database's tables: {0}")]
+    Migrate(sqlx::migrate::MigrateError),
+    /// Versions of the tables.
+    #[error(
+        "DATABASE_URL: this database was written by a newer reelcoach (tables {found}) than this program (tables {own}). \
+         Update reelcoach, or restore a backup from before the update."
+    )]
+    Newer { found: i64, own: i64 },
+    #[error("database error: {0}")]
+    Query(sqlx::Error),
     /// A row that this program cannot have written.
-    #[error("the database holds something unreadable in {0}")]
+    #[error("unexpected data in {0}")]
     Corrupt(&'static str),
 }
 
-impl StoreError {
-    /// Whether the database could not be asked, or did not answer: the same may work later, and if it was a write, it
-    /// may have been done.
-    pub fn is_outage(&self) -> bool {
-        let StoreError::Query(error) = self else { return false };
-        match error {
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => true,
-            // 57: an operator's or the server's own intervention, such as a shutdown; 53: no room, such as too many
-            // connections; 08: connection exceptions; 55P03: a lock was not to be had; 25P03: idle in a transaction for
-            // too long.
-            sqlx::Error::Database(refused) => refused
-                .code()
-                .is_some_and(|code| ["57", "53", "08", "55P03", "25P03"].iter().any(|class| code.starts_with(class))),
-            _ => false,
-        }
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::Query(error)
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        StoreError::Migrate(error)
     }
 }
 
@@ -149,9 +154,6 @@ const FRESH: Duration = Duration::from_millis(500);
 
 /// How often a listener that hears nothing makes sure that it could.
 const QUIET: Duration = Duration::from_secs(15);
-
-/// The pause before a write that must not be forgotten is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What each session of ours asks of the server. A server does not hear that its client is gone: a transaction that
 /// was cut off would keep its locks, the queue's among them, until TCP gives up. Of others that were cut off while they
@@ -271,6 +273,7 @@ pub struct Store {
     db: Db,
     /// Held for its lock alone.
     lock: Option<std::fs::File>,
+    refusals: outage::Refusals,
     pub wake: Wake,
 }
 
@@ -305,22 +308,7 @@ impl Store {
         } else {
             return Err(StoreError::Url("must begin with sqlite:// or postgres://".into()));
         };
-        Ok(Store { db, lock: None, wake: Wake::default() })
-    }
-
-    /// Brings the tables to this program's version; does nothing when they are there already.
-    pub async fn migrate(&self) -> Result<()> {
-        match &self.db {
-            Db::Sqlite { write, .. } => MIGRATOR.run(&mut *lend(write).await?).await?,
-            Db::Pg(pool) => {
-                // A session without our bounds: a change of a large table takes its time, and other instances that
-                // start meanwhile wait for the migrator's lock.
-                let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
-                MIGRATOR.run(&mut connection).await?;
-                connection.close().await?;
-            }
-        }
-        Ok(())
+        Ok(Store { db, lock: None, refusals: outage::Refusals::default(), wake: Wake::default() })
     }
 
     /// Whether the database answers.
@@ -331,21 +319,19 @@ impl Store {
         Ok(())
     }
 
-    /// Runs a statement of this store until the database has answered: for what nobody else knows, such as a paid run
-    /// or an answer on screen. Each of them may be repeated, because it is keyed or fenced.
-    ///
-    /// # Errors
-    /// What the database answers, and a closed store.
-    pub async fn insist<T, R: Future<Output = Result<T>>>(&self, what: &'static str, run: impl Fn() -> R) -> Result<T> {
-        loop {
-            match run().await {
-                Err(error) if error.is_outage() => {
-                    tracing::warn!(what, "waiting for the database: {error}");
-                    tokio::time::sleep(AGAIN).await;
-                }
-                answered => return answered,
-            }
-        }
+    /// Whether the database takes writes: a full disk, a lock that another program holds and a standby still answer
+    /// [`Store::ping`].
+    pub async fn check_writes(&self, now: Timestamp) -> Result<()> {
+        let written = async {
+            write!(&self.db, connection => sqlx::query(
+                    "INSERT INTO write_check (id, at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET at = excluded.at")
+                .bind(now.0)
+                .execute(connection)
+                .await
+                .map(|_| ()))
+        };
+        tokio::time::timeout(SIGN_OF_LIFE * 2, written).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        Ok(())
     }
 
     /// Whether several instances can share this database.
@@ -362,8 +348,9 @@ impl Store {
         let Db::Sqlite { write, .. } = &self.db else { return Ok(()) };
         let mut name = write.options.get_filename().as_os_str().to_owned();
         name.push(".lock");
-        make_private_file(Path::new(&name)).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
-        let file = std::fs::File::open(&name).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+        let name = Path::new(&name);
+        make_private_file(name).map_err(|error| unwritable(name, error))?;
+        let file = std::fs::File::open(name).map_err(|error| unwritable(name, error))?;
         match file.try_lock() {
             Ok(()) => {
                 self.lock = Some(file);
@@ -469,6 +456,25 @@ fn make_private_file(file: &Path) -> std::io::Result<()> {
     options.open(file).map(|_| ())
 }
 
+/// Why a file could not be made: its folder is somebody else's, or something that has no remedy of its own.
+fn unwritable(file: &Path, error: std::io::Error) -> StoreError {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    if !matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) {
+        return StoreError::Open(sqlx::Error::Io(error));
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    StoreError::Folder { folder: folder.to_owned(), user: own_user() }
+}
+
+/// The user that this process is run as, as far as the system tells.
+fn own_user() -> String {
+    #[cfg(unix)]
+    if let Ok(own) = std::fs::metadata("/proc/self") {
+        return format!("user {}", std::os::unix::fs::MetadataExt::uid(&own));
+    }
+    "this user".to_owned()
+}
+
 /// Gives up on a path that does not answer.
 async fn bounded<T, E: From<sqlx::Error>>(
     asked: impl Future<Output = std::result::Result<T, E>>,
@@ -512,9 +518,10 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
     if let Some(folder) = options.get_filename().parent()
         && !folder.as_os_str().is_empty()
     {
-        make_private_folder(folder).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+        make_private_folder(folder).map_err(|error| unwritable(options.get_filename(), error))?;
     }
-    make_private_file(options.get_filename()).map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+    // Nobody else makes it: a connection that is made anew while the file is gone must not begin an empty one.
+    make_private_file(options.get_filename()).map_err(|error| unwritable(options.get_filename(), error))?;
     let options = Arc::new(options);
     let write = Connections::open(&options, 1).await.map_err(StoreError::Open)?;
     // A connection has a thread of its own: a few are enough.

@@ -115,11 +115,11 @@ fn router(web: Arc<Web>) -> Router {
         .with_state(web)
 }
 
-/// 200 if the database answers and no role that this instance has is silent for too long; who has none waits for one,
+/// 200 if the database takes writes and no role that this instance has is silent for too long; who has none waits for one,
 /// and is ready. A paid service that refuses everybody is told beside it as `degraded`: another instance would be refused as
 /// well, so none may be taken out of use for it.
 async fn ready(State(web): State<Arc<Web>>) -> Response {
-    let database = web.store.ping().await;
+    let database = web.store.check_writes(web.clock.now()).await;
     if let Err(error) = &database {
         tracing::warn!("not ready: {error}");
     }

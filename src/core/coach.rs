@@ -392,7 +392,8 @@ impl Coach {
         self.note_call(turn, &ask.model, &result, false, began).await;
         match result {
             Ok(reply) if !reply.text.trim().is_empty() => {
-                self.store.summarise(memory.conversation, reply.text.trim(), &last.id).await
+                let summarise = || self.store.summarise(memory.conversation, reply.text.trim(), &last.id);
+                self.store.insist("storing a summary", summarise).await
             }
             // The lines stay as they are; the next turn tries again.
             Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! Tells people whose message cannot be stored that it waits. Owns who has been told during this outage of the
+//! Tells people whose message, or whose answer, cannot be stored that it waits. Owns who has been told during this outage of the
 //! database; never stores a message, and promises nothing that the platform or the adapter does not hold: neither has
 //! been told that the message arrived.
 
@@ -10,10 +10,10 @@ use super::chat::{Addressed, Body, Destination, Inbound};
 use super::outbox::{Outbox, Progress};
 use super::{text, wording};
 use crate::clock::{Clock, Timestamp};
-use crate::ids::{ChatId, TurnId};
+use crate::ids::{ChatId, MessageRef, TurnId};
 
 /// A shorter wait needs no words.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The messages that wait.
 pub struct Late {
@@ -33,10 +33,10 @@ impl Late {
         Self { outbox, clock, outage: Mutex::default() }
     }
 
-    /// A message was stored: the outage, if there was one, is over.
-    pub fn stored(&self) {
+    /// The outage, if there was one, is over: a message was stored, or what was refused is.
+    pub fn over(&self) {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        if outage.since.is_some() {
+        if outage.since.is_some() || !outage.told.is_empty() {
             *outage = Outage::default();
         }
     }
@@ -47,23 +47,36 @@ impl Late {
         if inbound.addressed == Addressed::Overheard || inbound.placeholder.is_some() {
             return;
         }
-        let chat = &inbound.message.chat;
-        if !self.is_to_be_told(chat, began) {
-            return;
-        }
-        let Some(rules) = self.outbox.rules(chat) else { return };
-        let to = Destination { chat: chat.clone(), reply_to: Some(inbound.message.clone()) };
-        let Some(piece) = text::render(&Body::text(wording::late()), &rules).into_iter().next() else { return };
-        let told = self.outbox.progress(&to, None, &piece, &TurnId::new().nonce(0)).await;
-        if !matches!(told, Progress::Shown(_) | Progress::Unsure) {
-            // The chat was busy or paused: the next try tells it.
-            self.outage.lock().unwrap_or_else(PoisonError::into_inner).told.remove(chat);
+        if self.has_lasted(began) {
+            self.tell(&inbound.message.chat, Some(inbound.message.clone())).await;
         }
     }
 
-    fn is_to_be_told(&self, chat: &ChatId, began: Timestamp) -> bool {
+    /// An answer has waited for [`PATIENCE`] to be stored: tells its chat, once in an outage. `false` if that is to be
+    /// tried again.
+    pub async fn not_answered(&self, chat: &ChatId, reply_to: Option<MessageRef>) -> bool {
+        self.tell(chat, reply_to).await
+    }
+
+    async fn tell(&self, chat: &ChatId, reply_to: Option<MessageRef>) -> bool {
+        if !self.outage.lock().unwrap_or_else(PoisonError::into_inner).told.insert(chat.clone()) {
+            return true;
+        }
+        let Some(rules) = self.outbox.rules(chat) else { return true };
+        let to = Destination { chat: chat.clone(), reply_to };
+        let Some(piece) = text::render(&Body::text(wording::late()), &rules).into_iter().next() else { return true };
+        let told = self.outbox.progress(&to, None, &piece, &TurnId::new().nonce(0)).await;
+        let is_told = matches!(told, Progress::Shown(_) | Progress::Unsure);
+        if !is_told {
+            // The chat was busy or paused: the next try tells it.
+            self.outage.lock().unwrap_or_else(PoisonError::into_inner).told.remove(chat);
+        }
+        is_told
+    }
+
+    fn has_lasted(&self, began: Timestamp) -> bool {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let since = *outage.since.get_or_insert(began);
-        self.clock.now().since(since) >= PATIENCE && outage.told.insert(chat.clone())
+        self.clock.now().since(since) >= PATIENCE
     }
 }

@@ -2,6 +2,7 @@
 //! the coach answer while the text is shown, and delivers the final. A turn that is taken up by another worker goes on
 //! from what the rows say.
 
+mod beside;
 mod door;
 mod plan;
 mod retry;
@@ -18,12 +19,14 @@ use super::board::Boards;
 use super::chat::{Body, Destination};
 use super::coach::turn::{Answer, AnswerEnding};
 use super::coach::{Answered, Coach, Live, Question, Said};
+use super::late::Late;
+use super::leases::Leases;
 use super::outbox::{self, Delivered, Outbox, Progress};
 use super::reels::Reels;
 use super::{text, wording};
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::InstanceId;
+use crate::ids::{InstanceId, TurnId};
 use crate::store::boards::TakenBoard;
 use crate::store::chats::{Memory, Role};
 use crate::store::failures::Noted;
@@ -36,11 +39,6 @@ use crate::upstream::Cause;
 
 /// How long a turn is held without renewal.
 pub const LEASE: Duration = Duration::from_secs(20);
-
-/// A renewal that failed or takes longer than this is tried again, so that after an outage of the database those who are
-/// at work are heard before anything is taken over.
-const RENEWAL: Duration = Duration::from_secs(3);
-const RENEWAL_AGAIN: Duration = Duration::from_secs(1);
 
 /// A turn that failed so often is answered with an apology instead of being tried for ever.
 const ATTEMPTS: i64 = 6;
@@ -67,8 +65,11 @@ pub struct Replies {
     pub coach: Arc<Coach>,
     pub admin: Arc<Admin>,
     pub gate: Arc<Gate>,
+    pub late: Arc<Late>,
     pub clock: Clock,
     pub instance: InstanceId,
+    /// The turns that this process answers, by id and attempt.
+    pub leases: Leases<(TurnId, i64)>,
 }
 
 /// How the work on a turn ended.
@@ -102,8 +103,12 @@ struct Screen {
 }
 
 impl Replies {
-    /// Takes up to `limit` due turns.
+    /// Takes up to `limit` due turns; none while a turn that is answered here waits for its lease to be renewed, and would
+    /// be one of them.
     pub async fn claim(&self, limit: u32) -> Result<Vec<Turn>, StoreError> {
+        if self.leases.any_overdue(self.clock.now()) {
+            return Ok(Vec::new());
+        }
         let turns =
             self.store.claim_turns(self.instance, &self.outbox.platforms(), self.clock.now(), LEASE, limit).await?;
         if !turns.is_empty() {
@@ -116,10 +121,13 @@ impl Replies {
     pub async fn answer(&self, turn: Turn) {
         // Outlives the work: whatever ends it in the middle of a call, the call is paid.
         let live = Live::default();
+        let held = self.leases.hold((turn.id, turn.attempt), self.clock.now() + LEASE);
         let result = tokio::select! {
             result = self.work(&turn, &live) => Some(result),
-            () = self.keep(&turn) => None,
+            () = self.keep(&turn, &held) => None,
+            never = self.tell_of_outages(&turn) => match never {},
         };
+        drop(held);
         if let Err(error) = self.coach.settle_abandoned(&turn, &live).await {
             // What was reserved for it is given up in time.
             tracing::warn!(turn = %turn.id, "a call that was dropped could not be written down: {error}");
@@ -145,24 +153,6 @@ impl Replies {
     async fn remember(&self, turn: &Turn) {
         if let Err(error) = self.coach.summarise(turn).await {
             tracing::warn!(turn = %turn.id, "a summary could not be made: {error}");
-        }
-    }
-
-    /// Renews the lease until it is lost.
-    async fn keep(&self, turn: &Turn) {
-        let mut pause = LEASE / 3;
-        loop {
-            tokio::time::sleep(pause).await;
-            let renewed = self.store.renew_turn(turn, self.clock.now() + LEASE);
-            pause = match tokio::time::timeout(RENEWAL, renewed).await {
-                Ok(Ok(true)) => LEASE / 3,
-                Ok(Ok(false)) => return,
-                Ok(Err(error)) => {
-                    tracing::warn!(turn = %turn.id, "a lease could not be renewed: {error}");
-                    RENEWAL_AGAIN
-                }
-                Err(_) => RENEWAL_AGAIN,
-            };
         }
     }
 
@@ -333,7 +323,10 @@ impl Replies {
                 };
                 let sparing = match sparing {
                     Some(standing) => Some(wording::sparing(&standing)),
-                    None => self.admin.nearly_used(turn, self.clock.now()).await?,
+                    None => {
+                        let nearly_used = || self.admin.nearly_used(turn, self.clock.now());
+                        self.store.insist("reading a budget", nearly_used).await?
+                    }
                 };
                 let parts = [Some(text.clone()), behind, sparing];
                 (parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n"), text)
@@ -569,7 +562,8 @@ impl Replies {
                     screen.shown.extend(message.or(placeholder));
                     // Whoever goes on with this turn when its answer is stored does not come by here again.
                     if !screen.shown.is_empty() {
-                        self.store.show_turn(turn, &screen.shown).await?;
+                        let noted = || self.store.show_turn(turn, &screen.shown);
+                        self.store.insist("noting what is on screen", noted).await?;
                     }
                     return Ok(());
                 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use super::leases::{Held, Leases};
 use super::money::{Allowed, Call, Purse};
 use super::providers::{self, ProviderTarget};
 use super::reels::KnownFailure;
@@ -16,7 +17,7 @@ use super::reels::pipeline::{PIPELINE_VERSION, Phase, Pipeline, Reel, ReelFailur
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::crash;
-use crate::ids::InstanceId;
+use crate::ids::{InstanceId, JobId};
 use crate::store::access::LimitName;
 use crate::store::failures::Noted;
 use crate::store::lanes::{Health, Lane, LaneKind};
@@ -54,6 +55,8 @@ pub struct Worker {
     instance: InstanceId,
     cache: Duration,
     interval: Duration,
+    /// The jobs that this process runs, by id and attempt.
+    leases: Leases<(JobId, i64)>,
 }
 
 /// The lanes that a configuration has: direct ones first.
@@ -84,11 +87,16 @@ impl Worker {
             instance,
             cache: config.reels.cache,
             interval: config.reels.interval,
+            leases: Leases::default(),
         }
     }
 
-    /// Takes the next job, if one is ready and a lane is free.
+    /// Takes the next job, if one is ready and a lane is free; none while a job that runs here waits for its lease to be
+    /// renewed, and might be that one.
     pub async fn claim(&self) -> Result<Option<Claimed>, StoreError> {
+        if self.leases.any_overdue(self.clock.now()) {
+            return Ok(None);
+        }
         let claimed = self.store.claim_job(self.instance, &self.lanes, self.clock.now(), LEASE).await?;
         if claimed.is_some() {
             crash::point("job claimed");
@@ -105,7 +113,8 @@ impl Worker {
     pub async fn run(&self, job: Claimed) {
         if let Err(error) = self.work(&job).await {
             // The lease runs out by itself, and the job is taken up where it stands.
-            tracing::error!(job = %job.job, attempt = job.attempt, "a job could not be written down: {error}");
+            let reference = Reference::new();
+            tracing::error!(job = %job.job, attempt = job.attempt, %reference, "a job could not be written down: {error}");
         }
     }
 
@@ -116,22 +125,20 @@ impl Worker {
             tracing::error!(job = %job.job, reel = %job.shortcode, %reference, "a job is given up after {TAKEN_UP} attempts without an end");
             let stopped = Stopped { why: ReelFailure::UpstreamBusy, cause: None, again: false, bought: true };
             self.note_failure(job, &stopped, &reference, began).await;
-            return self
-                .store
-                .finish_job(job, &self.failed(job, &stopped, &reference, began), self.spacing().await?, began)
-                .await
-                .map(|_| ());
+            let (end, interval) = (self.failed(job, &stopped, &reference, began), self.spacing().await?);
+            return self.store.finish_job(job, &end, interval, began).await.map(|_| ());
         }
         let cancel = CancellationToken::new();
         if job.cancel {
             cancel.cancel();
         }
         let watch = JobWatch { worker: self, job };
+        let held = self.leases.hold((job.job, job.attempt), began + LEASE);
         // Beside each other, never one inside the other: the pipeline may hold or wait for the database connection that
         // the renewal needs.
         let result = tokio::select! {
             result = self.pipeline(job, &watch, &cancel) => result,
-            () = self.keep(job, &cancel) => {
+            () = self.keep(job, &held, &cancel) => {
                 tracing::warn!(job = %job.job, "the job was taken over by another instance");
                 return Ok(());
             }
@@ -299,15 +306,19 @@ impl Worker {
     }
 
     /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more.
-    async fn keep(&self, job: &Claimed, cancel: &CancellationToken) {
+    async fn keep(&self, job: &Claimed, held: &Held<'_, (JobId, i64)>, cancel: &CancellationToken) {
         loop {
             tokio::time::sleep(RENEWAL).await;
-            let renewed = self.store.renew_job(job, self.clock.now() + LEASE);
+            let until = self.clock.now() + LEASE;
+            let renewed = self.store.renew_job(job, until);
             // A later try may get through where this one waits for a connection that is dead.
             let Ok(renewed) = tokio::time::timeout(RENEWAL * 3, renewed).await else { continue };
             match renewed {
-                Ok(JobLease::Held) => {}
-                Ok(JobLease::CancelWanted) => cancel.cancel(),
+                Ok(JobLease::Held) => held.renewed(until),
+                Ok(JobLease::CancelWanted) => {
+                    held.renewed(until);
+                    cancel.cancel();
+                }
                 Ok(JobLease::Lost) => return,
                 Err(error) => tracing::warn!(job = %job.job, "a lease could not be renewed: {error}"),
             }

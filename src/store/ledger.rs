@@ -139,7 +139,15 @@ impl Store {
             let standings = funds.standings(caps, entry.person, entry.chat, entry.at);
             let over = |standing: &&Standing| standing.used.total().saturating_add(entry.micro_usd) > standing.cap.micro_usd;
             if let Some(over) = standings.iter().find(over) {
-                return Ok(Reserved::Over(over.clone()));
+                // Unless this is what fills it: reserved by a try whose answer was lost.
+                let (own,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM ledger WHERE key = $1 AND outcome = 'started'")
+                    .bind(entry.key)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                if own == 0 {
+                    return Ok(Reserved::Over(over.clone()));
+                }
+                return Ok(Reserved::Yes { standings });
             }
             let _moved: Option<Moved> = write_entry!(tx, entry, funds.guild, Some(until.0), None::<i64>);
             Ok(Reserved::Yes)

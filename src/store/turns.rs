@@ -396,7 +396,17 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             if changed.rows_affected() == 0 {
-                return Ok(false);
+                // A try whose answer was lost may have done it.
+                let (done,): (i64,) = sqlx::query_as(
+                        "SELECT COUNT(*) FROM turns WHERE id = $1 AND leased_by = $2 AND attempt = $3 AND state = 'answered' \
+                         AND answer = $4")
+                    .bind(turn.id.to_string())
+                    .bind(turn.leased_by.to_string())
+                    .bind(turn.attempt)
+                    .bind(answer)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                return Ok(done == 1);
             }
             if let Some(remembered) = memory {
                 remember!(tx, turn, remembered, now);

@@ -7,6 +7,7 @@
 mod support;
 mod bot;
 mod process;
+mod refusals;
 
 mod access;
 mod again;
@@ -34,6 +35,7 @@ mod queue;
 mod quota;
 mod readme;
 mod reels;
+mod refused;
 mod store;
 mod stress;
 mod takeover;

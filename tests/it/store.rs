@@ -18,6 +18,7 @@ mod opening;
 mod people;
 mod providers;
 mod reels;
+mod refused;
 mod storm;
 mod turns;
 mod usage;

@@ -64,8 +64,13 @@ impl Deref for TestDb {
 
 impl TestDb {
     pub async fn sqlite() -> TestDb {
+        Self::sqlite_opened("").await
+    }
+
+    /// One whose address has these parameters (`?vfs=…`).
+    pub async fn sqlite_opened(parameters: &str) -> TestDb {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("test.db").display());
+        let url = format!("sqlite://{}{parameters}", folder.path().join("test.db").display());
         let store = Store::open(&url, 4).await.unwrap();
         store.migrate().await.unwrap();
         let options = url.parse::<SqliteConnectOptions>().unwrap().busy_timeout(Duration::from_secs(10));
@@ -154,6 +159,15 @@ impl TestDb {
     /// Removes all rows of a table.
     pub async fn empty(&self, table: &str) {
         self.execute(&format!("DELETE FROM {table}")).await;
+    }
+
+    /// Several statements on PostgreSQL, by one session and each on its own.
+    pub async fn execute_all(&self, statements: &str) {
+        let Behind::Postgres(pool) = &self.behind else { panic!("not on SQLite") };
+        let mut connection = pool.acquire().await.unwrap();
+        for statement in statements.split(';') {
+            run(&mut connection, statement.to_owned()).await;
+        }
     }
 
     /// Changes rows behind the store's back.
