@@ -234,6 +234,7 @@ fn draw(reports: &[Report], from_ledger: bool, picture: &Picture) -> anyhow::Res
 async fn measured(config: &Config, base: &Plan) -> anyhow::Result<Plan> {
     telemetry::start_logs(config).map_err(anyhow::Error::msg)?;
     let store = Store::open(&config.database_url, 2).await?;
+    store.tables().await?;
     let now = Clock::System.now();
     let measured = store.measured(now - PAST, now).await;
     store.close().await;

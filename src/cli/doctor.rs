@@ -13,7 +13,8 @@ use crate::core::access::describe;
 use crate::core::money::Prices;
 use crate::ids::Platform;
 use crate::platforms::Platforms;
-use crate::store::Store;
+use crate::store::versions::Tables;
+use crate::store::{Store, StoreError};
 use crate::upstream::Failure;
 
 /// Longest wait for any one answer.
@@ -101,17 +102,28 @@ async fn database(config: &Config, findings: &mut Findings) {
     let opened = async {
         let store = Store::open(&config.database_url, 2).await?;
         store.ping().await?;
+        let tables = store.tables().await?;
         let shared = store.is_shared();
         store.close().await;
-        Ok::<_, crate::store::StoreError>(shared)
+        Ok((shared, tables))
     };
-    let result = match tokio::time::timeout(DEADLINE, opened).await {
-        Ok(result) => result.map_err(|error| format!("{error}. Check DATABASE_URL")),
-        Err(_) => Err("no answer. Check DATABASE_URL".into()),
+    let opened = match tokio::time::timeout(DEADLINE, opened).await {
+        Ok(opened) => opened,
+        Err(_) => return findings.add(Grade::Bad, "database", "no answer. Check DATABASE_URL"),
     };
-    findings.result("database", result, |shared| {
-        if shared { "PostgreSQL answers".into() } else { "SQLite opens (one instance)".into() }
-    });
+    match opened {
+        Ok((_, Tables::Newer { found, own })) => findings.add(
+            Grade::Warning,
+            "database",
+            format!("was changed by a newer reelcoach (tables {found}; this one: {own}). Update this one"),
+        ),
+        Ok((true, Tables::Known)) => findings.add(Grade::Good, "database", "PostgreSQL answers"),
+        Ok((false, Tables::Known)) => findings.add(Grade::Good, "database", "SQLite opens (one instance)"),
+        Err(error @ StoreError::Query(_)) => {
+            findings.add(Grade::Bad, "database", format!("{error}. Check DATABASE_URL"));
+        }
+        Err(error) => findings.add(Grade::Bad, "database", error.to_string()),
+    }
 }
 
 /// Who may use the bot, where it is switched on.

@@ -50,6 +50,7 @@ pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> 
         return Ok(ExitCode::from(MISCONFIGURED));
     };
     let store = Store::open(&config.database_url, 4).await?;
+    store.tables().await?;
     let most = if options.json || options.csv.is_some() { ALL_LINES } else { LINES_SHOWN };
     let report = report(&store, figures, None, most, Clock::System.now())
         .await

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bot::{environment, sandbox, until};
 use crate::process::{Process, run};
-use crate::support::TestDb;
+use crate::support::{LATER_MIGRATION, TestDb};
 
 const ANA: i64 = 42;
 
@@ -72,6 +72,31 @@ async fn serve_without_tokens_says_what_to_set() {
 }
 
 on_both! {
+    /// One sentence, the same from each command, that says what to do.
+    async fn a_database_of_a_newer_version_is_refused(db: TestDb) {
+        let sandbox = sandbox().await;
+        let good = environment(&sandbox, &db, &[]);
+        db.execute(LATER_MIGRATION[usize::from(db.is_shared())]).await;
+        let ran = run(&["doctor", "--offline"], &good, "", "").await;
+        assert!(ran.code == 0 && line(&ran.out, "warning", "database").is_some(), "it can be read: {ran:?}");
+        for command in ["migrate", "usage"] {
+            assert_eq!(run(&[command], &good, "", "").await.code, 0, "{command}");
+        }
+        let mut process = Process::serve(&good, &[]);
+        process.ready().await;
+        process.stop().await;
+
+        db.execute("UPDATE compatibility SET readable_from = 9999").await;
+        for command in [&["serve"][..], &["usage"], &["migrate"], &["doctor", "--offline"]] {
+            let ran = run(command, &good, "", "").await;
+            let said = format!("{}{}", ran.out, ran.err);
+            assert_eq!(ran.code, 1, "{command:?}: {said}");
+            let sentence = "this database was written by a newer reelcoach (tables 9999) than this program";
+            assert_eq!(said.matches(sentence).count(), 1, "{command:?}: {said}");
+            assert!(said.contains("restore a backup from before the update") && !said.contains("resolved"), "{said}");
+        }
+    }
+
     async fn migrate_twice_is_no_harm(db: TestDb) {
         let environment = [("DATABASE_URL".to_owned(), db.url.clone())];
         for _ in 0..2 {

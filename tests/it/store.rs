@@ -16,6 +16,7 @@ mod memory;
 mod moves;
 mod opening;
 mod people;
+mod previous;
 mod providers;
 mod reels;
 mod refused;

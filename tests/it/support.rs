@@ -36,6 +36,12 @@ macro_rules! on_both {
     )+};
 }
 
+/// What a program of later days notes in the database, on SQLite and on PostgreSQL.
+pub const LATER_MIGRATION: [&str; 2] = [
+    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', TRUE, X'00', 0)",
+    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', TRUE, '\\x00', 0)",
+];
+
 /// A database of this test's own, gone when it is dropped. Dereferences to its [`Store`].
 pub struct TestDb {
     pub url: String,

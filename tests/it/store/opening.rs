@@ -1,8 +1,11 @@
 //! Opening and migrating the database, hints, and what is done to the leases of a process that is gone.
 
 use reelcoach::store::StoreError;
+use reelcoach::store::ledger::Hold;
+use reelcoach::store::versions::Tables;
 
 use super::*;
+use crate::support::LATER_MIGRATION;
 
 #[tokio::test]
 async fn a_wrong_address_is_said_to_be_one() {
@@ -102,6 +105,31 @@ on_both! {
         two.unwrap();
         assert_eq!(person(&again, "mia").await, mia);
         again.close().await;
+    }
+
+    /// A newer program has changed the tables: this one works on them as long as it can.
+    async fn newer_tables_are_refused_unless_they_can_be_read(db: TestDb) {
+        assert_eq!(db.tables().await.unwrap(), Tables::Known);
+        db.execute(LATER_MIGRATION[usize::from(db.is_shared())]).await;
+        for _ in 0..2 {
+            assert!(matches!(db.tables().await, Ok(Tables::Newer { found: 9999, own }) if own < 9999));
+            db.migrate().await.unwrap();
+        }
+        db.execute("UPDATE compatibility SET readable_from = 9000").await;
+        for refused in [db.tables().await.map(|_| ()), db.migrate().await] {
+            let error = refused.expect_err("it cannot be read");
+            assert!(matches!(error, StoreError::Newer { found: 9999, .. }), "{error:?}");
+            assert!(error.to_string().contains("Update reelcoach, or restore a backup"), "{error}");
+        }
+    }
+
+    async fn what_a_process_that_is_gone_has_reserved_is_free(db: TestDb) {
+        let (mia, dm) = (person(&db, "mia").await, chat("1"));
+        let hold = Hold { until: at(7200), by: Some(InstanceId::new()) };
+        db.reserve(&ledger::call("a", mia, &dm), &[], hold).await.unwrap();
+        assert!(db.lost_reservations(at(1), 9).await.unwrap().is_empty());
+        db.release_everything(at(1)).await.unwrap();
+        assert_eq!(db.lost_reservations(at(1), 9).await.unwrap().len(), 1);
     }
 
     async fn the_leases_of_a_process_that_is_gone_end(db: TestDb) {
