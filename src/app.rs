@@ -114,7 +114,9 @@ impl App {
         let prices =
             Prices::load(config.money.prices_file.as_deref()).map_err(|problem| anyhow!("PRICES_FILE: {problem}"))?;
         let plan = Plan::of(&config, &prices);
-        let purse = Arc::new(Purse::new(store.clone(), prices, clock.clone(), &config));
+        // At the console nobody watches, so that no heartbeat is written.
+        let heard_of = platforms.console.is_none().then_some(instance);
+        let purse = Arc::new(Purse::new(store.clone(), prices, clock.clone(), heard_of, &config));
         let messengers = platforms.messengers();
         let outbox = Arc::new(Outbox::new(messengers, store.clone(), clock.clone()));
         let reels = Arc::new(Reels::new(store.clone(), clock.clone(), http.clone(), &config.reels));

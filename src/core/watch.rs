@@ -128,6 +128,7 @@ impl Watch {
         let mut measured = self.gauge_all(now).await?;
         measured.lanes = self.lane_times(past, now).await?;
         if self.store.hold(ROLE, self.instance, now, now + ROLE_LEASE).await? {
+            self.purse.give_up_lost().await?;
             let outage = outage.filter(|(since, until)| until.since(*since) >= LONG_OUTAGE);
             self.judge(past, &measured, outage, now).await?;
         }

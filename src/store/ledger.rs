@@ -1,10 +1,11 @@
 //! The ledger: every paid call once. What reports read are the sums that are kept with it (usage).
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, PersonId};
+use crate::ids::{ChatId, InstanceId, PersonId};
 use crate::upstream::{Provider, Usage};
 
 use super::budgets::{Moved, Span, Standing, funds, guild_of, read_guild, spend};
+use super::instances::ALIVE;
 use super::moves::current_id;
 use super::usage::{Stood, changes, roll_up, settled};
 use super::{Result, Store, alone, exclusive, read, write};
@@ -30,9 +31,10 @@ pub struct Entry<'a> {
 }
 
 /// Writes a call of a chat in this community and moves the sums by what is new of it: [`Moved`], or `None` if nothing was.
-/// Part of a transaction. `$until`: it is only reserved, until then; `$confirm_at`: when its cost is asked for again.
+/// Part of a transaction. `$hold`: it is only reserved; `$confirm_at`: when its cost is asked for again.
 macro_rules! write_entry {
-    ($tx:ident, $entry:expr, $guild:expr, $until:expr, $confirm_at:expr) => {{
+    ($tx:ident, $entry:expr, $guild:expr, $hold:expr, $confirm_at:expr) => {{
+        let hold: Option<Hold> = $hold;
         let entry: &Entry<'_> = $entry;
         let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
         let stood: Option<Stood> = sqlx::query_as(Stood::SELECT).bind(entry.key).fetch_optional(&mut *$tx).await?;
@@ -41,12 +43,12 @@ macro_rules! write_entry {
             Some(stood) => read_guild(stood.guild.clone())?,
             None => $guild,
         };
-        let reserved = if $until.is_some() { entry.micro_usd } else { 0 };
+        let reserved = if hold.is_some() { entry.micro_usd } else { 0 };
         let changed = sqlx::query(
             "INSERT INTO ledger (key, at, person_id, platform, chat, provider, model, tool, input_tokens, cached_tokens, \
              cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, price_version, estimated, latency_ms, outcome, \
-             reserved_until, guild, reserved, confirm_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
+             reserved_until, guild, reserved, confirm_at, instance) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) \
              ON CONFLICT (key) DO UPDATE SET model = excluded.model, input_tokens = excluded.input_tokens, \
              cached_tokens = excluded.cached_tokens, cache_write_tokens = excluded.cache_write_tokens, \
              output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens, \
@@ -73,10 +75,11 @@ macro_rules! write_entry {
         .bind(entry.usage.estimated)
         .bind(entry.latency_ms)
         .bind(entry.outcome)
-        .bind($until)
+        .bind(hold.map(|hold| hold.until.0))
         .bind(guild.as_ref().map(ToString::to_string))
         .bind(reserved)
         .bind($confirm_at)
+        .bind(hold.and_then(|hold| hold.by).map(|instance| instance.to_string()))
         .execute(&mut *$tx)
         .await?
         .rows_affected()
@@ -104,10 +107,27 @@ pub enum Reserved {
     Over(Standing),
 }
 
+/// How a reservation is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// A call that has not ended by then never will.
+    pub until: Timestamp,
+    /// The instance that makes the call, if it writes heartbeats: nobody else can settle it.
+    pub by: Option<InstanceId>,
+}
+
+impl From<Timestamp> for Hold {
+    /// Of nobody whose death would be noticed.
+    fn from(until: Timestamp) -> Self {
+        Hold { until, by: None }
+    }
+}
+
 /// A reservation whose call never ended.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Lost {
     pub key: String,
+    pub provider: String,
     pub model: String,
     pub input_tokens: i64,
     pub micro_usd: i64,
@@ -123,15 +143,21 @@ pub struct Unconfirmed {
 }
 
 /// The outcome of a call whose reservation was given up.
-const LOST: &str = "lost";
+pub const LOST: &str = "lost";
 
 /// Serialises what changes the sums.
 pub(super) const MONEY: &str = "money";
 
 impl Store {
     /// Reserves what a call may cost, if it fits into every budget it falls under: those that admins have set, and `caps`
-    /// where they have set none. The reservation is given up at `until` if the call has not ended by then.
-    pub async fn reserve(&self, entry: &Entry<'_>, caps: &[(&str, Span, i64)], until: Timestamp) -> Result<Reserved> {
+    /// where they have set none. The reservation is given up when its hold ends, unless the call has ended by then.
+    pub async fn reserve(
+        &self,
+        entry: &Entry<'_>,
+        caps: &[(&str, Span, i64)],
+        hold: impl Into<Hold>,
+    ) -> Result<Reserved> {
+        let hold = hold.into();
         exclusive!(&self.db, [MONEY], tx => {
             let chat = current_id!(tx, entry.chat);
             let entry = &Entry { chat: &chat, ..entry.clone() };
@@ -147,9 +173,9 @@ impl Store {
                 if own == 0 {
                     return Ok(Reserved::Over(over.clone()));
                 }
-                return Ok(Reserved::Yes { standings });
+                return Ok(Reserved::Yes);
             }
-            let _moved: Option<Moved> = write_entry!(tx, entry, funds.guild, Some(until.0), None::<i64>);
+            let _moved: Option<Moved> = write_entry!(tx, entry, funds.guild, Some(hold), None::<i64>);
             Ok(Reserved::Yes)
         })
     }
@@ -172,7 +198,7 @@ impl Store {
             let chat = current_id!(tx, entry.chat);
             let entry = Entry { chat: &chat, ..entry.clone() };
             let confirm_at = confirm_at.map(|at| at.0);
-            let moved: Option<Moved> = write_entry!(tx, &entry, guild_of!(tx, entry.chat), None::<i64>, confirm_at);
+            let moved: Option<Moved> = write_entry!(tx, &entry, guild_of!(tx, entry.chat), None, confirm_at);
             Ok(moved.map(|moved| moved.standings(caps)))
         })
     }
@@ -265,11 +291,16 @@ impl Store {
         })
     }
 
-    /// Reservations that should have ended before `now`.
+    /// Reservations that should have ended before `now`, or whose instance is gone: its heartbeats have ended, and the call
+    /// is older than an instance that lives may be silent.
     pub async fn lost_reservations(&self, now: Timestamp, limit: u32) -> Result<Vec<Lost>> {
         Ok(read!(&self.db, connection => sqlx::query_as(
-                "SELECT key, model, input_tokens, micro_usd FROM ledger WHERE reserved_until < $1 ORDER BY reserved_until LIMIT $2")
+                "SELECT key, provider, model, input_tokens, micro_usd FROM ledger WHERE reserved_until IS NOT NULL \
+                 AND (reserved_until < $1 OR (at <= $2 AND instance IS NOT NULL \
+                 AND NOT EXISTS (SELECT 1 FROM instances WHERE id = ledger.instance AND seen_at > $2))) \
+                 ORDER BY reserved_until LIMIT $3")
             .bind(now.0)
+            .bind((now - ALIVE).0)
             .bind(i64::from(limit))
             .fetch_all(connection)
             .await)?)

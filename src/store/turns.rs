@@ -540,7 +540,7 @@ impl Store {
         Ok(busy == 0)
     }
 
-    /// Ends the leases of a process that is gone. Only for a database that no other process uses.
+    /// Ends the leases of a process that is gone, and what it has reserved. Only for a database that no other process uses.
     pub async fn release_everything(&self, now: Timestamp) -> Result<()> {
         write!(&self.db, connection => {
             sqlx::query("UPDATE turns SET due_at = $1 WHERE state <> 'closed' AND leased_by IS NOT NULL")
@@ -553,6 +553,9 @@ impl Store {
                 .execute(&mut *connection)
                 .await?;
             sqlx::query("DELETE FROM leases").execute(&mut *connection).await?;
+            sqlx::query("UPDATE ledger SET reserved_until = 0 WHERE reserved_until IS NOT NULL")
+                .execute(&mut *connection)
+                .await?;
             sqlx::query("UPDATE jobs SET leased_until = 0 WHERE state = 'running'").execute(connection).await.map(|_| ())
         })?;
         Ok(())

@@ -179,24 +179,28 @@ impl Scene {
         let runs = self.sandbox.apify.runs();
         // A run whose id was never heard, because the process died while it was being started, cannot be picked up; its
         // reservation says so.
-        let unheard = "SELECT COUNT(*) FROM ledger WHERE provider = 'apify' AND outcome = 'started'";
+        let unheard = "SELECT COUNT(*) FROM ledger WHERE provider = 'apify' AND outcome IN ('started', 'lost')";
         let unheard = usize::try_from(self.db.number(unheard, &[]).await).unwrap();
         assert!(unheard <= 1 && (reels..=reels + unheard).contains(&runs.len()), "{what}: {runs:?}, {unheard} unheard");
         let charged: i64 = runs.iter().rev().take(reels).map(|run| run.charged_micro_usd).sum();
-        let known = "SELECT COUNT(*) FROM ledger WHERE provider = 'apify' AND outcome <> 'started'";
-        let sum = "SELECT CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) FROM ledger WHERE provider = 'apify' AND outcome <> 'started'";
+        let known = "SELECT COUNT(*) FROM ledger WHERE provider = 'apify' AND outcome NOT IN ('started', 'lost')";
+        let sum = "SELECT CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) FROM ledger WHERE provider = 'apify' AND outcome NOT IN ('started', 'lost')";
         let rows = (self.db.number(known, &[]).await, self.db.number(sum, &[]).await);
         assert_eq!(rows, (reels as i64, charged), "{what}: Apify");
         // The call that died with its process stands there with what it may have cost, charged or not.
         let gemini = self.sandbox.gemini.charged().len() as i64;
         let rows = self.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'gemini'", &[]).await;
-        let died =
-            self.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'gemini' AND outcome = 'started'", &[]).await;
+        let died = self
+            .db
+            .number("SELECT COUNT(*) FROM ledger WHERE provider = 'gemini' AND outcome IN ('started', 'lost')", &[])
+            .await;
         assert!(died <= 1 && (rows - died..=rows).contains(&gemini), "{what}: Gemini {rows}, {died} died, {gemini}");
         let openai = self.sandbox.openai.charged().len() as i64;
         let rows = self.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'openai'", &[]).await;
-        let died =
-            self.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'openai' AND outcome = 'started'", &[]).await;
+        let died = self
+            .db
+            .number("SELECT COUNT(*) FROM ledger WHERE provider = 'openai' AND outcome IN ('started', 'lost')", &[])
+            .await;
         assert!(died <= 1 && (rows - died..=rows).contains(&openai), "{what}: OpenAI {rows}, {died} died, {openai}");
         let free = self.db.number("SELECT COUNT(*) FROM ledger WHERE micro_usd <= 0", &[]).await;
         assert_eq!(free, 0, "{what}: nothing is counted as nothing");
@@ -421,8 +425,10 @@ async fn storm(db: TestDb, seed: u64) {
     // A death between the start of a run and the row that holds its id loses the run, but not what it cost.
     let runs = scene.sandbox.apify.runs();
     let rows = scene.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'apify'", &[]).await as usize;
-    let lost =
-        scene.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'apify' AND outcome = 'started'", &[]).await;
+    let lost = scene
+        .db
+        .number("SELECT COUNT(*) FROM ledger WHERE provider = 'apify' AND outcome IN ('started', 'lost')", &[])
+        .await;
     // On a slow machine all lives together may be too short for a reel: what was taken up nine times is given up, and told.
     let given_up = scene.db.number("SELECT COUNT(*) FROM jobs WHERE state = 'failed' AND attempt = 9", &[]).await;
     let failed = scene.db.number("SELECT COUNT(*) FROM jobs WHERE state <> 'done'", &[]).await;
@@ -432,7 +438,7 @@ async fn storm(db: TestDb, seed: u64) {
     assert!(runs.len() <= rows && lost <= 6, "seed {seed}: {rows} rows, {lost} lost, {runs:?}");
     // What was lost stands there with the most that it may have cost.
     let wrong = "SELECT COUNT(*) FROM ledger WHERE provider = 'apify' \
-        AND (micro_usd < 3600 OR (outcome <> 'started' AND micro_usd <> 3600))";
+        AND (micro_usd < 3600 OR (outcome NOT IN ('started', 'lost') AND micro_usd <> 3600))";
     assert_eq!(scene.db.number(wrong, &[]).await, 0, "seed {seed}");
     let jobs = scene.db.number("SELECT COUNT(*) FROM jobs", &[]).await as usize;
     assert_eq!(jobs, reels, "seed {seed}: one job for each reel");

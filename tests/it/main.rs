@@ -36,6 +36,7 @@ mod quota;
 mod readme;
 mod reels;
 mod refused;
+mod reserved;
 mod store;
 mod stress;
 mod takeover;

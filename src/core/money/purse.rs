@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::Prices;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::ids::{ChatId, PersonId, Platform};
+use crate::ids::{ChatId, InstanceId, PersonId, Platform};
 use crate::store::budgets::{Amounts, Scope, Span, Spending, Standing};
-use crate::store::ledger::{Entry, Reserved};
+use crate::store::ledger::{Entry, Hold, Lost, Reserved};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{COST, OPENAI_TOKENS};
 use crate::upstream::apify::RunId;
@@ -64,6 +64,8 @@ pub struct Purse {
     store: Arc<Store>,
     pub prices: Prices,
     clock: Clock,
+    /// This instance, if it writes heartbeats.
+    instance: Option<InstanceId>,
     /// Of the configuration: kind of scope, span, micro-USD.
     caps: Vec<(&'static str, Span, i64)>,
     apify: i64,
@@ -75,7 +77,7 @@ pub struct Purse {
 }
 
 impl Purse {
-    pub fn new(store: Arc<Store>, prices: Prices, clock: Clock, config: &Config) -> Self {
+    pub fn new(store: Arc<Store>, prices: Prices, clock: Clock, instance: Option<InstanceId>, config: &Config) -> Self {
         let budget = &config.money;
         let caps = [
             ("bot", Span::Day, budget.bot_day),
@@ -90,6 +92,7 @@ impl Purse {
             store,
             prices,
             clock,
+            instance,
             caps: caps.into_iter().filter_map(|(kind, span, cap)| Some((kind, span, cap?))).collect(),
             apify: config.apify.estimate_micro_usd,
             apify_most: config.apify.max_charge_micro_usd,
@@ -119,7 +122,8 @@ impl Purse {
         };
         let call = Call { outcome: STARTED, ..call.clone() };
         let entry = self.entry(&call, most, now);
-        let reserve = || self.store.reserve(&entry, &self.caps, now + RESERVED_FOR);
+        let hold = Hold { until: now + RESERVED_FOR, by: self.instance };
+        let reserve = || self.store.reserve(&entry, &self.caps, hold);
         match self.store.insist("reserving a cost", reserve).await? {
             Reserved::Over(standing) => {
                 // Near the end not even the cheapest answer fits: to people the budget is used up. What is dearer being
@@ -207,20 +211,33 @@ impl Purse {
         self.store.spending_of(&scopes, &self.caps, self.clock.now()).await
     }
 
-    /// Gives up reservations whose calls never ended, because a process died: what was sent is taken to have been paid,
+    /// Gives up reservations whose calls never ended, because their process died: what was sent is taken to have been paid,
     /// what would have come back is not. Returns how many there were.
     pub async fn give_up_lost(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
-        let lost = self.store.lost_reservations(now, GIVEN_UP).await?;
-        for call in &lost {
-            let input_tokens = u64::try_from(call.input_tokens).unwrap_or(0);
-            let sent = Usage { input_tokens, cache_write_tokens: input_tokens, estimated: true, ..Usage::default() };
-            // A call that is not paid by tokens costs what was reserved.
-            let micro_usd = self.prices.cost(&call.model, &sent, now).unwrap_or(call.micro_usd).min(call.micro_usd);
-            self.store.give_up_reservation(&call.key, micro_usd).await?;
-            tracing::warn!(key = call.key, micro_usd, "a call that never ended is counted at what was sent");
+        let mut given_up = 0;
+        loop {
+            let lost = self.store.lost_reservations(now, GIVEN_UP).await?;
+            for call in &lost {
+                let micro_usd = self.cost_of_lost(call, now).min(call.micro_usd);
+                self.store.give_up_reservation(&call.key, micro_usd).await?;
+                tracing::warn!(key = call.key, micro_usd, "a call that never ended is counted at what was sent");
+            }
+            given_up += lost.len();
+            if lost.len() < GIVEN_UP as usize {
+                return Ok(given_up);
+            }
         }
-        Ok(lost.len())
+    }
+
+    fn cost_of_lost(&self, call: &Lost, now: Timestamp) -> i64 {
+        if call.provider == Provider::Apify.name() {
+            return self.apify;
+        }
+        let input_tokens = u64::try_from(call.input_tokens).unwrap_or(0);
+        let sent = Usage { input_tokens, cache_write_tokens: input_tokens, estimated: true, ..Usage::default() };
+        // A call that is not paid by tokens costs what was reserved.
+        self.prices.cost(&call.model, &sent, now).unwrap_or(call.micro_usd)
     }
 
     fn entry<'a>(&'a self, call: &Call<'a>, micro_usd: i64, now: Timestamp) -> Entry<'a> {

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::core::money::Prices;
 use crate::sandbox::hand::Charge;
 use crate::store::history::{LedgerRow, SpendingRow};
+use crate::store::ledger::LOST;
 use crate::upstream::{BudgetOf, STARTED, Usage};
 
 /// No budget is overspent; and where they are meant to be felt, somebody was refused for each.
@@ -111,12 +112,13 @@ fn is_exact(row: &LedgerRow) -> bool {
     match row.provider.as_str() {
         // What a workflow pays is never told. Its price is agreed on; whether it ran may be unknown.
         "n8n" => matches!(row.outcome.as_str(), "ok" | "refused"),
-        _ => !row.estimated && row.outcome != STARTED && row.outcome != "lost",
+        _ => !row.estimated && row.outcome != STARTED && row.outcome != LOST,
     }
 }
 
 /// Call by call: each charge and each row that are the same go together. No row that says it is exact may be left, and
-/// no charge but of calls whose end nobody knows: each of them has an estimate of its own that is no less.
+/// no charge but of calls whose end nobody knows: each of them has an estimate of its own that is no less, or a row of a
+/// call that died with its process, which holds what was sent.
 fn compare(
     evidence: &Evidence<'_>,
     provider: &str,
@@ -138,9 +140,10 @@ fn compare(
     let over: Vec<&LedgerRow> = over.into_values().flatten().collect();
     // Each to the nearest: if the dearest are covered, so can all be.
     missing.sort_by_key(|(_, micro_usd)| Reverse(*micro_usd));
-    estimates.sort_by_key(|row| Reverse(row.micro_usd));
+    estimates.sort_by_key(|row| (row.outcome != LOST, Reverse(row.micro_usd)));
+    let is_enough = |charge: &i64, row: &LedgerRow| row.outcome == LOST || *charge <= row.micro_usd;
     let is_covered = missing.len() <= estimates.len()
-        && missing.iter().zip(&estimates).all(|((_, micro_usd), row)| *micro_usd <= row.micro_usd);
+        && missing.iter().zip(&estimates).all(|((_, micro_usd), row)| is_enough(micro_usd, row));
     let may_estimate = evidence.rules.faults || evidence.rules.deaths;
     if !over.is_empty() || !is_covered || (!may_estimate && !estimates.is_empty()) {
         let what = format!(

@@ -259,6 +259,9 @@ fn each_charge_of_unknown_fate_has_an_estimate_of_its_own() {
     (cheap.history.ledger[0].estimated, cheap.history.ledger[0].micro_usd) = (true, 149);
     cheap.history.spending[0].micro_usd = 149;
     cheap.assert_broken("ledger");
+    // Of a call that died with its process only what was sent is known.
+    cheap.history.ledger[0].outcome = "lost".into();
+    assert!(cheap.verdict().breaches.is_empty());
     // A row that says it is exact, and was never charged.
     let mut over = made();
     over.rules.faults = true;

@@ -1,7 +1,8 @@
 //! The ledger.
 
-use reelcoach::store::ledger::Entry;
-use reelcoach::upstream::{Provider, Usage};
+use reelcoach::store::instances::ALIVE;
+use reelcoach::store::ledger::{Entry, Hold};
+use reelcoach::upstream::{Provider, STARTED, Usage};
 
 use super::*;
 
@@ -30,7 +31,40 @@ fn entry<'a>(key: &'a str, model: &'a str, person: PersonId, chat: &'a ChatId, a
     }
 }
 
+/// One that is only begun.
+pub(super) fn call<'a>(key: &'a str, person: PersonId, chat: &'a ChatId) -> Entry<'a> {
+    Entry { outcome: STARTED, ..entry(key, "gpt", person, chat, START) }
+}
+
 on_both! {
+    /// Of an instance that is known to be dead, or of which nothing was heard for as long; never of one that lives, or of
+    /// one that nobody hears of.
+    async fn what_the_dead_have_reserved_is_given_up(db: TestDb) {
+        let (mia, chat) = (person(&db, "mia").await, chat("1"));
+        let [alive, dead, gone] = [InstanceId::new(), InstanceId::new(), InstanceId::new()];
+        for (key, by) in [("alive", Some(alive)), ("dead", Some(dead)), ("gone", Some(gone)), ("console", None)] {
+            db.reserve(&call(key, mia, &chat), &[], Hold { until: at(7200), by }).await.unwrap();
+        }
+        let lost = async |now| {
+            let lost = db.lost_reservations(now, 9).await.unwrap();
+            lost.into_iter().map(|call| call.key).collect::<std::collections::BTreeSet<_>>()
+        };
+        db.note_instance(alive, "a", START, START, "{}").await.unwrap();
+        db.note_instance(dead, "d", START, START, "{}").await.unwrap();
+        let silent = START + ALIVE;
+        assert!(lost(silent - Duration::from_millis(1)).await.is_empty(), "they may live");
+        db.note_instance(alive, "a", START, silent, "{}").await.unwrap();
+        assert_eq!(lost(silent).await, ["dead", "gone"].map(str::to_owned).into());
+        for key in ["dead", "gone"] {
+            db.give_up_reservation(key, 3).await.unwrap();
+        }
+        assert!(lost(silent).await.is_empty());
+        assert_eq!(db.number("SELECT micro_usd FROM ledger WHERE key = 'dead'", &[]).await, 3);
+        // It was not dead after all: what it says counts.
+        assert!(db.record(entry("dead", "gpt", mia, &chat, START)).await.unwrap());
+        assert_eq!(db.number("SELECT micro_usd FROM ledger WHERE key = 'dead'", &[]).await, 1234);
+    }
+
     async fn a_call_is_counted_once(db: TestDb) {
         let (mia, chat) = (person(&db, "mia").await, chat("1"));
         assert!(db.record(entry("call-1", "gpt", mia, &chat, START)).await.unwrap());
