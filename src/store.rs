@@ -304,6 +304,12 @@ impl Store {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| StoreError::Url("not a valid postgres:// address".into()))?
                 .application_name("reelcoach");
+            // An IPv6 address stands in brackets in a URL only.
+            let bare = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
+            let options = match bare {
+                Some(host) => options.host(&host),
+                None => options,
+            };
             open_postgres(options, connections).await?
         } else {
             return Err(StoreError::Url("must begin with sqlite:// or postgres://".into()));
@@ -492,6 +498,10 @@ async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<Db
         let alive = tokio::time::timeout(SIGN_OF_LIFE, connection.ping());
         alive.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
     }
+    // What is wrong is said at once: the pool tries again until its time is up, and then tells only that.
+    let first = tokio::time::timeout(CONNECT, PgConnection::connect_with(&options)).await;
+    let first = first.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+    let _ = first.map_err(StoreError::Open)?.close().await;
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(CONNECT)
@@ -510,7 +520,6 @@ async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<Db
 async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|_| StoreError::Url("not a valid sqlite:// address".into()))?
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .foreign_keys(true)

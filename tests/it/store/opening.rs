@@ -29,11 +29,47 @@ async fn a_wrong_address_is_said_to_be_one() {
 
 #[tokio::test]
 async fn a_database_that_is_not_there_is_an_error_without_its_password() {
+    let began = std::time::Instant::now();
     let error = Store::open("postgres://someone:hunter2@127.0.0.1:1/x", 2).await.expect_err("nothing listens there");
     assert!(matches!(error, StoreError::Open(_)), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("hunter2"));
+    // At once, and once: not as the pool's patience at its end.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(error.to_string().matches("refused").count(), 1, "{error}");
     let error = Store::open("sqlite:///proc/no/such/folder/x.db", 2).await.expect_err("no such folder can be made");
     assert!(matches!(error, StoreError::Open(_)), "{error:?}");
+}
+
+/// Nobody may make a folder there.
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_to_is_named_with_the_user() {
+    let error = Store::open("sqlite:///sys/reelcoach/x.db", 2).await.expect_err("no such folder can be made");
+    let text = error.to_string();
+    assert!(matches!(error, StoreError::Folder { .. }), "{text}");
+    assert!(text.contains("/sys/reelcoach as user ") && text.contains("DATABASE_URL"), "{text}");
+}
+
+#[tokio::test]
+async fn an_ipv6_address_is_one() {
+    let db = TestDb::postgres().await;
+    let mut url = url::Url::parse(&db.url).unwrap();
+    let server = (url.host_str().unwrap().trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(5432));
+    let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+    url.set_host(Some("[::1]")).unwrap();
+    url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    let carrying = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let server = server.clone();
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(server).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    let store = Store::open(url.as_str(), 2).await.unwrap();
+    store.ping().await.unwrap();
+    store.close().await;
+    carrying.abort();
 }
 
 #[tokio::test]
