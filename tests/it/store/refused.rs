@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reelcoach::ids::{BoardId, ConversationId};
 use reelcoach::store::ledger::{Entry, Reserved};
+use reelcoach::store::memory::Remembered;
 use reelcoach::store::turns::{NewMessage, Sealed, Told};
 use reelcoach::store::{Result, StoreError, chats};
 use reelcoach::upstream::{Provider, STARTED, Usage};
@@ -32,12 +33,16 @@ struct Scene {
 type Write = for<'a> fn(&'a Store, &'a Scene) -> BoxFuture<'a, Result<bool>>;
 
 /// Every write that is insisted on, by what it is for: whether it was done.
-const WRITES: [(&str, Write); 17] = [
+const WRITES: [(&str, Write); 18] = [
     ("reserving a cost", |store, scene| {
         let reserve = async move { store.reserve(&call(scene, "new", STARTED), &[], at(900)).await };
         reserve.map(|reserved| Ok(matches!(reserved?, Reserved::Yes))).boxed()
     }),
     ("writing a cost down", |store, scene| async move { store.record(call(scene, "", "ok")).await }.boxed()),
+    ("writing a final cost down", |store, scene| {
+        async move { store.confirm_charge(&format!("charge {}", scene.nth), 5).await.map(|change| change.is_some()) }
+            .boxed()
+    }),
     ("giving a reserved cost its key", |store, scene| {
         async move { store.rekey(&scene.key, &format!("{}-run", scene.key)).await }.boxed()
     }),
@@ -51,7 +56,7 @@ const WRITES: [(&str, Write); 17] = [
     ("storing an answer", |store, scene| {
         async move {
             let lines = [NewMessage { role: chats::Role::Coach, content: "yes".into() }];
-            store.answer_turn(&scene.turn, "{}", Some((scene.conversation, &lines)), at(5)).await
+            store.answer_turn(&scene.turn, "{}", Some(&Remembered::of(scene.conversation, &lines)), at(5)).await
         }
         .boxed()
     }),
@@ -115,6 +120,8 @@ async fn scenes(db: &TestDb, round: usize) -> Vec<Scene> {
         let conversation = db.memory(person, &chat, START).await.unwrap().conversation;
         let scene = Scene { nth, person, chat, turn, job, board, conversation, key: format!("call {nth}") };
         db.reserve(&call(&scene, "", STARTED), &[], at(900)).await.unwrap();
+        let charge = format!("charge {nth}");
+        db.settle(call(&scene, &charge, "ok"), &[], Some(at(900))).await.unwrap().expect("it is new");
         scenes.push(scene);
     }
     scenes
@@ -210,7 +217,7 @@ on_both! {
         assert!(matches!(other, Reserved::Over(_)), "{other:?}");
         let lines = [NewMessage { role: chats::Role::Coach, content: "yes".into() }];
         for _ in 0..2 {
-            assert!(db.answer_turn(&answer.turn, "{}", Some((answer.conversation, &lines)), at(5)).await.unwrap());
+            assert!(db.answer_turn(&answer.turn, "{}", Some(&Remembered::of(answer.conversation, &lines)), at(5)).await.unwrap());
         }
         assert!(!db.answer_turn(&answer.turn, "another", None, at(6)).await.unwrap());
         assert_eq!(db.number("SELECT COUNT(*) FROM messages", &[]).await, 1);
