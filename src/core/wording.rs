@@ -18,6 +18,7 @@ use super::money::SPARING;
 use super::reels::KnownFailure;
 use super::reels::link::Unsupported;
 use super::reels::pipeline::{Reel, ReelFailure};
+use super::text::escape;
 use crate::clock::Timestamp;
 use crate::telemetry::Reference;
 use crate::upstream::{Budget, BudgetOf, Cause};
@@ -162,10 +163,15 @@ pub fn history(summary: &str, lines: usize, since: Timestamp) -> String {
     if summary.is_empty() {
         text.push_str(".\n");
     } else {
-        let _ = write!(text, ", and of what came before:\n\n> {}\n", summary.replace('\n', "\n> "));
+        let _ = write!(text, ", and of what came before:\n\n> {}\n", quoted(summary));
     }
     text.push_str("\n`/new` begins afresh.");
     text
+}
+
+/// The lines of a quote: words that a model wrote about a person's, without anything live in them.
+fn quoted(text: &str) -> String {
+    text.lines().map(escape).collect::<Vec<_>>().join("\n> ")
 }
 
 pub fn not_an_admin() -> String {
@@ -185,7 +191,7 @@ pub fn transcript(reel: &Reel) -> String {
     }
     let mut text = format!("**Transcript** of `{}`", reel.shortcode);
     if !reel.owner.is_empty() {
-        let _ = write!(text, " by {}", reel.owner);
+        let _ = write!(text, " by {}", escape(&reel.owner));
     }
     if reel.transcript.is_empty() {
         text.push_str("\n> (nobody speaks)");
@@ -199,7 +205,7 @@ pub fn transcript(reel: &Reel) -> String {
             text.push_str("\n> …");
             break;
         }
-        let _ = write!(text, "\n> {at} {}", line.text.replace('\n', " ").trim());
+        let _ = write!(text, "\n> {at} {}", escape(&line.text));
     }
     text
 }

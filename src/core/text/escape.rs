@@ -1,40 +1,218 @@
-//! What somebody wrote, as text inside Markdown of ours: shown as it is, never read as formatting, links or lines.
+//! Somebody else's words as Markdown that shows exactly these words. Owns what each platform would make of them: its
+//! formatting, and what it turns into links and mentions without being asked. Pure.
 
-/// Characters that mean something in Markdown, here or on Discord. A backslash before any of them makes it a character.
-const SPECIAL: &str = r"\`*_~|[]<>#&";
+/// Stands where a platform would find a link, a mention or a command: it has no width, allows no line break, and is part of
+/// none of them (tdlib, `MessageEntity.cpp`: `is_url_unicode_symbol`, `is_hashtag_letter`; Discord's rules are ASCII).
+const BREAK: char = '\u{2060}';
 
-/// The text in one line, with everything special in it taken for what it is.
+/// Runs of digits this long might be a number to call or to pay with; shorter ones stay whole.
+const LONGEST_NUMBER: usize = 6;
+
+/// One line of Markdown that every platform shows as `text`: no formatting, no link that can be followed, nobody
+/// mentioned. For words that are not the bot's own: names, reasons, captions, transcripts. Line breaks become spaces, and
+/// what would turn the direction of the words behind it is left out. Not for use between backticks, where a backslash is
+/// shown.
 pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if SPECIAL.contains(c) {
-            escaped.push('\\');
+    let line: String = text.chars().filter_map(shown).collect();
+    let line: Vec<char> = line.trim().chars().collect();
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    let mut digits = 0;
+    for (at, &c) in line.iter().enumerate() {
+        let (before, after) = (at.checked_sub(1).map(|at| line[at]), line.get(at + 1).copied());
+        let is_numbering = matches!(c, '.' | ')') && line[..at].iter().all(char::is_ascii_digit);
+        if is_markup(c, after) || is_numbering || (at == 0 && matches!(c, '-' | '+' | '=')) {
+            out.push('\\');
         }
-        escaped.push(if c.is_whitespace() || c.is_control() { ' ' } else { c });
+        out.push(c);
+        digits = if c.is_numeric() { digits + 1 } else { 0 };
+        if is_live(before, c, after) || (digits >= LONGEST_NUMBER && after.is_some_and(char::is_numeric)) {
+            out.push(BREAK);
+            digits = 0;
+        }
     }
-    escaped
+    out
+}
+
+/// The character that stands for `c`, if any.
+fn shown(c: char) -> Option<char> {
+    match c {
+        // Embeddings, overrides and isolates reach beyond the text that they stand in.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        '\u{2028}' | '\u{2029}' | '\u{85}' => Some(' '),
+        c if c.is_whitespace() => Some(' '),
+        c if c.is_control() => None,
+        c => Some(c),
+    }
+}
+
+/// Whether Markdown, as CommonMark or as Discord reads it, makes something of `c`.
+fn is_markup(c: char, after: Option<char>) -> bool {
+    match c {
+        '\\' | '`' | '*' | '_' | '~' | '|' | '[' | ']' | '<' | '>' | '#' | '&' => true,
+        // `:name:` is an emoji on Discord.
+        ':' => after.is_some_and(|after| after.is_alphanumeric() || matches!(after, '_' | '+' | '-')),
+        _ => false,
+    }
+}
+
+/// Whether something that can be followed might begin or go on behind `c`.
+fn is_live(before: Option<char>, c: char, after: Option<char>) -> bool {
+    let Some(after) = after.filter(|after| !after.is_whitespace()) else { return false };
+    match c {
+        // Domains, and the dots that browsers take for one.
+        '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => after.is_alphanumeric() || after == '_',
+        // Mentions, addresses of mail; `<@1>`, `<t:1>`, `<#1>`, `<:a:1>`, `</a:1>`.
+        '@' | '<' => true,
+        ':' => after == '/',
+        '#' | '$' | '+' => after.is_alphanumeric() || after == '_',
+        '\u{ff03}' | '\u{fe5f}' => true,
+        // A command; not `and/or`.
+        '/' => {
+            before.is_none_or(|before| !before.is_alphanumeric() && before != '/')
+                && (after.is_alphanumeric() || after == '_')
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::core::text::formatted::Formatted;
+    use crate::core::text::formatted::{Block, Formatted, Style};
+
+    /// Without what only breaks.
+    fn visible(text: &str) -> String {
+        text.chars().filter(|&c| c != BREAK).collect()
+    }
+
+    /// Text that somebody might write to get more than words onto the screen.
+    fn hostile() -> impl Strategy<Value = String> {
+        let parts = [
+            "[click](https://evil.test)",
+            "https://evil.test/a_b",
+            "http:",
+            "//",
+            "evil.test",
+            "www.",
+            "tg://resolve?domain=a",
+            "<https://evil.test>",
+            "<@123>",
+            "<@&5>",
+            "<#7>",
+            "<t:1700000000:R>",
+            "<:x:1>",
+            "<a:x:1>",
+            "</me:1>",
+            "<id:home>",
+            "@everyone",
+            "@here",
+            "@ana",
+            "#tag",
+            "$USD",
+            "/start",
+            "a@b.co",
+            "+1 212 555 0123",
+            "4111111111111111",
+            ":smile:",
+            "**b**",
+            "__u__",
+            "_i_",
+            "*i*",
+            "~~s~~",
+            "||sp||",
+            "`c`",
+            "```\n",
+            "~~~\n",
+            "# h\n",
+            "## h",
+            "-# sub",
+            "> q",
+            ">>> q",
+            "- l",
+            "+ l",
+            "* l",
+            "1. l",
+            "12) l",
+            "    code",
+            "\tcode",
+            "---",
+            "===",
+            "| a |",
+            "&lt;b&gt;",
+            "&#64;",
+            "<b>",
+            "\\",
+            "\\[",
+            "![i](http://p.q)",
+            "[a]: http://b.c",
+            "[^1]",
+            "- [ ] x",
+            "\n",
+            "\r\n",
+            "\u{2028}",
+            " ",
+            "word",
+            "\u{202e}",
+            "\u{200b}",
+            "\u{0}",
+            "é",
+            "日本。com",
+            "ｅｖｉｌ．ｔｅｓｔ",
+            "👋",
+            "discord.gg/abc",
+            "steam://run/1",
+            "mailto:a@b.co",
+        ];
+        let part = prop_oneof![4 => proptest::sample::select(parts.to_vec()).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
+        proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
 
     #[test]
-    fn what_somebody_wrote_is_shown_as_it_is() {
+    fn everyday_words_stay_as_they_are() {
         for text in [
-            "[free money](https://x.y/z)",
-            "<https://x.y> **bold** _it_ ~~gone~~ ||hidden||",
-            "`code` ```fence``` # title",
-            r"a \[b](c) back\\slash &lt;b&gt; &#91;",
-            "![img](x) [a]: b",
-            "- list 1. one",
+            "Hello, how are you? It's 50 % off (today only) - and/or tomorrow.",
+            "3 + 4 = 7!",
+            "„Grüße“ … 日本語です。",
+            "a - b",
         ] {
-            let line = format!("- `telegram:7`: {}", escape(text));
-            let formatted = Formatted::of(&line);
-            assert!(formatted.text.ends_with(text), "{text}: {}", formatted.text);
-            assert_eq!(formatted.text.lines().count(), 1, "{text}");
+            assert_eq!(escape(text), text);
         }
-        assert_eq!(escape("a\n# b\r\n\tc\u{0}"), r"a \# b   c ");
+    }
+
+    #[test]
+    fn what_platforms_make_more_of_is_broken_up() {
+        for (text, escaped) in [
+            ("[a](https://b.co)", "\\[a\\](https:\u{2060}//b.\u{2060}co)"),
+            ("@everyone <@12>", "@\u{2060}everyone \\<\u{2060}@\u{2060}12\\>"),
+            ("1. one\n2. two", "1\\. one 2. two"),
+            ("- one", "\\- one"),
+            ("# one", "\\# one"),
+            ("a\u{202e}b", "ab"),
+            (":wave: at 12:30", "\\:wave: at 12\\:30"),
+            ("/start and/or", "/\u{2060}start and/or"),
+        ] {
+            assert_eq!(escape(text), escaped, "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_reads_as_plain_text_with_the_same_words(text in hostile(), before in prop_oneof![Just(""), Just("> "), Just("> 0:07 "), Just("- `7`: ")]) {
+            let escaped = escape(&text);
+            prop_assert!(!escaped.contains('\n'));
+            let read = Formatted::of(&format!("{before}{escaped}"));
+            prop_assert!(read.links.is_empty(), "{escaped}");
+            for run in &read.runs {
+                let own = before.starts_with("- ") && run.style.code;
+                let plain = Style { block: run.style.block, code: own, ..Style::default() };
+                prop_assert!(run.style == plain && !matches!(run.style.block, Block::Code(_)), "{escaped}");
+            }
+            let words: String = text.chars().filter_map(shown).filter(|&c| c != BREAK).collect();
+            prop_assert!(visible(&read.text).trim_end().ends_with(words.trim()), "{escaped:?} is shown as {:?}", read.text);
+        }
     }
 }

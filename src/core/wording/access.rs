@@ -66,7 +66,7 @@ pub fn greeting(help: &str) -> String {
 
 /// The whole bot pauses.
 pub fn paused(pause: &Pause) -> String {
-    let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", pause.reason) };
+    let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", escape(&pause.reason)) };
     format!("I am taking a break{reason}. Reels in the line keep their place; please write again a little later.")
 }
 
@@ -117,7 +117,7 @@ pub fn cannot_block(account: &str) -> String {
 
 /// A person that could not be told from others.
 pub fn who_is_that(name: &str, accounts: &[String]) -> String {
-    let name: String = name.chars().filter(|c| !matches!(c, '`' | '\n')).take(40).collect();
+    let name = escape(&name.chars().take(40).collect::<String>());
     if accounts.is_empty() {
         return format!(
             "I do not know whom you mean by “{name}”. Give a number such as `telegram:42` (a person sees theirs with `/me`), or mention them on Discord."
