@@ -135,6 +135,29 @@ impl Reels {
         mentioned
     }
 
+    /// The reels that a command is about: as in any message, or by nothing but their codes, which come before the question.
+    pub async fn requested(&self, text: &str, extra: &[String]) -> Mentioned {
+        let mentioned = self.mentioned(text, extra).await;
+        if mentioned != (Mentioned { question: mentioned.question.clone(), ..Mentioned::default() }) {
+            return mentioned;
+        }
+        let words: Vec<&str> = mentioned.question.split_whitespace().collect();
+        let codes: Vec<Shortcode> = words.iter().map_while(|word| link::bare_code(word)).collect();
+        let question = match codes.is_empty() {
+            true => mentioned.question,
+            false => words[codes.len()..].join(" "),
+        };
+        let mut reels = Vec::new();
+        for code in codes {
+            if !reels.contains(&code) {
+                reels.push(code);
+            }
+        }
+        let left_out = reels.len().saturating_sub(REELS_PER_MESSAGE);
+        reels.truncate(REELS_PER_MESSAGE);
+        Mentioned { reels, left_out, question, ..Mentioned::default() }
+    }
+
     /// Submits reels; see [`Store::submit`].
     pub async fn submit(
         &self,

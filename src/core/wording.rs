@@ -83,6 +83,9 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
 
 pub fn unsupported(kind: Unsupported) -> String {
     let what = match kind {
+        Unsupported::Incomplete => {
+            return "That link looks incomplete or mistyped. Copy it again: tap Share → Copy link on the reel.".into();
+        }
         Unsupported::Story => "Stories vanish and need a login, so I cannot read them.",
         Unsupported::Highlight => "Highlights need a login, so I cannot read them.",
         Unsupported::Profile => "That is a profile, not a reel.",
@@ -410,6 +413,7 @@ mod tests {
             Unsupported::Profile,
             Unsupported::Audio,
             Unsupported::Explore,
+            Unsupported::Incomplete,
             Unsupported::Other,
         ];
         said.extend(kinds.map(unsupported));

@@ -1,12 +1,20 @@
 //! Finds Instagram links in what people write. Owns every form such a link comes in; never calls
 //! anything: of a link only the code or the token is taken.
 
+mod address;
+mod clean;
+mod hosts;
 mod place;
+mod rest;
 
 use url::Url;
 
 use crate::ids::Shortcode;
-use place::{Place, place};
+use clean::{clean, percent_decoded};
+use hosts::OWN;
+use place::from_code;
+
+pub use hosts::Hosts;
 
 /// What a link to Instagram leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +43,9 @@ pub enum Unsupported {
     Profile,
     Audio,
     Explore,
-    /// Messages, the account's settings, a code that cannot be one.
+    /// The address of a post, but no code can be as long as this one.
+    Incomplete,
+    /// Messages, the account's settings.
     Other,
 }
 
@@ -48,56 +58,36 @@ pub struct Found {
     pub rest: String,
 }
 
-/// The hosts whose links are read: Instagram's own, and mirrors, which are never called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hosts(Vec<String>);
-
-impl Default for Hosts {
-    fn default() -> Self {
-        Self::with_mirrors(&MIRRORS)
-    }
-}
-
-impl Hosts {
-    /// Instagram's own hosts and these mirrors, each also with `www.`, `d.` and `g.` before it.
-    pub fn with_mirrors(mirrors: &[impl AsRef<str>]) -> Self {
-        let own = OWN.iter().chain(&["instagr.am", "www.instagr.am"]).map(|&host| host.to_owned());
-        Self(own.collect()).and_mirrors(mirrors)
-    }
-
-    /// These hosts and more mirrors.
-    pub fn and_mirrors(mut self, mirrors: &[impl AsRef<str>]) -> Self {
-        let mirrors = mirrors.iter().map(|mirror| mirror.as_ref().trim().to_ascii_lowercase());
-        self.0.extend(mirrors.flat_map(|mirror| ["", "www.", "d.", "g."].map(|sub| format!("{sub}{mirror}"))));
-        self
-    }
-
-    fn contains(&self, host: &str) -> bool {
-        self.0.iter().any(|known| known.eq_ignore_ascii_case(host))
-    }
-}
-
 /// The Instagram links of a message. `extra_links` are those that its visible text does not show.
 pub fn find(text: &str, extra_links: &[String], hosts: &Hosts) -> Found {
-    let mut links = Vec::new();
+    let mut links: Vec<Link> = Vec::new();
     let mut spans = Vec::new();
-    for (start, end) in tokens(text) {
-        in_token(text, start, end, hosts, &mut |link, span| {
+    let mut report = |link| {
+        if !links.contains(&link) {
             links.push(link);
-            spans.push(span);
+        }
+    };
+    let cleaned = clean(text);
+    for (start, end) in words(&cleaned.text) {
+        in_word(&cleaned.text[start..end], hosts, &mut |link, (from, to)| {
+            report(link);
+            spans.push((cleaned.origin(start + from), cleaned.origin(start + to)));
         });
     }
     for extra in extra_links {
-        let extra = extra.trim();
-        in_token(extra, 0, extra.len(), hosts, &mut |link, _| links.push(link));
+        in_word(clean(extra.trim()).text.as_str(), hosts, &mut |link, _| report(link));
     }
-    let mut distinct: Vec<Link> = Vec::new();
-    for link in links {
-        if !distinct.contains(&link) {
-            distinct.push(link);
-        }
-    }
-    Found { links: distinct, rest: without(text, &spans) }
+    Found { rest: rest::without(text, &spans), links }
+}
+
+/// The code that a word is, as the bot itself writes it: for commands that are about a reel. What might as well be an
+/// ordinary word is none.
+pub fn bare_code(word: &str) -> Option<Shortcode> {
+    let cleaned = clean(word).text;
+    let code = cleaned.trim_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-'));
+    let is_whole = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let is_word = code.bytes().skip(1).all(|b| b.is_ascii_lowercase());
+    from_code(code).filter(|_| is_whole && !is_word)
 }
 
 /// Where the redirect of a share link leads.
@@ -123,20 +113,12 @@ pub fn share_target(location: &str) -> ShareTarget {
     {
         return ShareTarget::Elsewhere;
     }
-    if let Some(Place::Post(code)) = place(url.path()) {
-        return ShareTarget::Reel(code);
-    }
-    let mut segments = url.path().split('/').filter(|segment| !segment.is_empty());
-    match (segments.next(), segments.next()) {
-        (Some("accounts"), Some("login")) => {
-            let next = url.query_pairs().find(|(name, _)| name == "next");
-            match next.and_then(|(_, path)| place(path.split(['?', '#']).next().unwrap_or_default())) {
-                Some(Place::Post(code)) => ShareTarget::Reel(code),
-                _ => ShareTarget::Login,
-            }
-        }
-        (Some("challenge"), _) => ShareTarget::Login,
-        _ => ShareTarget::Elsewhere,
+    match address::first(url.as_str(), &Hosts::with_mirrors(&[""; 0])).and_then(|found| found.link) {
+        Some(Link::Reel(code)) => ShareTarget::Reel(code),
+        _ => match url.path_segments().and_then(|mut segments| segments.next()) {
+            Some("accounts" | "challenge" | "auth_platform" | "consent") => ShareTarget::Login,
+            _ => ShareTarget::Elsewhere,
+        },
     }
 }
 
@@ -170,204 +152,76 @@ pub fn media_id(code: &Shortcode) -> Option<u64> {
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const OWN: [&str; 3] = ["instagram.com", "www.instagram.com", "m.instagram.com"];
-/// Seen in public code that rewrites links; they come and go.
-const MIRRORS: [&str; 6] =
-    ["ddinstagram.com", "kkinstagram.com", "eeinstagram.com", "uuinstagram.com", "rxinstagram.com", "vxinstagram.com"];
 
-/// The parts of a text that may be an address: what stands between white space, brackets, quotes,
-/// commas and any punctuation outside ASCII.
-fn tokens(text: &str) -> Vec<(usize, usize)> {
-    let ends = |c: char| {
+/// Longest chain of encodings that is undone.
+const ENCODED: usize = 3;
+
+/// The parts of a text that may hold an address: what stands between white space, brackets, quotes, commas and any
+/// punctuation outside ASCII.
+fn words(text: &str) -> Vec<(usize, usize)> {
+    let ends = |at: usize, c: char| {
         c.is_whitespace()
             || c.is_control()
-            || matches!(c, '<' | '>' | '"' | '|' | '\\' | '^' | '`' | '{' | '}' | '[' | ']' | '(' | ')' | ',' | ';')
+            || matches!(c, '<' | '>' | '"' | '|' | '^' | '`' | '{' | '}' | '[' | ']' | '(' | ')')
+            // `https;//` is a slip of the fingers.
+            || (matches!(c, ',' | ';') && !text[at + 1..].starts_with("//"))
             || (!c.is_ascii() && !c.is_alphanumeric())
     };
-    let mut tokens = Vec::new();
-    let mut start = None;
+    let mut words = Vec::new();
+    let mut start: Option<usize> = None;
     for (at, c) in text.char_indices() {
-        match (start, ends(c)) {
-            (None, false) => start = Some(at),
-            (Some(from), true) => {
-                tokens.push((from, at));
+        match start {
+            None if !ends(at, c) => start = Some(at),
+            // An address for Android goes on behind these.
+            Some(from) if ends(at, c) && !(c == ';' && text[from..at].contains("#Intent")) => {
+                words.push((from, at));
                 start = None;
             }
             _ => {}
         }
     }
-    tokens.extend(start.map(|from| (from, text.len())));
-    tokens
+    words.extend(start.map(|from| (from, text.len())));
+    words
 }
 
-/// Reports the links of one token; more than one if addresses were pasted without a space.
-fn in_token(text: &str, start: usize, end: usize, hosts: &Hosts, report: &mut dyn FnMut(Link, (usize, usize))) {
-    let mut start = start;
-    while start < end {
-        let token = &text[start..end];
-        let Some((skipped, read)) = address(token, hosts) else { return };
-        let from = start + skipped;
-        // Another address directly after the path is a paste without a space; in a query it is a
-        // value of this address.
-        let path = text[from..end].find(['?', '#']).map_or(end, |at| from + at);
-        let glued = scheme_in(&text[from..path], 1).map(|at| from + at);
-        let until = glued.unwrap_or(end);
-        if let Some((link, length)) = read {
-            report(link, (from, until.min(from + length)));
+/// Reports the links of one word; more than one if addresses were pasted without a space.
+fn in_word(word: &str, hosts: &Hosts, report: &mut dyn FnMut(Link, (usize, usize))) {
+    let mut start = 0;
+    while let Some(found) = address::first(&word[start..], hosts) {
+        if let Some(link) = found.link {
+            report(link, (start + found.start, start + found.end));
         }
-        match glued {
-            Some(next) => start = next,
+        match found.next {
+            Some(next) => start += next,
             None => return,
         }
     }
-}
-
-/// What an address at the start of `token` leads to and how long it is, and how many bytes of
-/// decoration stand before it. `None` if there is no address of a known host.
-fn address(token: &str, hosts: &Hosts) -> Option<(usize, Option<(Link, usize)>)> {
-    let scheme = scheme_in(token, 0);
-    let skipped = match scheme {
-        // `link:https://…` or `1.https://…`; but not an address in the query or path of another.
-        Some(at) => (!token[..at].contains(['/', '?', '=', '&', '#', '@', '%'])).then_some(at)?,
-        None => token.len() - token.trim_start_matches(['*', '_', '~', '\'', '!', ':']).len(),
-    };
-    let url = &token[skipped..];
-    let after_scheme = match scheme {
-        Some(_) => url.find("://")? + 3,
-        None => 0,
-    };
-    let ascii = url.find(|c: char| !c.is_ascii()).unwrap_or(url.len());
-    let host_end = url[after_scheme..].find(['/', '?', '#']).map_or(url.len(), |at| after_scheme + at);
-    if host_end > ascii {
-        return None;
-    }
-    let host = &url[after_scheme..host_end];
-    if url[..after_scheme].eq_ignore_ascii_case("instagram://") {
-        return Some((skipped, app_link(host, &url[host_end..ascii]).map(|link| (link, ascii))));
-    }
-    if !hosts.contains(host) {
-        return None;
-    }
-    // Sentence ends and emphasis after an address are not part of it.
-    let length = url[..ascii].trim_end_matches(['.', '!', '?', ':', '\'', '*', '~']).len().max(host_end);
-    let path = url[host_end..length].split(['?', '#']).next().unwrap_or_default();
-    let path = scheme_in(path, 1).map_or(path, |at| &path[..at]);
-    let link = match place(path) {
-        None => return Some((skipped, None)),
-        Some(Place::Post(code)) => Link::Reel(code),
-        Some(Place::Share { token, kind }) => Link::Share { token, kind },
-        Some(Place::Unsupported(kind)) => Link::Unsupported(kind),
-    };
-    Some((skipped, Some((link, length))))
-}
-
-/// Where at or after `from` an address with a scheme begins.
-fn scheme_in(text: &str, from: usize) -> Option<usize> {
-    let mut search = from;
-    while let Some(at) = text.get(search..)?.find("://").map(|at| at + search) {
-        let before = &text.as_bytes()[..at];
-        for scheme in ["https", "http", "instagram"] {
-            let begins = at.checked_sub(scheme.len()).filter(|&begins| begins >= from);
-            if let Some(begins) = begins.filter(|&begins| before[begins..].eq_ignore_ascii_case(scheme.as_bytes())) {
-                return Some(begins);
+    // An address that was encoded as a whole.
+    let mut decoded = word[start..].to_owned();
+    for _ in 0..ENCODED {
+        if !decoded.contains('%') {
+            return;
+        }
+        decoded = percent_decoded(&decoded);
+        let mut is_found = false;
+        for (from, to) in words(&decoded) {
+            let mut next = from;
+            while let Some(found) = address::first(&decoded[next..to], hosts) {
+                is_found = true;
+                if let Some(link) = found.link {
+                    report(link, (start, word.len()));
+                }
+                match found.next {
+                    Some(step) => next += step,
+                    None => break,
+                }
             }
         }
-        search = at + 3;
+        if is_found {
+            return;
+        }
     }
-    None
 }
-
-/// `instagram://media?id=ID`, where ID may be `pk_userid`.
-fn app_link(host: &str, query: &str) -> Option<Link> {
-    if host.eq_ignore_ascii_case("user") {
-        return Some(Link::Unsupported(Unsupported::Profile));
-    }
-    if !host.eq_ignore_ascii_case("media") {
-        return None;
-    }
-    let query = query.trim_start_matches('/').strip_prefix('?')?;
-    let id = query.split('&').find_map(|pair| pair.strip_prefix("id="))?;
-    let digits = id.bytes().take_while(u8::is_ascii_digit).count();
-    let code = id[..digits].parse().ok().and_then(from_media_id);
-    Some(code.map_or(Link::Unsupported(Unsupported::Other), Link::Reel))
-}
-
-/// The text without these spans, in order, and without the brackets and signs around them.
-fn without(text: &str, spans: &[(usize, usize)]) -> String {
-    if spans.is_empty() {
-        return text.trim().to_owned();
-    }
-    // Bytes to leave out; a removed link leaves a mark by which the signs around it are recognised.
-    let mut gone = vec![false; text.len()];
-    let mut marks = vec![false; text.len()];
-    for &(start, end) in spans {
-        let (mut from, mut to) = (start, end);
-        loop {
-            let before = text[..from].chars().next_back();
-            let after = text[to..].chars().next();
-            let (Some(before), Some(after)) = (before, after) else { break };
-            if text[..from].ends_with("](")
-                && after == ')'
-                && let Some(label) = text[..from - 2].rfind('[')
-            {
-                gone[label] = true;
-                (from, to) = (from - 2, to + 1);
-                break;
-            }
-            if !PAIRS.contains(&(before, after)) {
-                break;
-            }
-            (from, to) = (from - before.len_utf8(), to + after.len_utf8());
-        }
-        gone[from..to].fill(true);
-        marks[from] = true;
-    }
-    let mut lines = Vec::new();
-    let mut marked = String::with_capacity(text.len());
-    for (at, c) in text.char_indices() {
-        if marks[at] {
-            marked.push(MARK);
-        }
-        if !gone[at] && c != MARK {
-            marked.push(c);
-        }
-    }
-    for line in marked.lines() {
-        let words = line.split_whitespace().filter_map(|word| {
-            let kept: String = word.chars().filter(|&c| c != MARK).collect();
-            (kept.len() == word.len() || kept.chars().any(|c| c.is_alphanumeric())).then_some(kept)
-        });
-        let words: Vec<String> = words.collect();
-        if !words.is_empty() {
-            lines.push(words.join(" "));
-        }
-    }
-    lines.join("\n")
-}
-
-const MARK: char = '\0';
-
-/// What stands around a link and goes with it.
-const PAIRS: [(char, char); 18] = [
-    ('<', '>'),
-    ('(', ')'),
-    ('[', ']'),
-    ('{', '}'),
-    ('|', '|'),
-    ('"', '"'),
-    ('\'', '\''),
-    ('`', '`'),
-    ('*', '*'),
-    ('_', '_'),
-    ('~', '~'),
-    ('“', '”'),
-    ('„', '“'),
-    ('‘', '’'),
-    ('«', '»'),
-    ('「', '」'),
-    ('（', '）'),
-    ('《', '》'),
-];
 
 #[cfg(test)]
 mod tests;

@@ -102,7 +102,10 @@ impl Replies {
         if let Some(pausing) = self.pausing(first).await? {
             return self.once_sealed(turn, screen, pausing).await;
         }
-        let mentioned = self.reels.mentioned(&wanted, &said.links).await;
+        let mentioned = match must_have_link {
+            true => self.reels.requested(&wanted, &said.links).await,
+            false => self.reels.mentioned(&wanted, &said.links).await,
+        };
         let overheard = said.inbounds.iter().all(|inbound| inbound.addressed == Addressed::Overheard);
         let question = Question::of(wanted.trim().to_owned(), first.author.name.clone());
         // A talk may begin to think before it is known whether more follows; everything else has an effect that could not

@@ -1,6 +1,6 @@
 //! Which page of Instagram a path names. Owns the order of path segments; never looks at hosts.
 
-use super::{ShareKind, Unsupported};
+use super::{ShareKind, Unsupported, from_media_id};
 use crate::ids::Shortcode;
 
 /// What a path leads to.
@@ -13,7 +13,12 @@ pub(super) enum Place {
 
 /// The place of a path without query and fragment; `None` for the front page.
 pub(super) fn place(path: &str) -> Option<Place> {
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).take(4).collect();
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).take(5).collect();
+    // `/_u/` and `/_n/` make a phone open the app.
+    let segments = match segments.split_first() {
+        Some((&("_u" | "_n"), rest)) => rest,
+        _ => &segments[..],
+    };
     let keywords: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let keywords: Vec<&str> = keywords.iter().map(String::as_str).collect();
     let found = match keywords.as_slice() {
@@ -22,7 +27,7 @@ pub(super) fn place(path: &str) -> Option<Place> {
             let kind = if kind.starts_with("reel") { ShareKind::Reel } else { ShareKind::Post };
             share(segments[2], kind)
         }
-        ["share", "reel" | "reels" | "p" | "tv"] => Place::Unsupported(Unsupported::Other),
+        ["share", "reel" | "reels" | "p" | "tv"] => Place::Unsupported(Unsupported::Incomplete),
         ["share", _, ..] => share(segments[1], ShareKind::Unknown),
         ["reels"] => Place::Unsupported(Unsupported::Explore),
         ["stories", "highlights", ..] => Place::Unsupported(Unsupported::Highlight),
@@ -31,12 +36,13 @@ pub(super) fn place(path: &str) -> Option<Place> {
             Some(id) if id.starts_with("aGlnaGxpZ2h0") => Unsupported::Highlight,
             _ => Unsupported::Story,
         }),
-        ["explore", ..] => Place::Unsupported(Unsupported::Explore),
-        ["audio", _, ..] | ["reel" | "reels", "audio", ..] => Place::Unsupported(Unsupported::Audio),
-        ["p" | "tv" | "reel" | "reels", _, ..] => post(segments[1]),
+        ["explore" | "popular", ..] => Place::Unsupported(Unsupported::Explore),
+        ["audio", _, ..] => Place::Unsupported(Unsupported::Audio),
+        ["p" | "tv" | "reel" | "reels", _, ..] => post(&segments[1..]),
+        ["p" | "tv" | "reel"] => Place::Unsupported(Unsupported::Incomplete),
         [first, ..] if RESERVED.contains(first) => Place::Unsupported(Unsupported::Other),
-        [_, "reel" | "reels", "audio", ..] => Place::Unsupported(Unsupported::Audio),
-        [_, "p" | "tv" | "reel" | "reels", _, ..] => post(segments[2]),
+        [_, "p" | "tv" | "reel" | "reels", _, ..] => post(&segments[2..]),
+        [_, "p" | "tv" | "reel"] => Place::Unsupported(Unsupported::Incomplete),
         [_, ..] if is_user(segments[0]) => Place::Unsupported(Unsupported::Profile),
         _ => Place::Unsupported(Unsupported::Other),
     };
@@ -71,13 +77,71 @@ const RESERVED: [&str; 24] = [
     "press",
 ];
 
-/// A code, however it is followed: the code's own characters are what counts.
-fn post(segment: &str) -> Place {
-    let own = leading(segment);
-    // In `_address_` the last sign belongs to the emphasis.
-    let code = own.parse::<Shortcode>().or_else(|_| own.trim_end_matches('_').parse());
-    code.map_or(Place::Unsupported(Unsupported::Other), Place::Post)
+/// Words of Instagram's own that stand where a code might: pages, and words that stand before the code.
+const PAGES: [&str; 26] = [
+    "audio",
+    "videos",
+    "video",
+    "trending",
+    "popular",
+    "explore",
+    "foryou",
+    "following",
+    "friends",
+    "recommended",
+    "suggested",
+    "templates",
+    "template",
+    "effects",
+    "effect",
+    "remix",
+    "tagged",
+    "saved",
+    "search",
+    "create",
+    "upload",
+    "drafts",
+    "reels",
+    "reel",
+    "p",
+    "tv",
+];
+
+/// What stands behind `/reel/`: a code, however it is followed, or one of Instagram's pages.
+fn post(segments: &[&str]) -> Place {
+    let Some((first, rest)) = segments.split_first() else { return Place::Unsupported(Unsupported::Incomplete) };
+    let word = first.to_ascii_lowercase();
+    if word == "audio" {
+        return Place::Unsupported(Unsupported::Audio);
+    }
+    if PAGES.contains(&word.as_str()) {
+        // `/reels/videos/CODE/`.
+        let code = rest.first().and_then(|segment| from_code(segment));
+        return code.map_or(Place::Unsupported(Unsupported::Explore), Place::Post);
+    }
+    from_code(first).map_or(Place::Unsupported(Unsupported::Incomplete), Place::Post)
 }
+
+/// The code at the beginning of a segment: 11 characters, 10 before 2016, and for a private post 28 more, or the number
+/// that it stands for. There are shorter ones, but they are older than video on Instagram, so that a short code is one that
+/// was not copied whole.
+pub(super) fn from_code(segment: &str) -> Option<Shortcode> {
+    let own = leading(segment);
+    let digits = own.bytes().take_while(u8::is_ascii_digit).count();
+    if digits >= 15 && own[digits..].strip_prefix('_').is_none_or(|user| user.bytes().all(|b| b.is_ascii_digit())) {
+        let id = own[..digits].parse().ok()?;
+        return from_media_id(id).filter(|_| own.len() == digits || own[digits..].starts_with('_'));
+    }
+    // In `_address_` the last sign belongs to the emphasis, and after `address-` words go on.
+    [own, own.trim_end_matches(['_', '-'])].into_iter().find_map(|code| match code.len() {
+        10 | 11 => code.parse().ok(),
+        38 | 39 => code[..code.len() - PRIVATE].parse().ok(),
+        _ => None,
+    })
+}
+
+/// Characters that a private post's code has more: probably what opens it, so they are not kept.
+const PRIVATE: usize = 28;
 
 /// Tokens seen have 10 characters; cobalt accepts up to 16.
 fn share(segment: &str, kind: ShareKind) -> Place {
@@ -85,7 +149,7 @@ fn share(segment: &str, kind: ShareKind) -> Place {
     if (5..=24).contains(&token.len()) {
         Place::Share { token: token.to_owned(), kind }
     } else {
-        Place::Unsupported(Unsupported::Other)
+        Place::Unsupported(Unsupported::Incomplete)
     }
 }
 
