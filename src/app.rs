@@ -19,7 +19,7 @@ use crate::core::board::Boards;
 use crate::core::capacity::Plan;
 use crate::core::charges::Charges;
 use crate::core::chat::{Messenger, Receive, ReceiveFailed};
-use crate::core::coach::{ASKED_WITHIN, Coach, CoachSettings};
+use crate::core::coach::{self, ASKED_WITHIN, Coach, CoachSettings};
 use crate::core::inbox::Inbox;
 use crate::core::late::Late;
 use crate::core::leases::Leases;
@@ -29,6 +29,7 @@ use crate::core::reels::Reels;
 use crate::core::reply::Replies;
 use crate::core::watch::Watch;
 use crate::core::worker::{self, Worker};
+use crate::fence::Fences;
 use crate::ids::{InstanceId, Platform};
 use crate::platforms::Platforms;
 use crate::store::{Store, StoreError};
@@ -128,7 +129,7 @@ impl App {
             boards.clone(),
             purse.clone(),
             clock.clone(),
-            coach_settings(&config)?,
+            coach_settings(&config, &store).await?,
         ));
         let admin = Arc::new(Admin::new(store.clone(), purse.clone(), reels.clone(), config.admin_ids.clone(), plan));
         let charges = Charges::new(store.clone(), apify.clone(), clock.clone());
@@ -478,22 +479,23 @@ impl Platforms {
     }
 }
 
-fn coach_settings(config: &Config) -> anyhow::Result<CoachSettings> {
-    let coach = &config.coach;
-    let instructions = match &coach.prompt_file {
+async fn coach_settings(config: &Config, store: &Store) -> anyhow::Result<CoachSettings> {
+    let settings = &config.coach;
+    let persona = match &settings.prompt_file {
         Some(file) => std::fs::read_to_string(file)
             .with_context(|| format!("COACH_PROMPT_FILE: {} cannot be read", file.display()))?,
-        None => crate::core::coach::PROMPT.to_owned(),
+        None => coach::PROMPT.to_owned(),
     };
     Ok(CoachSettings {
-        model: coach.model.clone(),
-        effort: coach.effort.as_deref().and_then(|effort| effort.parse().ok()),
-        economy_model: coach.economy_model.clone(),
-        economy_effort: coach.economy_effort.as_deref().and_then(|effort| effort.parse().ok()),
-        max_output_tokens: coach.max_output_tokens,
-        instructions: instructions.into(),
-        history_chars: coach.history_chars,
-        answer_cache: coach.answer_cache,
+        model: settings.model.clone(),
+        effort: settings.effort.as_deref().and_then(|effort| effort.parse().ok()),
+        economy_model: settings.economy_model.clone(),
+        economy_effort: settings.economy_effort.as_deref().and_then(|effort| effort.parse().ok()),
+        max_output_tokens: settings.max_output_tokens,
+        instructions: coach::instructions(&persona).into(),
+        fences: Fences::new(&store.secret("fences of prompts", &Fences::fresh_secret()).await?),
+        history_chars: settings.history_chars,
+        answer_cache: settings.answer_cache,
     })
 }
 

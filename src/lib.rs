@@ -35,6 +35,7 @@ pub mod clock;
 pub mod config;
 pub mod telemetry;
 pub mod crash;
+pub mod fence;
 // outside world
 pub mod upstream;
 pub mod store;

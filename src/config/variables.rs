@@ -145,7 +145,12 @@ pub const VARIABLES: &[Variable] = &[
     variable(Coach, "ECONOMY_MODEL", "gpt-6-luna", "Model for summaries of long conversations"),
     variable(Coach, "ECONOMY_EFFORT", "none", "Its reasoning.effort"),
     variable(Coach, "COACH_MAX_OUTPUT_TOKENS", "4000", "Longest answer in tokens, reasoning included"),
-    variable(Coach, "COACH_PROMPT_FILE", "", "Markdown file that replaces the built-in persona and rules"),
+    variable(
+        Coach,
+        "COACH_PROMPT_FILE",
+        "",
+        "Markdown file that replaces the built-in persona and rules; the rules on untrusted data are always added",
+    ),
     variable(
         Coach,
         "HISTORY_CHARS",

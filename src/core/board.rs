@@ -111,6 +111,10 @@ impl View {
     pub fn state(&self, reel: &BoardReel, now: Timestamp) -> Option<ReelState> {
         match reel.state {
             SubscriptionState::Cancelled => Some(ReelState::Cancelled),
+            SubscriptionState::Answered | SubscriptionState::Answering if reel.failure.is_some() => {
+                let content = reel.failure.clone().unwrap_or_default();
+                Some(ReelState::Failed { content, is_told: reel.state == SubscriptionState::Answered })
+            }
             SubscriptionState::Answered => Some(ReelState::Answered),
             SubscriptionState::Answering => Some(ReelState::Coaching),
             SubscriptionState::Waiting => self.jobs.get(&reel.job?).map(|place| self.waiting(*place, now)),
@@ -319,11 +323,13 @@ impl Boards {
         let states = board.reels.iter().map(|reel| Some((reel.shortcode.clone(), view.state(reel, now)?)));
         // One that came or went since the view was taken is told in the next round, which that change calls for.
         let Some(reels) = states.collect::<Option<Vec<_>>>() else { return Ok(()) };
-        let ended = reels.iter().all(|(_, state)| matches!(state, ReelState::Answered | ReelState::Cancelled));
+        let is_answered =
+            |state: &ReelState| matches!(state, ReelState::Answered | ReelState::Failed { is_told: true, .. });
+        let ended = reels.iter().all(|(_, state)| is_answered(state) || *state == ReelState::Cancelled);
         // The message of a single reel becomes its answer: from the coaching on it is the turn's to close.
-        let handed_over = matches!(&reels[..], [(_, ReelState::Coaching)]);
+        let handed_over = matches!(&reels[..], [(_, ReelState::Coaching | ReelState::Failed { is_told: false, .. })]);
         // What nobody has seen need not end on screen, unless it is the only word there is of it.
-        let all_answered = reels.iter().all(|(_, state)| matches!(state, ReelState::Answered));
+        let all_answered = reels.iter().all(|(_, state)| is_answered(state));
         let unseen = board.message.is_none() && !self.can_be_found(board);
         let never_needed = unseen && (handed_over || (all_answered && board.placeholder.is_none()));
         let body = wording::board(board.id, &board.note, &reels);

@@ -20,6 +20,7 @@ use super::reels::link::Unsupported;
 use super::reels::pipeline::{Reel, ReelFailure};
 use super::text::escape;
 use crate::clock::Timestamp;
+use crate::ids::Shortcode;
 use crate::telemetry::Reference;
 use crate::upstream::{Budget, BudgetOf, Cause};
 
@@ -47,6 +48,31 @@ pub fn known_failure(content: &str) -> String {
     match reference {
         Some(reference) => format!("{} ({})", reel_failure(&failure), marks::reference(reference)),
         None => reel_failure(&failure),
+    }
+}
+
+/// The sentence for a failure of one reel among several of a message, which says of which.
+pub fn failure_of(code: &Shortcode, content: &str) -> String {
+    format!("`{code}`: {}", known_failure(content))
+}
+
+/// Why a reel failed, in a few words behind its name; see [`known_failure`].
+pub fn failure_in_short(content: &str) -> &'static str {
+    let Ok(KnownFailure { failure, .. }) = serde_json::from_str(content) else {
+        return "I couldn't watch it. Please try again later.";
+    };
+    match failure {
+        ReelFailure::Unavailable => "private, deleted or restricted.",
+        ReelFailure::NotVideo => "no video in this post.",
+        ReelFailure::TooLong { .. } => "longer than I can watch.",
+        ReelFailure::TooLarge => "file too big.",
+        ReelFailure::Blocked => "the reel service won't describe it.",
+        ReelFailure::Unreadable => "I couldn't make sense of it.",
+        ReelFailure::UpstreamBusy => "the reel services are overloaded. Send it again in a few minutes.",
+        ReelFailure::OutOfCredit => "the reel service is out of credit.",
+        ReelFailure::Misconfigured => "the reel service isn't set up correctly.",
+        ReelFailure::Cancelled => "cancelled.",
+        ReelFailure::OverBudget(_) => "not enough budget left for it.",
     }
 }
 
@@ -202,7 +228,7 @@ pub fn transcript(reel: &Reel) -> String {
     }
     let mut shown = 0;
     for line in &reel.transcript {
-        let at = clock_time(Duration::try_from_secs_f64(line.at_s.max(0.0)).unwrap_or_default());
+        let at = clock_time(Duration::try_from_secs_f64(reel.within(line.at_s)).unwrap_or_default());
         shown += line.text.chars().count() + 8;
         if shown > TRANSCRIPT_SHOWN {
             text.push_str("\n> …");
@@ -339,7 +365,7 @@ fn thousands(count: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{BoardId, Shortcode};
+    use crate::ids::BoardId;
     use crate::store::reels::{Denied, Submitted};
 
     const NOW: Timestamp = Timestamp(1_795_500_000_000);
@@ -374,6 +400,7 @@ mod tests {
             ReelState::Coaching,
             ReelState::Answered,
             ReelState::Cancelled,
+            ReelState::Failed { content: r#"{"kind":"unavailable"}"#.into(), is_told: false },
         ];
         let mut said: Vec<String> =
             states.iter().map(|state| board(board_id, "", &[(one[0].clone(), state.clone())]).text).collect();
@@ -407,6 +434,12 @@ mod tests {
             ReelFailure::Cancelled,
         ];
         said.extend(failures.iter().map(reel_failure));
+        let remembered = failures
+            .iter()
+            .map(|failure| serde_json::to_string(&KnownFailure { failure: failure.clone(), reference: None }).unwrap());
+        said.push(remembered.map(|content| failure_in_short(&content)).collect::<Vec<_>>().join("\n"));
+        said.push(failure_in_short("of a newer program").to_owned());
+        said.push(failure_of(&one[0], r#"{"kind":"not_video"}"#));
         let kinds = [
             Unsupported::Story,
             Unsupported::Highlight,

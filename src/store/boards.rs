@@ -31,6 +31,8 @@ pub struct BoardReel {
     pub shortcode: Shortcode,
     pub state: SubscriptionState,
     pub job: Option<JobId>,
+    /// Why its job failed, as JSON.
+    pub failure: Option<String>,
 }
 
 /// What a reel turn finds of its board.
@@ -47,8 +49,9 @@ impl Store {
     pub async fn open_boards(&self) -> Result<Vec<Board>> {
         let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, b.posting_until, \
-                 s.shortcode, s.state, s.job_id \
-                 FROM boards b JOIN subscriptions s ON s.board_id = b.id WHERE b.state = 'open' ORDER BY b.id, s.id")
+                 s.shortcode, s.state, s.job_id, j.failure \
+                 FROM boards b JOIN subscriptions s ON s.board_id = b.id \
+                 LEFT JOIN jobs j ON j.id = s.job_id AND j.state = 'failed' WHERE b.state = 'open' ORDER BY b.id, s.id")
             .fetch_all(connection)
             .await)?;
         boards(rows)
@@ -58,8 +61,9 @@ impl Store {
     pub async fn open_boards_of(&self, person: PersonId) -> Result<Vec<Board>> {
         let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
                 "SELECT b.id, b.person_id, b.chat, b.reply_to, b.placeholder, b.note, b.message, b.posted_at, b.shown, b.posting_until, \
-                 s.shortcode, s.state, s.job_id \
-                 FROM boards b JOIN subscriptions s ON s.board_id = b.id WHERE b.state = 'open' AND b.person_id = $1 \
+                 s.shortcode, s.state, s.job_id, j.failure \
+                 FROM boards b JOIN subscriptions s ON s.board_id = b.id \
+                 LEFT JOIN jobs j ON j.id = s.job_id AND j.state = 'failed' WHERE b.state = 'open' AND b.person_id = $1 \
                  ORDER BY b.id, s.id")
             .bind(person.to_string())
             .fetch_all(connection)
@@ -167,6 +171,7 @@ struct Row {
     shortcode: String,
     state: String,
     job_id: Option<String>,
+    failure: Option<String>,
 }
 
 /// Gathers rows that are in the order of their boards.
@@ -178,6 +183,7 @@ fn boards(rows: Vec<Row>) -> Result<Vec<Board>> {
             shortcode: row.shortcode.parse()?,
             state: SubscriptionState::parse(&row.state)?,
             job: row.job_id.map(|job| job.parse()).transpose()?,
+            failure: row.failure,
         };
         match boards.last_mut() {
             Some(board) if board.id == id => board.reels.push(reel),

@@ -8,9 +8,14 @@ use sha2::{Digest, Sha256};
 
 use super::turn::Frame;
 use super::{Coach, Question};
+use crate::fence::encode;
 use crate::store::chats::{Line, Memory, Role};
 use crate::store::turns::Turn;
 use crate::upstream::openai::{Item, ToolSpec};
+
+/// Longest name and summary, in characters as they are sent.
+const LONGEST_NAME: usize = 80;
+const LONGEST_SUMMARY: usize = 12_000;
 
 /// A question whose answer is given to others too: nothing is said of who asks, where and when.
 pub(super) fn shared_input(question: &Question) -> Vec<Item> {
@@ -47,10 +52,13 @@ impl Coach {
     /// authority.
     pub(super) fn input(&self, turn: &Turn, question: &Question, memory: &Memory, is_sparing: bool) -> Vec<Item> {
         let mut input = Vec::with_capacity(memory.lines.len() + 6);
-        let name: String = question.name.chars().filter(|c| !c.is_control()).take(60).collect();
-        input.push(Item::User(format!("(My display name here is “{name}”.)")));
+        // Names are chosen by anybody, and the summary holds words of others: both are data.
+        input.push(Item::User(format!("(My display name here is {}.)", encode(&question.name, LONGEST_NAME))));
         if !memory.summary.is_empty() {
-            input.push(Item::User(format!("(What we talked about before, in short: {})", memory.summary)));
+            input.push(Item::User(format!(
+                "(What we talked about before, in short: {})",
+                encode(&memory.summary, LONGEST_SUMMARY)
+            )));
         }
         let most = self.settings.history_chars;
         for line in recent(&memory.lines, if is_sparing { most / 4 } else { most * LONGEST_HISTORY }) {

@@ -14,6 +14,7 @@ use crate::core::board::{Boards, View};
 use crate::core::reels::Reels;
 use crate::core::reels::link::Link;
 use crate::core::wording::{self, ReelState};
+use crate::fence::Fences;
 use crate::ids::Shortcode;
 use crate::store::reels::{Submitted, SubscriptionState, Wish};
 use crate::store::turns::Turn;
@@ -30,6 +31,7 @@ pub struct Toolbox<'a> {
     pub reels: &'a Reels,
     pub boards: &'a Boards,
     pub turn: &'a Turn,
+    pub fences: &'a Fences,
     /// The links that the person has written in this conversation.
     pub named: &'a [Link],
 }
@@ -171,7 +173,7 @@ async fn get_reel(tools: &Toolbox<'_>, shortcode: &str) -> Result<Value, StoreEr
 
 async fn known_reel(tools: &Toolbox<'_>, code: &Shortcode) -> Result<Value, StoreError> {
     Ok(match tools.reels.known(code, tools.reels.now()).await? {
-        Some(Ok(reel)) => json!({"reel": reel_block(&reel)}),
+        Some(Ok(reel)) => json!({"reel": reel_block(&reel, tools.fences)}),
         Some(Err(failure)) => json!({"error": wording::known_failure(&failure)}),
         None => json!({"error": "this reel has not been read, or too long ago"}),
     })

@@ -66,6 +66,13 @@ pub struct Reel {
     pub notes: String,
 }
 
+impl Reel {
+    /// A time of it, no later than its end: the model that watched it is not to be trusted with numbers.
+    pub fn within(&self, seconds: f64) -> f64 {
+        seconds.min(self.duration_s.unwrap_or(f64::INFINITY)).max(0.0)
+    }
+}
+
 /// Why there is no result. What a person is told depends on this alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "snake_case")]

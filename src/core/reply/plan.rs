@@ -261,12 +261,12 @@ impl Replies {
         }
         let sentence = match (&outcomes[..], &reels[..]) {
             ([Submitted::Cached], [code]) => match self.reels.known(code, now).await? {
-                Some(Ok(reel)) => return Ok(Plan::Coach(question.about(&reel))),
-                Some(Err(failure)) => return Ok(Self::plan_known_failure(turn, &question, &failure)),
+                Some(Ok(reel)) => return Ok(Plan::Coach(question.about(&reel, self.coach.fences()))),
+                Some(Err(failure)) => return Ok(Self::plan_known_failure(turn, &question, &failure, None)),
                 // It grew too old this very moment: the next look submits it anew.
                 None => return Err(StoreError::Corrupt("a reel that was known")),
             },
-            ([Submitted::Failed(content)], _) => return Ok(Self::plan_known_failure(turn, &question, content)),
+            ([Submitted::Failed(content)], _) => return Ok(Self::plan_known_failure(turn, &question, content, None)),
             _ => note(&outcomes),
         };
         // Remembered with its links, so that the coach may take them up when the person asks again.
@@ -282,8 +282,11 @@ impl Replies {
         }
         let question = self.reel_question(turn, &wish).await?;
         Ok(match read_result(wish.result)? {
-            Ok(reel) => Plan::Coach(question.about(&reel)),
-            Err(failure) => Self::plan_known_failure(turn, &question, &failure),
+            Ok(reel) => Plan::Coach(question.about(&reel, self.coach.fences())),
+            Err(failure) => {
+                let named = (wish.on_board > 1).then_some(&wish.shortcode);
+                Self::plan_known_failure(turn, &question, &failure, named)
+            }
         })
     }
 

@@ -16,6 +16,7 @@ use crate::core::coach::{Question, QuestionReel, Replaced};
 use crate::core::command::Command;
 use crate::core::reels::{KnownFailure, read_result};
 use crate::core::wording;
+use crate::ids::Shortcode;
 use crate::store::StoreError;
 use crate::store::chats::{Memory, Role};
 use crate::store::memory::{Remembered, Retried, Retry};
@@ -89,7 +90,7 @@ impl Replies {
         if let Some(wish) = wish {
             let question = self.reel_question(turn, wish).await?;
             return Ok(Some(match read_result(wish.result.clone())? {
-                Ok(reel) => question.about(&reel),
+                Ok(reel) => question.about(&reel, self.coach.fences()),
                 Err(_) => question,
             }));
         }
@@ -145,9 +146,15 @@ impl Replies {
         }
     }
 
-    /// The sentence about a reel that could not be watched, with a button where it may work a little later.
-    pub(super) fn plan_known_failure(turn: &Turn, question: &Question, content: &str) -> Plan {
-        let text = wording::known_failure(content);
+    /// The sentence about a reel that could not be watched, with a button where it may work a little later. `named`: which of
+    /// several it is.
+    pub(super) fn plan_known_failure(
+        turn: &Turn,
+        question: &Question,
+        content: &str,
+        named: Option<&Shortcode>,
+    ) -> Plan {
+        let text = named.map_or_else(|| wording::known_failure(content), |code| wording::failure_of(code, content));
         let mut lines = question.lines();
         lines.push(crate::store::turns::NewMessage { role: Role::Coach, content: text.clone() });
         let is_passing = serde_json::from_str(content).is_ok_and(|known: KnownFailure| known.failure.is_passing());

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{about, known_failure};
+use super::{about, failure_in_short, known_failure};
 use crate::clock::Timestamp;
 use crate::core::chat::{Body, Button};
 use crate::core::reels::eta;
@@ -43,8 +43,14 @@ pub enum ReelState {
         left: Duration,
         late: bool,
     },
+    /// Its result is known, and the answer is being written.
     Coaching,
     Answered,
+    /// There is no result; `content` tells why, as JSON. `is_told`: the sentence about it has been sent.
+    Failed {
+        content: String,
+        is_told: bool,
+    },
     Cancelled,
 }
 
@@ -106,7 +112,7 @@ pub fn board(id: BoardId, note: &str, reels: &[(Shortcode, ReelState)]) -> Body 
         | ReelState::Held { .. }
         | ReelState::Scraping { .. }
         | ReelState::Analysing { .. } => true,
-        ReelState::Coaching | ReelState::Answered | ReelState::Cancelled => false,
+        ReelState::Coaching | ReelState::Answered | ReelState::Failed { .. } | ReelState::Cancelled => false,
     });
     let buttons =
         if waiting { vec![Button { label: "Cancel".into(), command: format!("/cancel {id}") }] } else { Vec::new() };
@@ -155,7 +161,7 @@ fn reel_state(code: &Shortcode, state: &ReelState) -> String {
         ReelState::Analysing { late: true, .. } => {
             format!("🎬 Processing reel `{code}`: watching the video. It takes longer than usual; I stay on it.")
         }
-        // Whether it went well or not: the answer says it.
+        ReelState::Failed { content, .. } => format!("❌ Reel `{code}`: {}", failure_in_short(content)),
         ReelState::Coaching => format!("✍️ Reel `{code}` is done. Writing to you…"),
         ReelState::Answered => format!("✅ Reel `{code}`: answered."),
         ReelState::Cancelled => format!("Reel `{code}` is cancelled."),

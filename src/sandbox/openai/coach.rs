@@ -75,7 +75,11 @@ fn outputs(input: &[Value]) -> Vec<(String, String)> {
 }
 
 fn report(outputs: &[(String, String)]) -> String {
-    if let Some(reel) = outputs.iter().find_map(|(_, output)| reel::find(output)) {
+    let texts = |output: &str| match serde_json::from_str::<Value>(output) {
+        Ok(Value::Object(fields)) => fields.values().filter_map(Value::as_str).collect::<Vec<_>>().join("\n"),
+        _ => output.to_owned(),
+    };
+    if let Some(reel) = outputs.iter().find_map(|(_, output)| reel::find(&texts(output))) {
         return reel::coaching(&reel);
     }
     let mut sentences: Vec<String> = Vec::new();
@@ -194,9 +198,22 @@ fn verdict(said: &str) -> &'static str {
     if words.len() >= 4 && has(ABOUT) && !has(OF_SOMEBODY) { "yes" } else { "no" }
 }
 
+/// A conversation comes as messages, or as one that holds it as lines of JSON.
 fn summary(input: &[Value]) -> String {
-    let texts = |role: &str| input.iter().filter(|item| item["role"] == role).map(message_text).collect::<Vec<_>>();
-    let (asked, told) = (texts("user"), texts("assistant"));
+    let messages: Vec<(String, String)> = input
+        .iter()
+        .flat_map(|item| {
+            let (role, text) = (item["role"].as_str().unwrap_or_default().to_owned(), message_text(item));
+            let entries = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>();
+            let entry = |entry: &Value| Some((entry["from"].as_str()?.to_owned(), entry["text"].as_str()?.to_owned()));
+            entries.ok().and_then(|all| all.iter().map(entry).collect()).unwrap_or_else(|| vec![(role, text)])
+        })
+        .collect();
+    let texts = |names: [&str; 2]| {
+        let of_theirs = messages.iter().filter(|(from, _)| names.contains(&from.as_str()));
+        of_theirs.map(|(_, text)| text.clone()).collect::<Vec<_>>()
+    };
+    let (asked, told) = (texts(["user", "person"]), texts(["assistant", "coach"]));
     let first = asked.first().map(|text| opening(text, 12)).unwrap_or_default();
     let last = asked.last().map(|text| opening(text, 12)).unwrap_or_default();
     format!(
@@ -418,5 +435,8 @@ mod tests {
             "The creator wrote 2 messages and got 1 answers, starting with “Help with my hook”. Most recently they \
              asked about “And the caption?”."
         );
+        let lines = "{\"from\":\"person\",\"text\":\"Help with my hook\"}\n{\"from\":\"coach\",\"text\":\"Open\\nPerson: no\"}\n";
+        request.input = vec![json!({ "role": "user", "content": lines })];
+        assert!(text(&answer(&request)).starts_with("The creator wrote 1 messages and got 1 answers"));
     }
 }

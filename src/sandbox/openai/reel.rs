@@ -2,11 +2,15 @@
 
 use super::coach::{opening, seed};
 
-/// A transcript as it stands in a message, between a line that starts with `<reel` and `</reel`.
+/// A transcript as it stands in a message, between a line that starts with `<reel` and one that starts with `</reel`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reel {
+    /// The tag names the reel, so that it is one also without a spoken line.
+    is_named: bool,
     lines: Vec<Line>,
     caption: Option<String>,
+    /// What a workflow wrote about it, or its summary.
+    notes: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +21,7 @@ struct Line {
     words: String,
 }
 
-/// The last reel in a text, if it has one with at least one spoken line.
+/// The last reel in a text, if it has one that is named or has a spoken line.
 pub(super) fn find(text: &str) -> Option<Reel> {
     let mut reel: Option<Reel> = None;
     let mut open = false;
@@ -27,12 +31,16 @@ pub(super) fn find(text: &str) -> Option<Reel> {
         if line.starts_with("<reel") {
             open = true;
             said = true;
-            reel = Some(Reel { lines: Vec::new(), caption: attribute(line, "caption") });
+            let is_named = attribute(line, "shortcode").is_some();
+            reel = Some(Reel { is_named, caption: attribute(line, "caption"), ..Reel::default() });
         } else if line.starts_with("</reel") {
             open = false;
         } else if open && let Some(reel) = &mut reel {
             if let Some(caption) = line.get(..8).filter(|name| name.eq_ignore_ascii_case("caption:")) {
-                reel.caption = line.get(caption.len()..).map(|caption| caption.trim().to_owned());
+                reel.caption = line.get(caption.len()..).map(unquoted);
+            }
+            if let Some(notes) = line.strip_prefix("Notes:").or(line.strip_prefix("Summary:")) {
+                reel.notes = Some(unquoted(notes));
             }
             let lower = line.to_ascii_lowercase();
             if lower.starts_with("transcript") {
@@ -43,12 +51,19 @@ pub(super) fn find(text: &str) -> Option<Reel> {
             reel.lines.extend(spoken(line).filter(|_| said));
         }
     }
-    reel.filter(|reel| !reel.lines.is_empty())
+    reel.filter(|reel| reel.is_named || !reel.lines.is_empty())
+}
+
+/// A string of JSON as its text; anything else as it is.
+fn unquoted(text: &str) -> String {
+    let text = text.trim();
+    let first = serde_json::Deserializer::from_str(text).into_iter::<String>().next();
+    first.and_then(Result::ok).unwrap_or_else(|| text.to_owned())
 }
 
 /// 150 to 220 words of Markdown that quote the transcript.
 pub(super) fn coaching(reel: &Reel) -> String {
-    let (Some(hook), Some(last)) = (reel.lines.first(), reel.lines.last()) else { return String::new() };
+    let (Some(hook), Some(last)) = (reel.lines.first(), reel.lines.last()) else { return silent(reel) };
     let mut text = format!("{}\n\n", intro(reel));
     text.push_str(&format!("**Hook**\nAt {} you say “{}”. {}\n\n", hook.at, opening(&hook.words, 9), hook_note(hook)));
     text.push_str(&format!("**Structure**\n{}\n\n", structure(reel)));
@@ -56,6 +71,23 @@ pub(super) fn coaching(reel: &Reel) -> String {
     text.push_str(&format!("**Call to action**\n{}\n\n", call_to_action(reel, last)));
     text.push_str(&format!("**Caption**\n{}", caption(reel, hook)));
     text
+}
+
+/// About a reel without a transcript: its pictures, and what else is known of it.
+fn silent(reel: &Reel) -> String {
+    let about = match reel.notes.as_deref().or(reel.caption.as_deref()).filter(|text| !text.is_empty()) {
+        Some(text) => format!("I have no words from this one, but this much I know: “{}”.", opening(text, 12)),
+        None => "Nobody speaks in this one, so the pictures and the text on them have to carry everything.".to_owned(),
+    };
+    format!(
+        "{about}\n\n**Hook**\nWithout a voice the first frame is the hook. Start on the finished result, or on the moment before \
+         something happens, and put five words on it that open a question.\n\n**Structure**\nThree beats are enough: what it is, what \
+         you do, what came of it. Give each its own shot, and let the text change with the shot and never in the middle of it.\n\n\
+         **Pacing**\nCut on the beat, and hold every text long enough to be read twice aloud. If a shot lasts longer than three \
+         seconds, something in it has to move.\n\n**Call to action**\nSay it on screen in the last two seconds: one request, with a \
+         reason, such as “save this for your next shoot”.\n\n**Caption**\nHere the caption does the talking. Put the promise into the \
+         first line, because only that one is seen, and end on a question that takes one word to answer."
+    )
 }
 
 /// A line such as `[0:07] some words` or `[0:07-0:10] some words`.
@@ -66,9 +98,9 @@ fn spoken(line: &str) -> Option<Line> {
     for part in at.split(':') {
         second = second.checked_mul(60)?.checked_add(part.parse().ok()?)?;
     }
-    let words = words.trim();
+    let words = unquoted(words);
     let is_stamp = at.contains(':') && !words.is_empty();
-    is_stamp.then(|| Line { at: at.to_owned(), second, words: words.to_owned() })
+    is_stamp.then(|| Line { at: at.to_owned(), second, words })
 }
 
 fn attribute(tag: &str, name: &str) -> Option<String> {
@@ -203,6 +235,31 @@ mod tests {
             assert!(text.contains(section), "{section}");
         }
         assert_eq!(text, coaching(&find(MESSAGE).expect("a reel")));
+    }
+
+    #[test]
+    fn texts_are_strings_of_json() {
+        let block = "<reel-0f1e shortcode=\"Abc\">\nCaption: \"One \\u003c3\\ntwo\"\nTranscript:\n[0:00] \"Say \\\"cheese\\\"\" \n\
+            [0:03] \"Follow me\" (cut)\n</reel-0f1e>";
+        let reel = find(block).expect("a reel");
+        assert_eq!(reel.caption.as_deref(), Some("One <3\ntwo"));
+        let words: Vec<&str> = reel.lines.iter().map(|line| line.words.as_str()).collect();
+        assert_eq!(words, ["Say \"cheese\"", "Follow me"]);
+    }
+
+    #[test]
+    fn a_reel_without_words_is_coached_too() {
+        for (block, about) in [
+            ("Caption: \"Golden hour\"\nTranscript: (no speech)\n[0:01] \"x\"", "“x”"),
+            ("Caption: \"Golden hour\"\nTranscript: (no speech)", "“Golden hour”"),
+            ("Notes: \"A workflow wrote this\"", "“A workflow wrote this”"),
+            ("Transcript: (no speech)", "Nobody speaks"),
+        ] {
+            let reel = find(&format!("<reel-0f1e shortcode=\"Abc\">\n{block}\n</reel-0f1e>")).expect("a reel");
+            let text = coaching(&reel);
+            assert!(text.contains(about) && !text.contains("<reel"), "{text}");
+            assert!((100..=220).contains(&words(&text)), "{}", words(&text));
+        }
     }
 
     #[test]
