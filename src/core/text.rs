@@ -15,7 +15,11 @@ use formatted::Formatted;
 
 pub use attach::without_files;
 pub use escape::escape;
+#[cfg(test)]
+pub(crate) use escape::tests::hostile;
 pub use split::split;
+#[cfg(test)]
+pub(crate) use tests::rules as test_rules;
 
 /// An answer of more messages than this becomes its beginning and a file.
 pub const MAX_PIECES: usize = 8;
@@ -148,4 +152,4 @@ fn prefix(text: &str, unit: LengthUnit, limit: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,6 +5,7 @@
 mod faults;
 mod form;
 mod gateway;
+mod live;
 mod rest;
 mod rules;
 mod world;
@@ -20,6 +21,7 @@ use axum::http::{HeaderMap, header};
 use axum::routing::get;
 use serde_json::{Value, json};
 
+pub use self::live::live;
 pub use self::world::GatewayLog;
 
 use self::world::{

@@ -8,6 +8,7 @@
 mod delivery;
 mod html;
 mod limits;
+mod live;
 mod media;
 mod methods;
 mod server;
@@ -22,6 +23,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::html::Formatted;
 use self::world::{Chat, DATE, Message, World, chat_json};
 use super::{Control, Served};
+
+pub use self::live::live;
 
 /// How the stand-in is set up.
 #[derive(Clone, Debug)]

@@ -46,3 +46,4 @@ mod tidy;
 mod trouble;
 mod trust;
 mod usage;
+mod words;

@@ -36,7 +36,7 @@ on_both! {
         assert!(shown[0].buttons.is_empty(), "no Cancel button under an answer");
         assert_eq!(bot.scrapes(), 1);
         let asked = bot.sandbox.openai.control.asked().pop().unwrap().body["input"].to_string();
-        assert!(asked.contains("is my hook any good?") && asked.contains("<reel shortcode"), "{asked}");
+        assert!(asked.contains("is my hook any good?") && asked.contains("<reel-") && asked.contains("shortcode="), "{asked}");
         // Scrape, analysis, coaching: three rows, each with what the provider charged.
         assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger", &[]).await, 3);
         let scraped = bot.db.number("SELECT CAST(SUM(micro_usd) AS BIGINT) FROM ledger WHERE provider = 'apify'", &[]).await;

@@ -76,7 +76,7 @@ fn is_live(before: Option<char>, c: char, after: Option<char>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     /// Text that somebody might write to get more than words onto the screen.
-    fn hostile() -> impl Strategy<Value = String> {
+    pub(crate) fn hostile() -> impl Strategy<Value = String> {
         let parts = [
             "[click](https://evil.test)",
             "https://evil.test/a_b",

@@ -57,7 +57,7 @@ pub(super) fn markdown() -> impl Strategy<Value = String> {
     proptest::collection::vec(fragment, 0..120).prop_map(|parts| parts.concat())
 }
 
-pub(super) fn rules(markup: Markup, limit: usize) -> MessengerRules {
+pub(crate) fn rules(markup: Markup, limit: usize) -> MessengerRules {
     MessengerRules {
         unit: if markup == Markup::Html { LengthUnit::Utf16 } else { LengthUnit::Chars },
         limit,

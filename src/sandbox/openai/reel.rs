@@ -54,6 +54,17 @@ pub(super) fn find(text: &str) -> Option<Reel> {
     reel.filter(|reel| reel.is_named || !reel.lines.is_empty())
 }
 
+/// The first words of the reel's, without those that a platform would make more of: as the instructions want it.
+fn quote(text: &str, words: usize) -> String {
+    let is_word = |word: &&str| {
+        let inner = word.trim_matches(|c: char| !c.is_alphanumeric());
+        !word.contains(['[', ']', '<', '>', '*', '_', '`', '|', '~', '@', '#', '\\', '/'])
+            && !inner.contains(['.', ':'])
+    };
+    let kept: Vec<&str> = text.split_whitespace().map(|word| if is_word(&word) { word } else { "…" }).collect();
+    opening(&kept.join(" "), words)
+}
+
 /// A string of JSON as its text; anything else as it is.
 fn unquoted(text: &str) -> String {
     let text = text.trim();
@@ -65,7 +76,7 @@ fn unquoted(text: &str) -> String {
 pub(super) fn coaching(reel: &Reel) -> String {
     let (Some(hook), Some(last)) = (reel.lines.first(), reel.lines.last()) else { return silent(reel) };
     let mut text = format!("{}\n\n", intro(reel));
-    text.push_str(&format!("**Hook**\nAt {} you say “{}”. {}\n\n", hook.at, opening(&hook.words, 9), hook_note(hook)));
+    text.push_str(&format!("**Hook**\nAt {} you say “{}”. {}\n\n", hook.at, quote(&hook.words, 9), hook_note(hook)));
     text.push_str(&format!("**Structure**\n{}\n\n", structure(reel)));
     text.push_str(&format!("**Pacing**\n{}\n\n", pacing(reel)));
     text.push_str(&format!("**Call to action**\n{}\n\n", call_to_action(reel, last)));
@@ -76,7 +87,7 @@ pub(super) fn coaching(reel: &Reel) -> String {
 /// About a reel without a transcript: its pictures, and what else is known of it.
 fn silent(reel: &Reel) -> String {
     let about = match reel.notes.as_deref().or(reel.caption.as_deref()).filter(|text| !text.is_empty()) {
-        Some(text) => format!("I have no words from this one, but this much I know: “{}”.", opening(text, 12)),
+        Some(text) => format!("I have no words from this one, but this much I know: “{}”.", quote(text, 12)),
         None => "Nobody speaks in this one, so the pictures and the text on them have to carry everything.".to_owned(),
     };
     format!(
@@ -137,7 +148,7 @@ fn structure(reel: &Reel) -> String {
             "The turn comes at {} with “{}”. Everything before it is set-up, so ask of each line whether the turn still works \
              without it. One problem, one step, one result is enough; move side remarks to another reel.",
             line.at,
-            opening(&line.words, 8)
+            quote(&line.words, 8)
         ),
         None => "There is hardly a middle yet. Give it three beats: the problem, what you did about it, and what came of it. One \
                  short shot for each keeps the eye busy and gives your last line something to stand on."
@@ -175,7 +186,7 @@ fn call_to_action(reel: &Reel, last: &Line) -> String {
     let asks =
         ASKS.iter().any(|ask| lower.split(|c: char| !c.is_alphanumeric() && c != ' ').any(|part| part.contains(ask)));
     let quote = if reel.lines.len() > 1 {
-        format!("You close at {} with “{}”.", last.at, opening(&last.words, 9))
+        format!("You close at {} with “{}”.", last.at, quote(&last.words, 9))
     } else {
         "Your opening is also your ending.".to_owned()
     };
@@ -192,12 +203,12 @@ fn caption(reel: &Reel, hook: &Line) -> String {
         Some(caption) if !caption.is_empty() => format!(
             "Yours starts “{}”. Put the promise into the first line, because the rest is folded away, and end on a question that \
              takes one word to answer.",
-            opening(caption, 7)
+            quote(caption, 7)
         ),
         _ => format!(
             "Start it with the promise, for example “{}”, because only the first line is seen. End on a question that takes one \
              word to answer.",
-            opening(&hook.words, 7)
+            quote(&hook.words, 7)
         ),
     }
 }
