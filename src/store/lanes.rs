@@ -4,17 +4,30 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::ids::{PersonId, Shortcode};
 
 use super::reels::QUEUE;
 use super::{Result, Store, exclusive, read, write};
 
-/// Failures in a row that open a breaker.
-const TRIP: i64 = 3;
+/// Different reels that fail in a row before a breaker opens, and different people whose reels they are. One person's bad
+/// reels would otherwise keep everybody else's out.
+const TRIP_REELS: i64 = 3;
+const TRIP_PEOPLE: i64 = 2;
 
-/// How long a breaker is open the first time; it doubles each time that the trial fails.
+/// How long a reel that failed counts as one of a row.
+const ROW: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a breaker is open the first time; it doubles each time that the trial fails for somebody new.
 const FIRST_OPEN: Duration = Duration::from_secs(30);
 
 const LONGEST_OPEN: Duration = Duration::from_secs(600);
+
+/// How long a half-open breaker waits for a reel that has not failed before. Beyond it one that has may try, because
+/// nobody else is there whom it could hold up.
+pub(super) const TRIAL_WAIT: Duration = Duration::from_secs(60);
+
+/// How often an upstream is tried whose quota of the day is used up: it may have been raised.
+const QUOTA_RECHECK: Duration = Duration::from_secs(3600);
 
 /// A lane: one slot of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +72,17 @@ impl LaneKind {
 }
 
 /// Stops sending jobs to an upstream that fails, and tries it with one job after a while.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
-    /// In a row.
+    /// Different reels, in a row.
     pub failures: i64,
-    /// How often it opened since the upstream last worked.
+    /// How often it opened for longer since the upstream last worked.
     pub trips: i64,
     pub open_until: Timestamp,
+    /// The upstream has asked to wait until then, which is no failure.
+    pub held_until: Timestamp,
+    /// Its quota of the day is used up until then.
+    pub quota_until: Timestamp,
     /// Of the last failure, as [`crate::upstream::Cause::name`] tells it.
     pub cause: String,
     /// The code under which the log has the last failure.
@@ -76,6 +93,10 @@ pub struct Breaker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     Closed,
+    /// The upstream works, and has asked to wait: nothing starts before `until`.
+    Held {
+        until: Timestamp,
+    },
     /// Nothing starts before `until`.
     Open {
         until: Timestamp,
@@ -84,40 +105,97 @@ pub enum BreakerState {
     HalfOpen,
 }
 
+impl BreakerState {
+    /// Whether the upstream is found failing; one that has asked to wait is not.
+    pub fn is_failing(self) -> bool {
+        matches!(self, BreakerState::Open { .. } | BreakerState::HalfOpen)
+    }
+}
+
 /// What a run says about its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health<'a> {
     Worked,
-    /// `lasting`: waiting does not mend it (a refused key, no credit), so that one failure opens the breaker.
-    Failed {
-        cause: &'a str,
-        reference: &'a str,
-        lasting: bool,
-    },
+    Failed(ReelTrouble<'a>),
+}
+
+/// A reel that failed on an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReelTrouble<'a> {
+    pub reel: &'a Shortcode,
+    /// Who pays for it.
+    pub person: PersonId,
+    pub cause: &'a str,
+    pub reference: &'a str,
+    pub weight: Weight,
+    /// The upstream has asked to wait until then.
+    pub held_until: Option<Timestamp>,
+}
+
+/// How much a failure says about its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Nothing but that it wants to wait.
+    Waits,
+    /// One reel of several that it takes.
+    OfSeveral,
+    /// Waiting does not help (a refused key, no credit): one is enough.
+    Lasting,
+    /// The quota of the day is used up until then: one is enough.
+    QuotaUntil(Timestamp),
+}
+
+/// What is known of the failures in a row when one more reel fails.
+#[derive(Clone, Copy, Debug)]
+struct FailureRow {
+    /// This one among them.
+    reels: i64,
+    people: i64,
+    is_new_reel: bool,
+    is_new_person: bool,
 }
 
 impl Breaker {
     pub fn state(&self, now: Timestamp) -> BreakerState {
-        if self.trips == 0 {
-            BreakerState::Closed
-        } else if self.open_until > now {
-            BreakerState::Open { until: self.open_until }
-        } else {
+        if self.trips > 0 && self.open_until > now {
+            BreakerState::Open { until: self.open_until.max(self.held_until) }
+        } else if self.held_until > now {
+            BreakerState::Held { until: self.held_until }
+        } else if self.trips > 0 {
             BreakerState::HalfOpen
+        } else {
+            BreakerState::Closed
         }
     }
 
-    /// Whether it opened by this. A failure while it is open, of a job that began before, changes nothing but the count.
-    fn fail(&mut self, lasting: bool, now: Timestamp) -> bool {
-        self.failures += 1;
-        let opens = match self.state(now) {
-            BreakerState::Closed => lasting || self.failures >= TRIP,
-            BreakerState::HalfOpen => true,
-            BreakerState::Open { .. } => false,
+    /// When the quota of the day is there again, if it is used up and is not to be tried now.
+    pub fn quota_used_up(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(self.quota_until).filter(|until| *until > now && self.open_until > now)
+    }
+
+    /// Whether it opened by this. While it is open, a failure of a job that began before changes nothing but the count;
+    /// and a reel that failed before says nothing new.
+    fn fail(&mut self, weight: Weight, row: FailureRow, now: Timestamp) -> bool {
+        let enough = row.reels >= TRIP_REELS && row.people >= TRIP_PEOPLE;
+        let opens = match (weight, self.trips > 0 && self.open_until > now) {
+            (Weight::Waits, _) => return false,
+            (Weight::QuotaUntil(until), is_open) => {
+                self.trips = self.trips.max(1);
+                self.open_until = until.min(now + QUOTA_RECHECK);
+                self.quota_until = until;
+                self.failures = row.reels;
+                return !is_open;
+            }
+            (_, true) => false,
+            (Weight::Lasting, false) => true,
+            (Weight::OfSeveral, false) => row.is_new_reel && (enough || self.trips > 0),
         };
+        self.failures = row.reels;
         if opens {
-            let doubled = u32::try_from(self.trips).unwrap_or(u32::MAX).min(16);
-            self.trips += 1;
+            if self.trips == 0 || row.is_new_person || weight == Weight::Lasting {
+                self.trips += 1;
+            }
+            let doubled = u32::try_from(self.trips - 1).unwrap_or(u32::MAX).min(16);
             self.open_until = now + (FIRST_OPEN * 2u32.pow(doubled)).min(LONGEST_OPEN);
         }
         opens
@@ -142,10 +220,10 @@ pub struct Lanes {
 }
 
 pub(super) type SettingRow = (String, bool, i64);
-pub(super) type BreakerRow = (String, i64, i64, i64, String, String, i64);
+pub(super) type BreakerRow = (String, i64, i64, i64, i64, i64, String, String, i64);
 pub(super) const SETTINGS: &str = "SELECT name, paused, used_at FROM lanes UNION ALL SELECT '*', TRUE, 0 FROM pause";
 pub(super) const BREAKERS: &str =
-    "SELECT upstream, failures, trips, open_until, cause, reference, failed_at FROM breakers";
+    "SELECT upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at FROM breakers";
 
 impl Lanes {
     pub(super) fn from_rows(settings: Vec<SettingRow>, breakers: Vec<BreakerRow>, draining: bool) -> Lanes {
@@ -212,41 +290,85 @@ impl Store {
 
     /// Notes what a run says about its upstream; the breaker if it opened by that.
     pub async fn note_health(&self, upstream: &str, health: Health<'_>, now: Timestamp) -> Result<Option<Breaker>> {
-        let Health::Failed { cause, reference, lasting } = health else {
-            let closed = write!(&self.db, connection => sqlx::query(
-                    "UPDATE breakers SET failures = 0, trips = 0, open_until = 0 WHERE upstream = $1 AND failures > 0")
-                .bind(upstream)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected()))?;
+        let Health::Failed(trouble) = health else {
+            let closed = write!(&self.db, connection => {
+                let closed = sqlx::query(
+                        "UPDATE breakers SET failures = 0, trips = 0, open_until = 0, quota_until = 0 \
+                         WHERE upstream = $1 AND (failures > 0 OR trips > 0)")
+                    .bind(upstream)
+                    .execute(&mut *connection)
+                    .await?;
+                if closed.rows_affected() > 0 {
+                    sqlx::query("DELETE FROM breaker_reels WHERE upstream = $1").bind(upstream).execute(connection).await?;
+                }
+                Ok::<_, sqlx::Error>(closed.rows_affected())
+            })?;
             if closed > 0 {
                 self.jobs_changed().await;
             }
             return Ok(None);
         };
+        let person = trouble.person.to_string();
         let opened: Result<Option<Breaker>> = exclusive!(&self.db, [QUEUE], tx => {
             let row: Option<BreakerRow> = sqlx::query_as(
-                    "SELECT upstream, failures, trips, open_until, cause, reference, failed_at FROM breakers WHERE upstream = $1")
+                    "SELECT upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at \
+                     FROM breakers WHERE upstream = $1")
                 .bind(upstream)
                 .fetch_optional(&mut *tx)
                 .await?;
-            let new = (upstream.to_owned(), 0, 0, 0, String::new(), String::new(), now.0);
-            let (_, mut breaker) = breaker(row.unwrap_or(new));
-            let opened = breaker.fail(lasting, now);
-            breaker.cause = cause.to_owned();
-            breaker.reference = reference.to_owned();
+            let mut breaker = row.map(|row| breaker(row).1).unwrap_or_default();
+            sqlx::query("DELETE FROM breaker_reels WHERE upstream = $1 AND at < $2")
+                .bind(upstream)
+                .bind((now - ROW).0)
+                .execute(&mut *tx)
+                .await?;
+            let (reels, people, same_reel, same_person): (i64, i64, i64, i64) = sqlx::query_as(
+                    "SELECT COUNT(*), COUNT(DISTINCT person_id), \
+                     CAST(COALESCE(SUM(CASE WHEN shortcode = $2 THEN 1 ELSE 0 END), 0) AS BIGINT), \
+                     CAST(COALESCE(SUM(CASE WHEN person_id = $3 THEN 1 ELSE 0 END), 0) AS BIGINT) \
+                     FROM breaker_reels WHERE upstream = $1")
+                .bind(upstream)
+                .bind(trouble.reel.as_str())
+                .bind(&person)
+                .fetch_one(&mut *tx)
+                .await?;
+            let (is_new_reel, is_new_person) = (same_reel == 0, same_person == 0);
+            let failures = FailureRow {
+                reels: reels + i64::from(is_new_reel),
+                people: people + i64::from(is_new_person),
+                is_new_reel,
+                is_new_person,
+            };
+            let opened = breaker.fail(trouble.weight, failures, now);
+            if trouble.weight != Weight::Waits {
+                sqlx::query(
+                        "INSERT INTO breaker_reels (upstream, shortcode, person_id, at) VALUES ($1, $2, $3, $4) \
+                         ON CONFLICT (upstream, shortcode) DO UPDATE SET at = excluded.at")
+                    .bind(upstream)
+                    .bind(trouble.reel.as_str())
+                    .bind(&person)
+                    .bind(now.0)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            breaker.held_until = trouble.held_until.unwrap_or_default().max(breaker.held_until);
+            breaker.cause = trouble.cause.to_owned();
+            breaker.reference = trouble.reference.to_owned();
             breaker.failed_at = now;
             sqlx::query(
-                    "INSERT INTO breakers (upstream, failures, trips, open_until, cause, reference, failed_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (upstream) DO UPDATE SET failures = excluded.failures, \
-                     trips = excluded.trips, open_until = excluded.open_until, cause = excluded.cause, \
-                     reference = excluded.reference, failed_at = excluded.failed_at")
+                    "INSERT INTO breakers (upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (upstream) DO UPDATE SET failures = excluded.failures, \
+                     trips = excluded.trips, open_until = excluded.open_until, held_until = excluded.held_until, \
+                     quota_until = excluded.quota_until, cause = excluded.cause, reference = excluded.reference, \
+                     failed_at = excluded.failed_at")
                 .bind(upstream)
                 .bind(breaker.failures)
                 .bind(breaker.trips)
                 .bind(breaker.open_until.0)
-                .bind(cause)
-                .bind(reference)
+                .bind(breaker.held_until.0)
+                .bind(breaker.quota_until.0)
+                .bind(trouble.cause)
+                .bind(trouble.reference)
                 .bind(now.0)
                 .execute(&mut *tx)
                 .await?;
@@ -257,9 +379,11 @@ impl Store {
     }
 }
 
-fn breaker((upstream, failures, trips, open_until, cause, reference, failed_at): BreakerRow) -> (String, Breaker) {
-    let (open_until, failed_at) = (Timestamp(open_until), Timestamp(failed_at));
-    (upstream, Breaker { failures, trips, open_until, cause, reference, failed_at })
+fn breaker(row: BreakerRow) -> (String, Breaker) {
+    let (upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at) = row;
+    let [open_until, held_until, quota_until, failed_at] =
+        [open_until, held_until, quota_until, failed_at].map(Timestamp);
+    (upstream, Breaker { failures, trips, open_until, held_until, quota_until, cause, reference, failed_at })
 }
 
 #[cfg(test)]
@@ -270,31 +394,84 @@ mod tests {
         Timestamp(seconds * 1000)
     }
 
-    fn new() -> Breaker {
-        breaker(("direct".into(), 0, 0, 0, String::new(), String::new(), 0)).1
+    /// A reel that never failed before, of somebody whose reels did not.
+    fn one_more(reels: i64) -> FailureRow {
+        FailureRow { reels, people: reels, is_new_reel: true, is_new_person: true }
+    }
+
+    fn fails(breaker: &mut Breaker, row: FailureRow, now: Timestamp) -> bool {
+        breaker.fail(Weight::OfSeveral, row, now)
     }
 
     #[test]
     fn it_opens_tries_and_opens_for_longer() {
-        let mut breaker = new();
-        assert!(!breaker.fail(false, at(1)) && !breaker.fail(false, at(2)));
+        let mut breaker = Breaker::default();
+        assert!(!fails(&mut breaker, one_more(1), at(1)) && !fails(&mut breaker, one_more(2), at(2)));
         assert_eq!(breaker.state(at(2)), BreakerState::Closed);
-        assert!(breaker.fail(false, at(3)), "the third in a row");
+        assert!(fails(&mut breaker, one_more(3), at(3)), "the third in a row");
         assert_eq!(breaker.state(at(32)), BreakerState::Open { until: at(33) });
-        assert!(!breaker.fail(false, at(10)), "a job that began before");
+        assert!(!fails(&mut breaker, one_more(4), at(10)), "a job that began before");
         assert_eq!(breaker.state(at(33)), BreakerState::HalfOpen);
         let mut now = at(33);
-        for seconds in [60, 120, 240, 480, 600, 600] {
-            assert!(breaker.fail(false, now), "the trial failed");
+        for (reels, seconds) in (5..).zip([60, 120, 240, 480, 600, 600]) {
+            assert!(fails(&mut breaker, one_more(reels), now), "the trial failed");
             assert_eq!(breaker.state(now), BreakerState::Open { until: now + Duration::from_secs(seconds) });
             now = breaker.open_until;
         }
     }
 
     #[test]
-    fn what_waiting_does_not_mend_opens_it_at_once() {
-        let mut breaker = new();
-        assert!(breaker.fail(true, at(0)));
+    fn what_waiting_does_not_help_opens_it_at_once() {
+        let mut breaker = Breaker::default();
+        assert!(breaker.fail(Weight::Lasting, one_more(1), at(0)));
         assert_eq!(breaker.state(at(29)), BreakerState::Open { until: at(30) });
+    }
+
+    #[test]
+    fn neither_one_reel_nor_one_persons_reels_open_it() {
+        let mut breaker = Breaker::default();
+        let again = FailureRow { reels: 1, people: 1, is_new_reel: false, is_new_person: false };
+        assert!(!fails(&mut breaker, one_more(1), at(0)));
+        assert!((1..50).all(|second| !fails(&mut breaker, again, at(second))));
+        for reels in 2..50 {
+            let of_one = FailureRow { reels, people: 1, is_new_reel: true, is_new_person: false };
+            assert!(!fails(&mut breaker, of_one, at(reels)), "{reels}");
+        }
+        assert_eq!((breaker.failures, breaker.state(at(99))), (49, BreakerState::Closed));
+        let second = FailureRow { reels: 50, people: 2, is_new_reel: true, is_new_person: true };
+        assert!(fails(&mut breaker, second, at(99)));
+        // Those whose reels failed before do not hold the others out for longer and longer.
+        for reels in 51..55 {
+            let known = FailureRow { reels, people: 2, is_new_reel: true, is_new_person: false };
+            let now = breaker.open_until;
+            assert!(fails(&mut breaker, known, now));
+            assert_eq!(breaker.state(now), BreakerState::Open { until: now + FIRST_OPEN });
+        }
+        let now = breaker.open_until;
+        let same = FailureRow { reels: 54, people: 2, is_new_reel: false, is_new_person: false };
+        assert!(!fails(&mut breaker, same, now), "it failed before: nothing new");
+    }
+
+    #[test]
+    fn who_asks_to_wait_does_not_fail() {
+        let mut breaker = Breaker::default();
+        for reels in 1..9 {
+            assert!(!breaker.fail(Weight::Waits, one_more(reels), at(reels)));
+        }
+        breaker.held_until = at(40);
+        assert_eq!(breaker.state(at(39)), BreakerState::Held { until: at(40) });
+        assert!(!breaker.state(at(39)).is_failing());
+        assert_eq!((breaker.failures, breaker.state(at(40))), (0, BreakerState::Closed));
+    }
+
+    #[test]
+    fn a_quota_of_the_day_is_tried_every_hour_until_it_is_there_again() {
+        let mut breaker = Breaker::default();
+        let midnight = at(5400);
+        assert!(breaker.fail(Weight::QuotaUntil(midnight), one_more(1), at(0)));
+        assert_eq!((breaker.quota_used_up(at(3599)), breaker.quota_used_up(at(3600))), (Some(midnight), None));
+        assert!(breaker.fail(Weight::QuotaUntil(midnight), one_more(2), at(3600)));
+        assert_eq!(breaker.state(at(5399)), BreakerState::Open { until: midnight });
+        assert_eq!((breaker.quota_used_up(midnight), breaker.state(midnight)), (None, BreakerState::HalfOpen));
     }
 }

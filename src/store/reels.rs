@@ -2,6 +2,7 @@
 //! them is decided in the transaction that writes.
 
 mod cancel;
+mod slots;
 mod work;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::usage::{Counted, Within, count_up};
 use super::{Result, Store, StoreError, exclusive, read, storable};
 
 pub use self::cancel::Cancelled;
+use self::slots::{give_time_back, move_if_earlier, move_job};
 
 /// Serialises submissions, claims and endings.
 pub(super) const QUEUE: &str = "reel queue";
@@ -133,8 +135,15 @@ pub struct Claimed {
     pub failed_on: Option<String>,
     /// Nobody waits for it any more; its last worker did not come to stop it.
     pub cancel: bool,
+    /// Earlier attempts have or may have cost something.
+    pub bought: bool,
+    /// When work on it began, moved on by the times in which nobody could work on it.
+    pub began_at: Timestamp,
+    /// The upstream's quota of the day is used up until then: it can only be told so.
+    pub quota_until: Option<Timestamp>,
+    /// Who pays for it.
     pub asked_by: PersonId,
-    /// Where the first asker asked: the ledger's place of the cost.
+    /// Where they asked: the ledger's place of the cost.
     pub chat: ChatId,
     pub leased_by: InstanceId,
 }
@@ -174,6 +183,8 @@ pub enum JobEnd {
 pub struct LiveJob {
     pub job: JobId,
     pub shortcode: Shortcode,
+    /// Whose spacing it waits for.
+    pub asked_by: PersonId,
     pub ready_at: Timestamp,
     pub created_at: Timestamp,
     /// It was tried, and is tried again.
@@ -279,17 +290,21 @@ impl Store {
                     }
                     continue;
                 }
-                let live: Option<(String,)> =
-                    sqlx::query_as("SELECT id FROM jobs WHERE shortcode = $1 AND state IN ('queued', 'running')")
-                        .bind(code.as_str())
-                        .fetch_optional(&mut *tx)
-                        .await?;
-                if let Some((job,)) = live {
+                let live: Option<(String, String, String, i64)> = sqlx::query_as(
+                        "SELECT id, state, asked_by, ready_at FROM jobs WHERE shortcode = $1 AND state IN ('queued', 'running')")
+                    .bind(code.as_str())
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                if let Some((job, state, asked_by, ready_at)) = live {
                     // Somebody waits again: a wish to stop it is void.
                     sqlx::query("UPDATE jobs SET cancel = FALSE WHERE id = $1 AND cancel")
                         .bind(&job)
                         .execute(&mut *tx)
                         .await?;
+                    // Nobody waits out another person's spacing.
+                    if state == "queued" && asked_by != person && ready_at > now.0 {
+                        move_if_earlier!(tx, &job, &person, Timestamp(ready_at), limits, now);
+                    }
                     outcomes.push(Submitted::Joined);
                     subscriptions.push((code, Some(job)));
                     continue;
@@ -481,85 +496,10 @@ macro_rules! insert_reel_turn {
     };
 }
 
-/// Undoes one job's share of its asker's spacing: the asker's later reels, and the time of their next one, move
-/// forward into the gap.
-macro_rules! give_time_back {
-    ($tx:ident, $job:expr, $interval:expr, $now:expr) => {
-        let share: Option<(String, i64, i64)> = sqlx::query_as(
-            "SELECT j.asked_by, j.slot_at, p.next_reel_at FROM jobs j JOIN people p ON p.id = j.asked_by \
-             WHERE j.id = $1 AND j.slot_at IS NOT NULL",
-        )
-        .bind($job)
-        .fetch_optional(&mut *$tx)
-        .await?;
-        if let Some((person, slot, next)) = share {
-            sqlx::query("UPDATE jobs SET slot_at = NULL WHERE id = $1").bind($job).execute(&mut *$tx).await?;
-            let (kept, later): (Option<i64>, Option<i64>) = sqlx::query_as(
-                "SELECT MAX(CASE WHEN state = 'queued' AND attempt = 0 AND slot_at > $2 THEN NULL ELSE slot_at END), \
-                 MIN(CASE WHEN state = 'queued' AND attempt = 0 AND slot_at > $2 THEN slot_at END) \
-                 FROM jobs WHERE asked_by = $1 AND slot_at > $3",
-            )
-            .bind(&person)
-            .bind(slot)
-            .bind(($now - $interval).0)
-            .fetch_one(&mut *$tx)
-            .await?;
-            let shift =
-                $crate::store::reels::gap(kept.map(Timestamp), Timestamp(later.unwrap_or(next)), $interval, $now);
-            if shift > 0 {
-                sqlx::query(
-                    "UPDATE jobs SET slot_at = slot_at - $1, ready_at = ready_at - $1 \
-                     WHERE asked_by = $2 AND state = 'queued' AND attempt = 0 AND slot_at > $3",
-                )
-                .bind(shift)
-                .bind(&person)
-                .bind(slot)
-                .execute(&mut *$tx)
-                .await?;
-                sqlx::query("UPDATE people SET next_reel_at = next_reel_at - $1 WHERE id = $2")
-                    .bind(shift)
-                    .bind(&person)
-                    .execute(&mut *$tx)
-                    .await?;
-            }
-        }
-    };
-}
 /// So many more jobs are queued, or fewer.
 macro_rules! wait_in_line {
     ($tx:ident, $change:expr) => {
         sqlx::query("UPDATE line SET waiting = waiting + $1").bind::<i64>($change).execute(&mut *$tx).await?
     };
 }
-use {give_time_back, insert_reel_turn, wait_in_line};
-
-/// By how many milliseconds the reels from `first` on may move forward: neither into the past nor closer than
-/// `interval` to the last one before them, `kept`, and by no more than the one interval given back.
-fn gap(kept: Option<Timestamp>, first: Timestamp, interval: Duration, now: Timestamp) -> i64 {
-    let earliest = kept.map_or(now, |kept| now.max(kept + interval));
-    i64::try_from(first.since(earliest).min(interval).as_millis()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gap_is_closed_without_breaking_the_spacing() {
-        let s = |seconds: i64| Timestamp(seconds * 1000);
-        let interval = Duration::from_secs(30);
-        for (kept, first, now, expected) in [
-            // Nothing before: the gap closes wholly, or up to now.
-            (None, s(60), s(10), 30),
-            (None, s(60), s(45), 15),
-            (None, s(60), s(61), 0),
-            // One before that is kept.
-            (Some(s(0)), s(60), s(10), 30),
-            (Some(s(30)), s(60), s(10), 0),
-            (Some(s(20)), s(60), s(40), 10),
-            (Some(s(20)), s(60), s(55), 5),
-        ] {
-            assert_eq!(gap(kept, first, interval, now), expected * 1000, "{kept:?} {first:?} {now:?}");
-        }
-    }
-}
+use {insert_reel_turn, wait_in_line};

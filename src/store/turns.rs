@@ -556,7 +556,12 @@ impl Store {
             sqlx::query("UPDATE ledger SET reserved_until = 0 WHERE reserved_until IS NOT NULL")
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query("UPDATE jobs SET leased_until = 0 WHERE state = 'running'").execute(connection).await.map(|_| ())
+            // How long a job has had no worker is told by when its lease ended.
+            sqlx::query("UPDATE jobs SET leased_until = $1 WHERE state = 'running' AND leased_until > $1")
+                .bind(now.0)
+                .execute(connection)
+                .await
+                .map(|_| ())
         })?;
         Ok(())
     }

@@ -9,6 +9,7 @@ mod dropped;
 mod fairness;
 mod fences;
 mod instances;
+mod joining;
 mod jobs;
 mod lanes;
 mod ledger;

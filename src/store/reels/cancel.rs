@@ -6,7 +6,8 @@ use crate::clock::Timestamp;
 use crate::ids::{BoardId, GuildId, PersonId, Shortcode};
 use crate::store::{Result, Store, exclusive};
 
-use super::{QUEUE, give_time_back, wait_in_line};
+use super::slots::{give_time_back, move_job, move_to_who_waits};
+use super::{QUEUE, wait_in_line};
 
 /// Which wishes are taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub enum Cancelled {
 }
 
 impl Store {
-    /// Takes wishes back. A job that nobody waits for any more leaves the line at once, or is stopped by its worker.
+    /// Takes wishes back. A job that nobody waits for any more leaves the line at once, or is stopped by its worker;
+    /// one that waits for the spacing of who left it goes on in the slot of who still waits for it.
     /// Returns the reels taken back, each once for everyone who waited for it.
     pub async fn cancel(&self, which: &Cancelled, interval: Duration, now: Timestamp) -> Result<Vec<Shortcode>> {
         let (person, place, code) = match which {
@@ -35,31 +37,31 @@ impl Store {
             // One statement for each index, because with all in one none would serve.
             let wished = match which {
                 Cancelled::AllOf(_) => {
-                    "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                    "SELECT id, job_id, shortcode, person_id FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
                      AND person_id = $1 AND $2 IS NULL AND $3 IS NULL ORDER BY id"
                 }
                 Cancelled::AllIn(..) => {
-                    "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                    "SELECT id, job_id, shortcode, person_id FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
                      AND person_id = $1 AND chat IN (SELECT id FROM chats WHERE guild = $2) AND $3 IS NULL ORDER BY id"
                 }
                 Cancelled::Board(..) => {
-                    "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                    "SELECT id, job_id, shortcode, person_id FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
                      AND board_id = $2 AND ($1 IS NULL OR person_id = $1) AND $3 IS NULL ORDER BY id"
                 }
                 Cancelled::Reel(..) => {
-                    "SELECT id, job_id, shortcode FROM subscriptions WHERE state = 'waiting' \
+                    "SELECT id, job_id, shortcode, person_id FROM subscriptions WHERE state = 'waiting' \
                      AND job_id IN (SELECT id FROM jobs WHERE shortcode = $3 AND state IN ('queued', 'running')) \
                      AND ($1 IS NULL OR person_id = $1) AND $2 IS NULL ORDER BY id"
                 }
             };
-            let rows: Vec<(String, String, String)> = sqlx::query_as(wished)
+            let rows: Vec<(String, String, String, String)> = sqlx::query_as(wished)
                 .bind(person.map(|person| person.to_string()))
                 .bind(&place)
                 .bind(code.map(Shortcode::as_str))
                 .fetch_all(&mut *tx)
                 .await?;
             let mut codes = Vec::with_capacity(rows.len());
-            for (subscription, job, code) in rows {
+            for (subscription, job, code, left) in rows {
                 codes.push(code.parse()?);
                 sqlx::query("UPDATE subscriptions SET state = 'cancelled' WHERE id = $1")
                     .bind(&subscription)
@@ -71,6 +73,7 @@ impl Store {
                         .fetch_one(&mut *tx)
                         .await?;
                 if others > 0 {
+                    move_to_who_waits!(tx, &job, &left, interval, now);
                     continue;
                 }
                 let left = sqlx::query(

@@ -6,17 +6,19 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, InstanceId, Shortcode, TurnId};
 use crate::store::budgets::guild_of;
-use crate::store::lanes::{BREAKERS, BreakerRow, BreakerState, Lane, LaneKind, Lanes, SETTINGS, SettingRow};
+use crate::store::lanes::{
+    BREAKERS, BreakerRow, BreakerState, Lane, LaneKind, Lanes, SETTINGS, SettingRow, TRIAL_WAIT,
+};
 use crate::store::usage::{Counted, Timed, Within, count_up, time_up};
 use crate::store::{Result, Store, StoreError, exclusive, read, write};
 
-use super::{
-    Claimed, JobEnd, JobLease, JobPhase, LiveJob, QUEUE, Running, give_time_back, insert_reel_turn, wait_in_line,
-};
+use super::slots::give_time_back;
+use super::{Claimed, JobEnd, JobLease, JobPhase, LiveJob, QUEUE, Running, insert_reel_turn, wait_in_line};
 
 impl Store {
     /// Takes the next job for one of `lanes` that is free, not paused and whose upstream's breaker lets it: first one
-    /// whose worker was lost, then the first of the line. Prefers lanes in the order given; those of n8n take turns.
+    /// whose worker was lost, then the first of the line. Prefers lanes in the order given; those of n8n take turns. An
+    /// upstream that is on trial gets a reel that has not failed before, if it can of somebody whose reels have not.
     pub async fn claim_job(
         &self,
         who: InstanceId,
@@ -36,41 +38,51 @@ impl Store {
             }
             let settings: Vec<SettingRow> = sqlx::query_as(SETTINGS).fetch_all(&mut *tx).await?;
             let breakers: Vec<BreakerRow> = sqlx::query_as(BREAKERS).fetch_all(&mut *tx).await?;
-            let choice = Choice::new(lanes, &busy, &Lanes::from_rows(settings, breakers, false), now);
-            if choice.free.is_empty() {
-                return Ok(None);
-            }
-            type Row = (String, String, Option<String>, Option<String>, String, i64, bool, i64);
-            let orphan: Option<Row> = sqlx::query_as(
-                    "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel, created_at FROM jobs WHERE state = 'running' \
-                     AND leased_until <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
-                     AND (failed_on IS NULL OR failed_on <> $3) ORDER BY started_at, id LIMIT 1")
-                .bind(now.0)
-                .bind(choice.takes_runs)
-                .bind(choice.not_from)
-                .fetch_optional(&mut *tx)
-                .await?;
-            let is_queued = orphan.is_none();
-            let row = match orphan {
-                Some(row) => Some(row),
-                None => {
-                    sqlx::query_as(
-                            "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel, created_at FROM jobs WHERE state = 'queued' \
-                             AND ready_at <= $1 AND not_before <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
-                             AND (failed_on IS NULL OR failed_on <> $3) ORDER BY ready_at, id LIMIT 1")
-                        .bind(now.0)
-                        .bind(choice.takes_runs)
-                        .bind(choice.not_from)
-                        .fetch_optional(&mut *tx)
-                        .await?
+            let known = Lanes::from_rows(settings, breakers, false);
+            let mut found = None;
+            for choice in Choice::all(lanes, &busy, &known, now) {
+                let orphan: Option<ClaimRow> = sqlx::query_as(ORPHAN)
+                    .bind(now.0)
+                    .bind(choice.takes_runs)
+                    .bind(choice.not_from)
+                    .bind(choice.trial_of.is_some())
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                let is_queued = orphan.is_none();
+                let row: Option<ClaimRow> = match (orphan, choice.trial_of) {
+                    (Some(row), _) => Some(row),
+                    (None, None) => {
+                        sqlx::query_as(NEXT)
+                            .bind(now.0)
+                            .bind(choice.takes_runs)
+                            .bind(choice.not_from)
+                            .fetch_optional(&mut *tx)
+                            .await?
+                    }
+                    (None, Some(upstream)) => {
+                        sqlx::query_as(TRIAL)
+                            .bind(now.0)
+                            .bind(choice.takes_runs)
+                            .bind(choice.not_from)
+                            .bind(upstream)
+                            .fetch_optional(&mut *tx)
+                            .await?
+                    }
+                };
+                let lane = row.as_ref().and_then(|row| choice.lane_for(row.run_id.is_some(), row.failed_on.as_deref()));
+                if let (Some(row), Some(lane)) = (row, lane) {
+                    found = Some((row, lane, is_queued));
+                    break;
                 }
-            };
-            let Some((id, shortcode, run_id, failed_on, asked_by, attempt, cancel, created_at)) = row else {
-                return Ok(None);
-            };
-            let Some(lane) = choice.lane_for(run_id.is_some(), failed_on.as_deref()) else {
-                return Ok(None);
-            };
+            }
+            let Some((row, lane, is_queued)) = found else { return Ok(None) };
+            let ClaimRow { id, shortcode, run_id, failed_on, asked_by, attempt, cancel, created_at, bought, .. } = row;
+            // The times in which nobody could work on it are not its own: in the queue behind its pause, or without a worker.
+            let idle_from = if is_queued { row.not_before } else { row.leased_until };
+            let idle = if attempt > 0 && idle_from > 0 { now.since(Timestamp(idle_from)) } else { Duration::ZERO };
+            let began_at = row.began_at.map_or(now, |began_at| Timestamp(began_at) + idle);
+            // What a lost worker bought is not known.
+            let bought = bought || !is_queued;
             // A job whose lease on this lane has ended loses the lane for good: renewed late, it would make two on one.
             sqlx::query("UPDATE jobs SET leased_by = NULL, leased_until = 0, lane = NULL WHERE state = 'running' AND lane = $1 AND id <> $2")
                 .bind(&lane.name)
@@ -79,13 +91,15 @@ impl Store {
                 .await?;
             sqlx::query(
                     "UPDATE jobs SET state = 'running', phase = CASE WHEN state = 'running' THEN phase ELSE 'scraping' END, lane = $1, \
-                     lane_kind = $2, attempt = attempt + 1, leased_by = $3, leased_until = $4, started_at = COALESCE(started_at, $5) \
-                     WHERE id = $6")
+                     lane_kind = $2, attempt = attempt + 1, leased_by = $3, leased_until = $4, started_at = COALESCE(started_at, $5), \
+                     began_at = $6, bought = $7 WHERE id = $8")
                 .bind(&lane.name)
                 .bind(lane.kind.name())
                 .bind(who.to_string())
                 .bind((now + lease).0)
                 .bind(now.0)
+                .bind(began_at.0)
+                .bind(bought)
                 .bind(&id)
                 .execute(&mut *tx)
                 .await?;
@@ -117,6 +131,9 @@ impl Store {
                 run_id,
                 failed_on,
                 cancel,
+                bought,
+                began_at,
+                quota_until: known.breaker(lane.upstream()).and_then(|breaker| breaker.quota_used_up(now)),
                 asked_by: asked_by.parse()?,
                 chat,
                 leased_by: who,
@@ -170,20 +187,23 @@ impl Store {
         Ok(())
     }
 
-    /// Puts a job back into the line at its old place, to be tried again not before `at`; its run id stays. With `failed_on` another upstream takes it,
-    /// if there is one that works. A job that nobody waits for any more ends instead. `false` once the lease is lost.
+    /// Puts a job back into the line at its old place, to be tried again not before `at`; its run id stays, and what `job` says of
+    /// its beginning and of what was bought. With `failed_on` another upstream takes it, if there is one that works. A job
+    /// that nobody waits for any more ends instead. `false` once the lease is lost.
     pub async fn requeue_job(&self, job: &Claimed, at: Timestamp, failed_on: Option<&str>) -> Result<bool> {
         let changed: Result<bool> = exclusive!(&self.db, [QUEUE], tx => {
             let state: Option<(String,)> = sqlx::query_as(
                     "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE 'queued' END, \
                      finished_at = CASE WHEN cancel THEN $1 ELSE NULL END, phase = 'waiting', lane = NULL, lane_kind = NULL, \
-                     leased_by = NULL, leased_until = 0, started_at = NULL, not_before = $1, failed_on = $2 \
-                     WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state = 'running' RETURNING state")
+                     leased_by = NULL, leased_until = 0, started_at = NULL, not_before = $1, failed_on = $2, began_at = $6, \
+                     bought = $7 WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state = 'running' RETURNING state")
                 .bind(at.0)
                 .bind(failed_on)
                 .bind(job.job.to_string())
                 .bind(job.leased_by.to_string())
                 .bind(job.attempt)
+                .bind(job.began_at.0)
+                .bind(job.bought)
                 .fetch_optional(&mut *tx)
                 .await?;
             if state.as_ref().is_some_and(|(state,)| state == "queued") {
@@ -246,7 +266,7 @@ impl Store {
                 // Somebody may have joined since the last asker left: then it goes back into the line.
                 let again = sqlx::query(
                         "UPDATE jobs SET state = 'queued', phase = 'waiting', ready_at = $1, not_before = 0, failed_on = NULL, \
-                         run_id = NULL, started_at = NULL, finished_at = NULL, cancel = FALSE WHERE id = $2 AND EXISTS \
+                         run_id = NULL, started_at = NULL, began_at = NULL, finished_at = NULL, cancel = FALSE WHERE id = $2 AND EXISTS \
                          (SELECT 1 FROM subscriptions s WHERE s.job_id = $2 AND s.state = 'waiting')")
                     .bind(now.0)
                     .bind(&id)
@@ -287,14 +307,14 @@ impl Store {
 
     /// All jobs in the line, in order, after those at work.
     pub async fn line(&self) -> Result<Vec<LiveJob>> {
-        type Row = (String, String, i64, i64, i64, Option<String>, String, Option<i64>);
+        type Row = (String, String, String, i64, i64, i64, Option<String>, String, Option<i64>);
         let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT id, shortcode, ready_at, created_at, not_before, lane, phase, started_at FROM jobs \
+                "SELECT id, shortcode, asked_by, ready_at, created_at, not_before, lane, phase, started_at FROM jobs \
                  WHERE state IN ('queued', 'running') ORDER BY state DESC, ready_at, id")
             .fetch_all(connection)
             .await)?;
         rows.into_iter()
-            .map(|(id, shortcode, ready_at, created_at, not_before, lane, phase, started_at)| {
+            .map(|(id, shortcode, asked_by, ready_at, created_at, not_before, lane, phase, started_at)| {
                 let running = match (lane, started_at) {
                     (Some(lane), Some(started_at)) => {
                         Some(Running { lane, phase: JobPhase::parse(&phase)?, started_at: Timestamp(started_at) })
@@ -304,6 +324,7 @@ impl Store {
                 Ok(LiveJob {
                     job: id.parse()?,
                     shortcode: shortcode.parse()?,
+                    asked_by: asked_by.parse()?,
                     ready_at: Timestamp(ready_at.max(not_before)),
                     created_at: Timestamp(created_at),
                     has_failed: not_before > 0,
@@ -345,7 +366,59 @@ impl Store {
     }
 }
 
-/// Which lanes may take a job now, and which jobs.
+/// A job as it is claimed.
+#[derive(sqlx::FromRow)]
+struct ClaimRow {
+    id: String,
+    shortcode: String,
+    run_id: Option<String>,
+    failed_on: Option<String>,
+    asked_by: String,
+    attempt: i64,
+    cancel: bool,
+    created_at: i64,
+    began_at: Option<i64>,
+    bought: bool,
+    not_before: i64,
+    leased_until: i64,
+}
+
+/// The columns of a [`ClaimRow`].
+macro_rules! claim_columns {
+    () => {
+        "SELECT id, shortcode, run_id, failed_on, asked_by, attempt, cancel, created_at, began_at, bought, not_before, \
+         leased_until FROM jobs"
+    };
+}
+
+/// Which queued jobs may be taken now.
+macro_rules! queued {
+    () => {
+        "state = 'queued' AND ready_at <= $1 AND not_before <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
+         AND (failed_on IS NULL OR failed_on <> $3)"
+    };
+}
+
+/// A job whose worker was lost; `$4`: only one that has not failed.
+const ORPHAN: &str = concat!(
+    claim_columns!(),
+    " WHERE state = 'running' AND leased_until <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
+     AND (failed_on IS NULL OR failed_on <> $3) AND (not_before = 0 OR NOT $4) ORDER BY started_at, id LIMIT 1"
+);
+
+const NEXT: &str = concat!(claim_columns!(), " WHERE ", queued!(), " ORDER BY ready_at, id LIMIT 1");
+
+/// For an upstream on trial.
+const TRIAL: &str = concat!(
+    claim_columns!(),
+    " WHERE ",
+    queued!(),
+    " AND not_before = 0 AND shortcode NOT IN (SELECT shortcode FROM breaker_reels WHERE upstream = $4) \
+     ORDER BY CASE WHEN asked_by IN (SELECT person_id FROM breaker_reels WHERE upstream = $4) THEN 1 ELSE 0 END, \
+     ready_at, id LIMIT 1"
+);
+
+/// Lanes that may take a job now, and which jobs.
 struct Choice<'a> {
     /// In order of preference.
     free: Vec<&'a Lane>,
@@ -355,36 +428,75 @@ struct Choice<'a> {
     takes_runs: bool,
     /// Jobs that failed on this upstream wait for another one, which is only busy.
     not_from: &'a str,
+    /// Only a reel that has not failed before, because this upstream is on trial.
+    trial_of: Option<&'a str>,
+}
+
+/// How an upstream takes jobs now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Any,
+    /// One at a time that has not failed before.
+    Trial,
+    No,
 }
 
 impl<'a> Choice<'a> {
-    fn new(all: &'a [Lane], busy: &HashSet<&str>, known: &Lanes, now: Timestamp) -> Choice<'a> {
-        let takes_jobs = |lane: &&Lane| {
-            !known.is_paused(lane)
-                && match known.state(lane.upstream(), now) {
-                    BreakerState::Closed => true,
-                    BreakerState::Open { .. } => false,
-                    // A trial is a trial: one at a time.
-                    BreakerState::HalfOpen => !all
-                        .iter()
-                        .any(|other| other.upstream() == lane.upstream() && busy.contains(other.name.as_str())),
+    /// In the order in which they are tried: each upstream on trial, then all others together.
+    fn all(all: &'a [Lane], busy: &HashSet<&str>, known: &Lanes, now: Timestamp) -> Vec<Choice<'a>> {
+        let is_busy = |lane: &Lane| busy.contains(lane.name.as_str());
+        let takes = |lane: &Lane| {
+            if known.is_paused(lane) {
+                return Takes::No;
+            }
+            let upstream = lane.upstream();
+            match known.state(upstream, now) {
+                BreakerState::Closed => Takes::Any,
+                BreakerState::Held { .. } | BreakerState::Open { .. } => Takes::No,
+                BreakerState::HalfOpen if all.iter().any(|other| other.upstream() == upstream && is_busy(other)) => {
+                    Takes::No
                 }
+                BreakerState::HalfOpen => {
+                    let opened_until = known.breaker(upstream).map_or(now, |breaker| breaker.open_until);
+                    if now >= opened_until + TRIAL_WAIT { Takes::Any } else { Takes::Trial }
+                }
+            }
         };
-        let usable: HashSet<&str> = all.iter().filter(takes_jobs).map(Lane::upstream).collect();
-        let mut free: Vec<&Lane> =
-            all.iter().filter(takes_jobs).filter(|lane| !busy.contains(lane.name.as_str())).collect();
+        let mut usable: HashSet<&str> =
+            all.iter().filter(|lane| takes(lane) != Takes::No).map(Lane::upstream).collect();
+        // With nothing else, those whose quota of the day is used up take what there is, only to say so.
+        let only_refuses = |lane: &Lane| {
+            !known.is_paused(lane)
+                && known.breaker(lane.upstream()).is_some_and(|breaker| breaker.quota_used_up(now).is_some())
+        };
+        let refusing: Vec<&Lane> = match usable.is_empty() {
+            true => all.iter().filter(|lane| only_refuses(lane)).collect(),
+            false => Vec::new(),
+        };
+        usable.extend(refusing.iter().map(|lane| lane.upstream()));
         let kind_order = |kind| all.iter().position(|lane| lane.kind == kind);
+        let mut free: Vec<&Lane> =
+            all.iter().filter(|lane| !is_busy(lane) && (takes(lane) != Takes::No || refusing.contains(lane))).collect();
         free.sort_by_key(|lane| match lane.kind {
             LaneKind::Direct => (kind_order(lane.kind), Timestamp(0)),
             LaneKind::N8n => (kind_order(lane.kind), known.used_at(lane)),
         });
+        let (trials, others): (Vec<&Lane>, Vec<&Lane>) = free.into_iter().partition(|lane| takes(lane) == Takes::Trial);
+        let mut on_trial: Vec<&str> = trials.iter().map(|lane| lane.upstream()).collect();
+        on_trial.dedup();
+        let of = |upstream: &str| trials.iter().copied().filter(|lane| lane.upstream() == upstream).collect();
+        let trials = on_trial.iter().map(|upstream| Choice::new(all, of(upstream), &usable, Some(upstream)));
+        trials.chain([Choice::new(all, others, &usable, None)]).filter(|choice| !choice.free.is_empty()).collect()
+    }
+
+    fn new(all: &[Lane], free: Vec<&'a Lane>, usable: &HashSet<&'a str>, trial_of: Option<&'a str>) -> Choice<'a> {
         let direct = |lane: &&Lane| lane.kind == LaneKind::Direct;
         let takes_runs =
             free.iter().any(&direct) || !all.iter().any(|lane| direct(&lane) && usable.contains(lane.upstream()));
         let only = free.first().map_or("", |lane| lane.upstream());
         let is_only = free.iter().all(|lane| lane.upstream() == only);
         let not_from = if is_only && usable.len() > 1 { only } else { "" };
-        Choice { free, usable, takes_runs, not_from }
+        Choice { free, usable: usable.clone(), takes_runs, not_from, trial_of }
     }
 
     fn lane_for(&self, has_run: bool, failed_on: Option<&str>) -> Option<&'a Lane> {

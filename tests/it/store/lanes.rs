@@ -1,11 +1,29 @@
 //! Lanes that are paused, upstreams that fail, the line that runs empty.
 
-use reelcoach::store::lanes::{BreakerState, Health};
+use reelcoach::store::lanes::{Breaker, BreakerState, Health, ReelTrouble, Weight};
 use reelcoach::store::reels::Denied;
 
 use super::*;
 
-const TROUBLE: Health<'static> = Health::Failed { cause: "unavailable", reference: "7K3QXZ", lasting: false };
+/// A reel of a person fails on an upstream; the breaker if it opened by that.
+async fn fails(db: &TestDb, upstream: &str, who: &str, n: u32, weight: Weight, now: Timestamp) -> Option<Breaker> {
+    let (reel, person) = (code(n), person(db, who).await);
+    let trouble =
+        ReelTrouble { reel: &reel, person, cause: "unavailable", reference: "7K3QXZ", weight, held_until: None };
+    db.note_health(upstream, Health::Failed(trouble), now).await.unwrap()
+}
+
+/// Three reels of three people fail one after another, until `now`.
+async fn open(db: &TestDb, upstream: &str, now: Timestamp) -> Breaker {
+    for n in 0..2 {
+        assert_eq!(fails(db, upstream, &format!("unlucky {n}"), 900 + n, Weight::OfSeveral, now).await, None);
+    }
+    fails(db, upstream, "unlucky 2", 902, Weight::OfSeveral, now).await.expect("the third reel in a row")
+}
+
+async fn claims(db: &TestDb, lanes: &[Lane], now: Timestamp) -> Option<Claimed> {
+    db.claim_job(InstanceId::new(), lanes, now, LEASE).await.unwrap()
+}
 
 async fn takes(db: &TestDb, lanes: &[Lane], now: Timestamp) -> Option<String> {
     db.claim_job(InstanceId::new(), lanes, now, LEASE).await.unwrap().map(|job| job.lane.name)
@@ -46,33 +64,137 @@ on_both! {
     async fn an_upstream_that_fails_is_left_alone_and_tried_again(db: TestDb) {
         line_of(&db, 5).await;
         let all = lanes(2, 0);
-        for n in 0..2 {
-            assert_eq!(db.note_health("direct", TROUBLE, at(n)).await.unwrap(), None);
-        }
-        let breaker = db.note_health("direct", TROUBLE, at(2)).await.unwrap().expect("the third in a row");
+        let breaker = open(&db, "direct", at(2)).await;
         assert_eq!((breaker.failures, breaker.open_until), (3, at(32)));
         assert_eq!(takes(&db, &all, at(31)).await, None);
         // One tries; the others wait for what comes of it.
-        let trial = db.claim_job(InstanceId::new(), &all, at(32), LEASE).await.unwrap().expect("a trial");
+        let trial = claims(&db, &all, at(32)).await.expect("a trial");
         assert_eq!(takes(&db, &all, at(32)).await, None);
         let known = db.lanes().await.unwrap();
         assert_eq!(known.state("direct", at(32)), BreakerState::HalfOpen);
         assert_eq!(known.breaker("direct").unwrap().reference, "7K3QXZ");
         assert!(db.requeue_job(&trial, at(40), None).await.unwrap());
-        assert!(db.note_health("direct", TROUBLE, at(33)).await.unwrap().is_some(), "open again, for longer");
+        assert!(fails(&db, "direct", "person 0", 0, Weight::OfSeveral, at(33)).await.is_some(), "open again, for longer");
         assert_eq!(db.lanes().await.unwrap().state("direct", at(60)), BreakerState::Open { until: at(93) });
-        let trial = db.claim_job(InstanceId::new(), &all, at(93), LEASE).await.unwrap().expect("another trial");
-        assert!(db.finish_job(&trial, &done(), INTERVAL, at(94)).await.unwrap());
+        let second = claims(&db, &all, at(93)).await.expect("another trial");
+        assert_ne!(second.job, trial.job, "it failed before");
+        assert!(db.finish_job(&second, &done(), INTERVAL, at(94)).await.unwrap());
         assert_eq!(db.note_health("direct", Health::Worked, at(94)).await.unwrap(), None);
         assert_eq!(db.lanes().await.unwrap().state("direct", at(94)), BreakerState::Closed);
         assert!(takes(&db, &all, at(94)).await.is_some() && takes(&db, &all, at(94)).await.is_some());
+        assert_eq!(db.number("SELECT COUNT(*) FROM breaker_reels", &[]).await, 0);
+    }
+
+    async fn one_reel_or_one_persons_reels_leave_the_breaker_closed(db: TestDb) {
+        for second in 0..20 {
+            assert_eq!(fails(&db, "direct", "mia", 1, Weight::OfSeveral, at(second)).await, None, "one reel");
+        }
+        for n in 2..20 {
+            assert_eq!(fails(&db, "direct", "mia", n, Weight::OfSeveral, at(30)).await, None, "one person");
+        }
+        assert_eq!(db.lanes().await.unwrap().state("direct", at(31)), BreakerState::Closed);
+        // Nor does what failed on another upstream, or long ago.
+        assert_eq!(fails(&db, "n8n:0", "noor", 50, Weight::OfSeveral, at(30)).await, None);
+        assert_eq!(fails(&db, "direct", "noor", 50, Weight::OfSeveral, at(86_500)).await, None, "a day later");
+        assert_eq!(fails(&db, "direct", "mia", 51, Weight::OfSeveral, at(86_501)).await, None);
+        assert!(fails(&db, "direct", "kim", 52, Weight::OfSeveral, at(86_502)).await.is_some(), "three of three people");
+    }
+
+    async fn a_trial_is_of_somebody_whose_reels_have_not_failed(db: TestDb) {
+        // Mia's reels fail and Noor's has failed; Mia has one more in the line, before everybody's.
+        let (mia, kim, lee) = (person(&db, "mia").await, person(&db, "kim").await, person(&db, "lee").await);
+        submit(&db, mia, &[4], START).await;
+        submit(&db, kim, &[5], at(1)).await;
+        submit(&db, lee, &[6], at(2)).await;
+        let all = lanes(2, 0);
+        for n in [1, 2] {
+            assert_eq!(fails(&db, "direct", "mia", n, Weight::OfSeveral, at(2)).await, None);
+        }
+        assert!(fails(&db, "direct", "noor", 3, Weight::OfSeveral, at(2)).await.is_some());
+        let trial = claims(&db, &all, at(32)).await.expect("a trial");
+        assert_eq!((trial.shortcode.clone(), trial.asked_by), (code(5), kim));
+        // It fails: the next one is Lee's, and it was not longer than before that Mia would have made them wait.
+        assert!(db.requeue_job(&trial, at(33), None).await.unwrap());
+        assert!(fails(&db, "direct", "kim", 5, Weight::OfSeveral, at(33)).await.is_some());
+        let trial = claims(&db, &all, at(93)).await.expect("a trial");
+        assert_eq!(trial.asked_by, lee);
+        assert!(db.finish_job(&trial, &failed(false), INTERVAL, at(94)).await.unwrap());
+        assert!(fails(&db, "direct", "lee", 6, Weight::OfSeveral, at(94)).await.is_some());
+        // Mia's new one is the only one left that has not failed; it makes nobody wait for longer than they do.
+        let trial = claims(&db, &all, at(94 + 120)).await.expect("a trial");
+        assert_eq!(trial.asked_by, mia);
+        assert!(db.requeue_job(&trial, at(215), None).await.unwrap());
+        let again = fails(&db, "direct", "mia", 4, Weight::OfSeveral, at(215)).await.expect("a new reel");
+        assert_eq!(again.open_until, at(215 + 120));
+        // Only failed ones are left: they wait for one that has not, but not for ever, and one at a time.
+        assert_eq!(takes(&db, &all, at(335)).await, None);
+        assert_eq!(takes(&db, &all, at(394)).await, None);
+        assert!(takes(&db, &all, at(395)).await.is_some());
+        assert_eq!(takes(&db, &all, at(395)).await, None);
+    }
+
+    async fn a_reel_that_failed_for_good_is_no_trial_when_it_is_asked_for_again(db: TestDb) {
+        open(&db, "direct", START).await;
+        let (mia, noor) = (person(&db, "mia").await, person(&db, "noor").await);
+        submit(&db, mia, &[902], START).await;
+        submit(&db, noor, &[7], at(5)).await;
+        let trial = claims(&db, &lanes(1, 0), at(30)).await.expect("a trial");
+        assert_eq!(trial.shortcode, code(7));
+    }
+
+    async fn an_upstream_that_asks_to_wait_gets_nothing_until_then(db: TestDb) {
+        line_of(&db, 3).await;
+        let all = lanes(2, 1);
+        let (reel, mia) = (code(9), person(&db, "mia").await);
+        let trouble = ReelTrouble {
+            reel: &reel,
+            person: mia,
+            cause: "rate_limited",
+            reference: "7K3QXZ",
+            weight: Weight::Waits,
+            held_until: Some(at(37)),
+        };
+        for _ in 0..5 {
+            assert_eq!(db.note_health("direct", Health::Failed(trouble), START).await.unwrap(), None);
+        }
+        let known = db.lanes().await.unwrap();
+        assert_eq!(known.state("direct", at(36)), BreakerState::Held { until: at(37) });
+        assert_eq!(known.breaker("direct").unwrap().failures, 0, "it is no failure");
+        // An earlier pause does not end a later one, and a reel that was under way does not either.
+        let sooner = ReelTrouble { held_until: Some(at(10)), ..trouble };
+        assert_eq!(db.note_health("direct", Health::Failed(sooner), at(1)).await.unwrap(), None);
+        db.note_health("direct", Health::Worked, at(2)).await.unwrap();
+        assert_eq!(takes(&db, &all, at(36)).await.as_deref(), Some("n8n:0"), "the other upstream goes on");
+        assert_eq!(takes(&db, &all, at(36)).await, None);
+        // Then all its lanes at once: it is not on trial.
+        assert_eq!(takes(&db, &all, at(37)).await.as_deref(), Some("direct:0"));
+        assert_eq!(takes(&db, &all, at(37)).await.as_deref(), Some("direct:1"));
+    }
+
+    async fn a_quota_of_the_day_is_told_to_those_who_wait(db: TestDb) {
+        line_of(&db, 4).await;
+        let midnight = at(9000);
+        assert!(fails(&db, "direct", "mia", 9, Weight::QuotaUntil(midnight), START).await.is_some());
+        // Another upstream has them all.
+        let n8n = claims(&db, &lanes(1, 1), at(1)).await.unwrap();
+        assert_eq!((n8n.lane.name.as_str(), n8n.quota_until), ("n8n:0", None));
+        assert_eq!(takes(&db, &lanes(1, 1), at(1)).await, None);
+        // Without one they are not left waiting until midnight.
+        let told = claims(&db, &lanes(1, 0), at(2)).await.unwrap();
+        assert_eq!((told.lane.name.as_str(), told.quota_until), ("direct:0", Some(midnight)));
+        assert!(db.finish_job(&told, &failed(true), INTERVAL, at(2)).await.unwrap());
+        // One an hour tries.
+        let tried = claims(&db, &lanes(2, 0), at(3600)).await.unwrap();
+        assert_eq!(tried.quota_until, None);
+        assert_eq!(takes(&db, &lanes(2, 0), at(3600)).await, None);
+        db.note_health("direct", Health::Worked, at(3601)).await.unwrap();
+        assert_eq!(claims(&db, &lanes(2, 0), at(3601)).await.unwrap().quota_until, None);
     }
 
     async fn one_upstream_fails_and_the_other_goes_on(db: TestDb) {
         line_of(&db, 4).await;
         let all = lanes(1, 1);
-        let lasting = Health::Failed { cause: "out_of_credit", reference: "7K3QXZ", lasting: true };
-        assert!(db.note_health("direct", lasting, START).await.unwrap().is_some(), "waiting does not mend it");
+        assert!(fails(&db, "direct", "mia", 9, Weight::Lasting, START).await.is_some(), "waiting does not help");
         assert_eq!(takes(&db, &all, at(1)).await.as_deref(), Some("n8n:0"));
         assert_eq!(takes(&db, &all, at(1)).await, None);
     }
