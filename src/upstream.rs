@@ -133,16 +133,28 @@ pub enum Cause {
     /// The answer is not what the provider documents (HTML, cut JSON, a missing field).
     #[error("malformed answer")]
     Malformed,
+    /// The answer came whole and holds no result: asked once more, it may.
+    #[error("unusable answer")]
+    Unusable,
+    /// The provider cannot make anything of what it was given: asked again, it could not either.
+    #[error("unreadable")]
+    Unreadable,
+    /// The provider does not take the language.
+    #[error("language not supported")]
+    Language,
     /// Credit or spending limit used up: only the operator can mend it.
     #[error("out of credit")]
     OutOfCredit,
+    /// The quota of the day is used up.
+    #[error("quota of the day used up")]
+    DayQuota { resets_at: Timestamp },
     /// The key is refused.
     #[error("not authorised")]
     Unauthorized,
     /// The configured model, actor or webhook is not there.
     #[error("not found")]
     NotFound,
-    /// The request itself is refused.
+    /// The request itself is refused, whatever it is about: a fault of ours.
     #[error("bad request")]
     BadRequest,
     /// The provider's safety rules refuse the request.
@@ -203,8 +215,12 @@ impl Cause {
             | Cause::TimedOut
             | Cause::Cut
             | Cause::Malformed
+            | Cause::Unusable
             | Cause::Crowded { .. } => true,
             Cause::OutOfCredit
+            | Cause::DayQuota { .. }
+            | Cause::Unreadable
+            | Cause::Language
             | Cause::Unauthorized
             | Cause::NotFound
             | Cause::BadRequest
@@ -225,7 +241,11 @@ impl Cause {
             Cause::TimedOut => "timed_out",
             Cause::Cut => "cut",
             Cause::Malformed => "malformed",
+            Cause::Unusable => "unusable",
+            Cause::Unreadable => "unreadable",
+            Cause::Language => "language",
             Cause::OutOfCredit => "out_of_credit",
+            Cause::DayQuota { .. } => "day_quota",
             Cause::Unauthorized => "unauthorized",
             Cause::NotFound => "not_found",
             Cause::BadRequest => "bad_request",

@@ -2,7 +2,10 @@
 //! refusals and the counting of tokens; looks at no picture and hears no word.
 //!
 //! The prompt's first `instagram.com/reel/CODE` decides: `DSAFE…` a blocked prompt, `DCUTJ…` an answer cut
-//! at the token limit, `DTHNK…` thought up to that limit, `DMUTE…` nobody speaks; anything else the script of that code.
+//! at the token limit, `DTHNK…` thought up to that limit, `DMUTE…` nobody speaks, `DLANG…` a language it does not take, `DOTHE…`
+//! an end for a reason of its own, `DMALF…` a slip of the model, `DNOCA…` no candidate, `DHALF…` half a JSON text, `DPROS…` prose,
+//! `DSCHM…` JSON of another schema, `DNOTH…` an empty object, `DUNPR…` a video that it cannot process; anything else the
+//! script of that code.
 
 mod files;
 
@@ -215,6 +218,13 @@ impl Gemini {
         };
         let code = code_in(&prompt.text).unwrap_or_else(|| format!("{:x}", prompt.number));
         tokio::time::sleep(varied(self.settings.analysis, self.settings.spread, &code)).await;
+        if code.starts_with("DUNPR") {
+            return refuse(
+                400,
+                "INVALID_ARGUMENT",
+                "Unable to process input video. Please retry or report in the help center.",
+            );
+        }
         let script = script_of(&code);
         let seconds = script.seconds as u64;
         let (video, audio, text) = (70 * seconds, 25 * seconds, prompt.text.chars().count() as u64 / 4 + 1);
@@ -240,9 +250,21 @@ impl Gemini {
             usage["candidatesTokenCount"] = json!(words);
             usage["thoughtsTokenCount"] = json!(thoughts);
             output = thoughts + words;
-            let finish = if cut { "MAX_TOKENS" } else { "STOP" };
-            answer["candidates"] = json!([{"content": {"role": "model", "parts": [{"text": text}]},
-                "finishReason": finish, "index": 0, "safetyRatings": []}]);
+            let (finish, text) = match code.get(..5) {
+                _ if cut => ("MAX_TOKENS", text),
+                Some("DLANG") => ("LANGUAGE", String::new()),
+                Some("DOTHE") => ("OTHER", String::new()),
+                Some("DMALF") => ("MALFORMED_RESPONSE", String::new()),
+                Some("DHALF") => ("STOP", text.chars().take(text.chars().count() / 2).collect()),
+                Some("DPROS") => ("STOP", "The video shows somebody at a desk.".to_owned()),
+                Some("DSCHM") => ("STOP", json!({"title": "A desk", "tags": ["desk"]}).to_string()),
+                Some("DNOTH") => ("STOP", "{}".to_owned()),
+                _ => ("STOP", text),
+            };
+            if !code.starts_with("DNOCA") {
+                answer["candidates"] = json!([{"content": {"role": "model", "parts": [{"text": text}]},
+                    "finishReason": finish, "index": 0, "safetyRatings": []}]);
+            }
         }
         usage["totalTokenCount"] = json!(video + audio + text + output);
         answer["usageMetadata"] = usage;

@@ -3,7 +3,7 @@
 //!
 //! `/webhook/reel` and `/webhook/reel-…` are registered for POST. The shortcode decides: `DSTAR…` the
 //! workflow was only started, `DNODA…` no data returned, `DEMP2…` an empty 200, `DERR5…` a failed
-//! workflow, `D524X…` Cloudflare's 524 page, `DPRIV…` a private reel, `DSAFE…` blocked; anything else an analysis.
+//! workflow, `DERR1…` one that fails the first time, `DNORE…` a workflow that is not set up, `D524X…` Cloudflare's 524 page, `DPRIV…` a private reel, `DSAFE…` blocked; anything else an analysis.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -143,6 +143,9 @@ async fn workflow(house: &House, webhook: &str, body: &Value) -> Response {
     else {
         return json_answer(500, json!({"message": "Error in workflow"}));
     };
+    if code.starts_with("DNORE") {
+        return json_answer(500, json!({"code": 0, "message": "No Respond to Webhook node found in the workflow"}));
+    }
     let (at, takes) = (Instant::now(), varied(house.settings.duration, house.settings.spread, code));
     let (webhook, job_id) = (webhook.to_owned(), job.to_owned());
     house.runs().push(WorkflowRun { webhook, job: job_id, code: code.to_owned(), at, takes });
@@ -159,6 +162,9 @@ async fn workflow(house: &House, webhook: &str, body: &Value) -> Response {
             json_answer(200, json!({"message": "Workflow executed successfully but no data was returned"}))
         }
         Some("DEMP2") => StatusCode::OK.into_response(),
+        Some("DERR1") if house.runs().iter().filter(|run| run.code == code).count() == 1 => {
+            json_answer(500, json!({"message": "Error in workflow"}))
+        }
         Some("DERR5") => json_answer(500, json!({"message": "Error in workflow"})),
         Some("D524X") => {
             let page = "<!DOCTYPE html><title>example.app.n8n.cloud | 524: A timeout occurred</title>";

@@ -36,6 +36,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// The longest one call may take that is answered at once.
     pub call_timeout: Duration,
+    /// The pause before a data set that is empty is looked at once more: it may lag behind the run.
+    pub second_look: Duration,
     pub retry: RetryPolicy,
 }
 
@@ -51,6 +53,7 @@ impl Settings {
             max_charge_micro_usd: 50_000,
             deadline: Duration::from_secs(120),
             call_timeout: Duration::from_secs(30),
+            second_look: Duration::from_millis(2500),
             retry: RetryPolicy::STANDARD,
         }
     }
@@ -111,8 +114,19 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scraped {
     Video(Box<Post>),
-    NoVideo { kind: Still },
-    Unavailable { reason: Unavailable },
+    NoVideo {
+        kind: Still,
+    },
+    /// A video without a link.
+    NoLink,
+    Unavailable {
+        reason: Unavailable,
+    },
+    /// The actor did not get to see the post, by its error's name (refused for its rate, sent to the login): that says
+    /// nothing of the post.
+    Failed {
+        name: String,
+    },
 }
 
 /// A post without a video.
@@ -130,10 +144,8 @@ pub enum Unavailable {
     NotFound,
     NoItems,
     RestrictedPage,
-    /// The dataset is empty.
+    /// The dataset is empty, and stayed so.
     Empty,
-    /// Another error name of the actor, or a video without a link.
-    Other(String),
 }
 
 /// A post with a video. Anyone may have written its texts: untrusted.
@@ -219,12 +231,21 @@ impl Apify {
         self.look(run, 0).await
     }
 
-    /// Reads what a finished run found.
-    pub async fn items(&self, run: &Run) -> Result<Scraped, Failure> {
+    /// Reads what a finished run found of one post.
+    pub async fn items(&self, run: &Run, code: &Shortcode) -> Result<Scraped, Failure> {
         let Some(dataset) = &run.dataset else {
             return Err(failure(Cause::Malformed, "the run names no dataset"));
         };
-        let url = format!("{}/v2/datasets/{dataset}/items?clean=true&format=json&limit=5", self.settings.base_url);
+        let mut items = self.dataset(dataset).await?;
+        if items.is_empty() {
+            tokio::time::sleep(self.settings.second_look).await;
+            items = self.dataset(dataset).await?;
+        }
+        Ok(scraped(&items, code))
+    }
+
+    async fn dataset(&self, dataset: &RunId) -> Result<Vec<Value>, Failure> {
+        let url = format!("{}/v2/datasets/{dataset}/items?clean=true&format=json&limit=50", self.settings.base_url);
         let items = retry(
             self.settings.retry,
             |f| f.cause.is_transient(),
@@ -235,7 +256,7 @@ impl Apify {
         )
         .await?;
         match items {
-            Value::Array(items) => Ok(scraped(&items)),
+            Value::Array(items) => Ok(items),
             _ => Err(failure(Cause::Malformed, "the items are not a list")),
         }
     }
@@ -412,30 +433,32 @@ fn run_in(answer: &Value) -> Result<Run, Failure> {
     })
 }
 
-/// The first item decides: one address was asked for. `error` comes before everything else, because an
-/// error item can look like half a post.
-fn scraped(items: &[Value]) -> Scraped {
-    let Some(item) = items.first() else {
+/// One address was asked for: the item of that post decides, wherever it stands, else an error, else the first. In an item
+/// an error comes before everything else, because an error item can look like half a post.
+fn scraped(items: &[Value], code: &Shortcode) -> Scraped {
+    let own = |item: &&Value| item["shortCode"].as_str().and_then(|found| found.parse().ok()).as_ref() == Some(code);
+    let found = items.iter().find(own).or_else(|| items.iter().find(|item| !item["error"].is_null()));
+    let Some(item) = found.or(items.first()) else {
         return Scraped::Unavailable { reason: Unavailable::Empty };
     };
-    if let Some(error) = item["error"].as_str() {
-        let reason = match error {
-            "not_found" => Unavailable::NotFound,
-            "no_items" => Unavailable::NoItems,
-            "restricted_page" => Unavailable::RestrictedPage,
-            other => Unavailable::Other(text(other, 64)),
+    if !item["error"].is_null() {
+        return match error_name(&item["error"]).as_str() {
+            "not_found" => Scraped::Unavailable { reason: Unavailable::NotFound },
+            "no_items" => Scraped::Unavailable { reason: Unavailable::NoItems },
+            "restricted_page" => Scraped::Unavailable { reason: Unavailable::RestrictedPage },
+            name => Scraped::Failed { name: name.to_owned() },
         };
-        return Scraped::Unavailable { reason };
     }
     let children = item["childPosts"].as_array().map(Vec::as_slice).unwrap_or_default();
     let link = |post: &Value| post["videoUrl"].as_str().filter(|url| !url.is_empty()).map(str::to_owned);
     let found = link(item).map(|url| (url, item)).or_else(|| children.iter().find_map(|c| Some((link(c)?, c))));
     let Some((video_url, with_video)) = found else {
         return match item["type"].as_str() {
-            Some("Video") => Scraped::Unavailable { reason: Unavailable::Other("video without a link".into()) },
+            Some("Video") => Scraped::NoLink,
             Some("Sidecar") => Scraped::NoVideo { kind: Still::Carousel },
             Some("Image") => Scraped::NoVideo { kind: Still::Photo },
-            _ => Scraped::NoVideo { kind: Still::Other },
+            Some(_) => Scraped::NoVideo { kind: Still::Other },
+            None => Scraped::Failed { name: "item-without-a-type".into() },
         };
     };
     let count = |name: &str| item[name].as_i64().filter(|count| *count >= 0);
@@ -455,6 +478,13 @@ fn scraped(items: &[Value]) -> Scraped {
             .map(|tags| tags.iter().filter_map(Value::as_str).take(50).map(|tag| text(tag, 100)).collect())
             .unwrap_or_default(),
     }))
+}
+
+/// An actor's error in one word; some tell it as a text, some as an object.
+fn error_name(error: &Value) -> String {
+    let parts = ["type", "name", "code"].iter().filter_map(|part| error[*part].as_str());
+    let name = error.as_str().or(parts.into_iter().next()).unwrap_or("unnamed");
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(64).collect()
 }
 
 fn music(info: &Value) -> Option<String> {

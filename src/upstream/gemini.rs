@@ -5,6 +5,7 @@
 
 pub mod analysis;
 mod files;
+mod quota;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
 pub use self::analysis::{Analysis, Line, Scene};
+pub use self::quota::next_midnight;
 use super::video::Video;
 use super::{Cause, Failure, Provider, RetryPolicy, Usage, read_body, retry, retry_after, transport_cause};
 use crate::clock::Clock;
@@ -119,8 +121,8 @@ impl Gemini {
     /// leaves it there for Google's 48 hours.
     ///
     /// # Errors
-    /// [`Cause::Blocked`] and [`Cause::TooLong`] are about this video; `usage` is there whenever
-    /// something was or may have been used.
+    /// [`Cause::Blocked`], [`Cause::TooLong`], [`Cause::Language`] and [`Cause::Unreadable`] are about this video, and so
+    /// is [`Cause::Unusable`] if it stays; `usage` is there whenever something was or may have been used.
     pub async fn analyse(
         &self,
         video: &Video,
@@ -288,17 +290,20 @@ impl Gemini {
         let name = error["status"].as_str().unwrap_or_default();
         let cause = match (status.as_u16(), name) {
             _ if reason.starts_with("API_KEY_") => Cause::Unauthorized,
-            // A file is asked for before it is ready: that passes.
+            // A file is asked for before it is ready, or before it is known everywhere: that passes.
             (400, _) if message.contains("ACTIVE state") => Cause::Unavailable { retry_after },
+            (403, _) if message.contains("access the File") => Cause::Unavailable { retry_after },
             // Billing is not set up, or the free tier is not offered where the server stands.
             (400, "FAILED_PRECONDITION") | (401 | 403, _) => Cause::Unauthorized,
             (404, _) => Cause::NotFound,
             (402, _) => Cause::OutOfCredit,
-            (429, _) if quotas.iter().any(|q| q.contains("PerDay")) || message.contains("credits are depleted") => {
-                Cause::OutOfCredit
+            (429, _) if message.contains("credits are depleted") => Cause::OutOfCredit,
+            (429, _) if quotas.iter().any(|q| q.contains("PerDay")) => {
+                Cause::DayQuota { resets_at: next_midnight(self.clock.now()) }
             }
             (429, _) => Cause::RateLimited { retry_after },
             (500.., _) => Cause::Unavailable { retry_after },
+            (400..500, _) if is_about_the_video(message) => Cause::Unreadable,
             (400..500, _) => Cause::BadRequest,
             _ => Cause::Malformed,
         };
@@ -306,6 +311,16 @@ impl Gemini {
         let words = words.map(|word| word.chars().take(80).collect::<String>()).collect::<Vec<_>>().join(" ");
         failure(cause, format!("HTTP {} {words}", status.as_u16()).trim_end().to_owned())
     }
+}
+
+/// Whether a refused request is refused for what is in the video. All else in it is the same for every reel, so that
+/// refused for anything else it is a fault of ours.
+fn is_about_the_video(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let is_ours =
+        ["unknown name", "invalid json payload", "invalid value at", "is not supported for", "is not supported by"];
+    let is_video = ["video", "audio", "mime type", "frames", "token count", "corrupt", "uploaded file", "media"];
+    !is_ours.iter().any(|words| message.contains(words)) && is_video.iter().any(|words| message.contains(words))
 }
 
 /// The longest a call may take that is answered at once.
@@ -400,18 +415,23 @@ fn read(answer: &Value) -> Result<Analysis, Failure> {
     }
     let candidate = &answer["candidates"][0];
     let finish = candidate["finishReason"].as_str().unwrap_or("STOP");
+    let told = || format!("finishReason {}", word(finish));
     match finish {
         "STOP" | "FINISH_REASON_UNSPECIFIED" => {}
-        "MAX_TOKENS" => return Err(failure(Cause::TooLong, "finishReason MAX_TOKENS")),
-        "SAFETY" | "RECITATION" | "PROHIBITED_CONTENT" | "SPII" | "BLOCKLIST" | "IMAGE_SAFETY" => {
-            return Err(failure(Cause::Blocked, format!("finishReason {finish}")));
+        "MAX_TOKENS" => return Err(failure(Cause::TooLong, told())),
+        "LANGUAGE" => return Err(failure(Cause::Language, told())),
+        "RECITATION" | "SPII" => return Err(failure(Cause::Blocked, told())),
+        rule if ["SAFETY", "PROHIBITED", "BLOCKLIST"].iter().any(|words| rule.contains(words)) => {
+            return Err(failure(Cause::Blocked, told()));
         }
-        other => return Err(failure(Cause::Malformed, format!("finishReason {}", word(other)))),
+        slip if slip.starts_with("MALFORMED") => return Err(failure(Cause::Unusable, told())),
+        // OTHER, and what is not known yet: it is the video that the model cannot end with.
+        _ => return Err(failure(Cause::Unreadable, told())),
     }
     let parts = candidate["content"]["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text: String =
         parts.iter().filter(|part| part["thought"] != json!(true)).filter_map(|part| part["text"].as_str()).collect();
-    analysis::decode(&text).ok_or_else(|| failure(Cause::Malformed, format!("no analysis in {} bytes", text.len())))
+    analysis::decode(&text).ok_or_else(|| failure(Cause::Unusable, format!("no analysis in {} bytes", text.len())))
 }
 
 fn word(text: &str) -> String {

@@ -8,14 +8,13 @@
 //! `200 {"job_id","ok":false,"error":{"kind","message"}}`.
 //! What else n8n may answer is from its source (2.41, `dist/webhooks`) and documentation.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::{Cause, Failure, Provider, RetryPolicy, read_body, retry, retry_after, transport_cause};
+use super::{Cause, Failure, Provider, RetryPolicy, Usage, read_body, retry, retry_after, transport_cause};
 use crate::clock::Clock;
 use crate::ids::{JobId, Shortcode};
 
@@ -29,7 +28,7 @@ pub struct Settings {
     /// The longest a workflow may take. n8n Cloud ends a silent call after 100 s. The answer comes in
     /// one piece at the end, so `http` must allow as much silence.
     pub timeout: Duration,
-    /// For calls that did not start the workflow; a failed workflow is repeated once at most.
+    /// For calls that did not start the workflow.
     pub retry: RetryPolicy,
 }
 
@@ -60,21 +59,19 @@ impl N8n {
         self.settings.url.contains("/webhook-test/")
     }
 
-    /// Has the workflow process one reel.
+    /// Has the workflow process one reel: one run of it at most.
     ///
     /// # Errors
-    /// After [`Cause::TimedOut`] and [`Cause::Cut`] the workflow has paid or may still run and pay: not to
-    /// be repeated.
-    /// [`Cause::Malformed`] tells in `detail` how to mend the workflow.
+    /// A failure with a `usage` (estimated, nothing known) has or may have run the workflow, which pays for each of its
+    /// runs. [`Cause::Unavailable`] with one: the workflow ran and failed, by n8n's own word. [`Cause::Malformed`] and
+    /// [`Cause::BadRequest`] tell in `detail` how to mend the workflow.
     pub async fn run(&self, job: &JobId, code: &Shortcode) -> Result<N8nResult, Failure> {
-        let again = |f: &Failure| matches!(f.cause, Cause::RateLimited { .. } | Cause::Unavailable { .. });
-        let failed = AtomicBool::new(false);
-        retry(self.settings.retry, again, |_| self.run_once(job, code, &failed)).await
+        let again =
+            |f: &Failure| f.usage.is_none() && matches!(f.cause, Cause::RateLimited { .. } | Cause::Unavailable { .. });
+        retry(self.settings.retry, again, |_| self.run_once(job, code)).await
     }
 
-    /// `failed` is whether the workflow has failed before. Each of its runs pays its own scrape, so one
-    /// that failed gets one more chance only.
-    async fn run_once(&self, job: &JobId, code: &Shortcode, failed: &AtomicBool) -> Result<N8nResult, Failure> {
+    async fn run_once(&self, job: &JobId, code: &Shortcode) -> Result<N8nResult, Failure> {
         let body = json!({"job_id": job.to_string(), "shortcode": code, "url": code.url(), "question": null});
         let mut secret = reqwest::header::HeaderValue::from_str(self.settings.secret.expose_secret())
             .map_err(|_| failure(Cause::Unauthorized, "the secret cannot be sent in a header"))?;
@@ -86,18 +83,18 @@ impl N8n {
             } else if error.is_connect() {
                 failure(Cause::Unavailable { retry_after: None }, "no connection")
             } else if transport_cause(&error) == Cause::TimedOut {
-                failure(Cause::TimedOut, "no answer; the workflow may still run")
+                ran(Cause::TimedOut, "no answer; the workflow may still run")
             } else {
-                failure(Cause::Cut, "connection lost; the workflow may still run")
+                ran(Cause::Cut, "connection lost; the workflow may still run")
             }
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
         let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let is_json = content_type.split(';').next().unwrap_or_default().trim().ends_with("json");
-        let body = read_body(response, MAX_BODY).await.map_err(|cause| failure(cause, format!("HTTP {status}")))?;
+        let body = read_body(response, MAX_BODY).await.map_err(|cause| ran(cause, format!("HTTP {status}")))?;
         let answer: Option<Value> = if is_json { serde_json::from_slice(&body).ok() } else { None };
         let message = answer.as_ref().and_then(|answer| answer["message"].as_str()).unwrap_or_default();
-        let message: String = message.chars().take(200).collect();
+        let message = self.without_secrets(message);
         let retry_after = retry_after(&headers, self.clock.now());
         let status = status.as_u16();
         let (cause, why) = match status {
@@ -109,16 +106,38 @@ impl N8n {
             429 => (Cause::RateLimited { retry_after }, "a proxy asks to wait"),
             // Without n8n's own words it is a proxy, which does not know whether the workflow runs.
             500.. if message.is_empty() => (Cause::Cut, "not from n8n; the workflow may still run"),
-            500.. if failed.swap(true, Ordering::Relaxed) => {
-                (Cause::Cut, "the workflow failed twice: see its executions")
+            500.. if SET_UP_WRONG.iter().any(|words| message.contains(words)) => {
+                (Cause::BadRequest, "the workflow is not set up")
             }
-            500.. => (Cause::Unavailable { retry_after }, "the workflow failed"),
+            500.. => (Cause::Unavailable { retry_after }, "the workflow failed: see its executions"),
             400..500 => (Cause::BadRequest, "refused"),
-            _ => (Cause::Malformed, "a redirect: use the address it leads to"),
+            _ => (Cause::BadRequest, "a redirect: use the address it leads to"),
         };
-        Err(failure(cause, format!("HTTP {status}: {why}")))
+        let said = if message.is_empty() { String::new() } else { format!(" (n8n: {message})") };
+        let detail = format!("HTTP {status}: {why}{said}");
+        Err(match cause {
+            Cause::TimedOut | Cause::Cut | Cause::Unavailable { .. } => ran(cause, detail),
+            _ => failure(cause, detail),
+        })
+    }
+
+    /// What n8n says itself, as far as a log may hold it: one line, without the secret and without addresses.
+    fn without_secrets(&self, message: &str) -> String {
+        let message = message.replace(self.settings.secret.expose_secret(), "***");
+        let words = message.split_whitespace().map(|word| if word.contains("://") { "…" } else { word });
+        let line = words.collect::<Vec<_>>().join(" ");
+        line.chars().filter(|c| !c.is_control()).take(200).collect()
     }
 }
+
+/// What n8n says before it runs anything, because the workflow's nodes do not fit together.
+const SET_UP_WRONG: [&str; 5] = [
+    "Respond to Webhook node",
+    "could not be started",
+    "authentication data defined",
+    "not correctly configured",
+    "has no trigger",
+];
 
 /// Far above any analysis.
 const MAX_BODY: usize = 1 << 20;
@@ -127,11 +146,17 @@ fn failure(cause: Cause, detail: impl Into<String>) -> Failure {
     Failure::new(Provider::N8n, cause, detail)
 }
 
+/// The workflow has run, or may have.
+fn ran(cause: Cause, detail: impl Into<String>) -> Failure {
+    let usage = Usage { estimated: true, ..Usage::default() };
+    Failure { usage: Some(Box::new(usage)), ..failure(cause, detail) }
+}
+
 const RESPOND: &str = "the Webhook node must respond with 'Using Respond to Webhook node' or 'When last node finishes'";
 
 /// Reads an answer with status 2xx, which n8n gives for much that is no result.
 fn done(job: &JobId, answer: Option<Value>, message: &str, bytes: usize) -> Result<N8nResult, Failure> {
-    let broken = |detail: String| failure(Cause::Malformed, detail);
+    let broken = |detail: String| ran(Cause::Malformed, detail);
     if bytes == 0 {
         return Err(broken(format!("an empty answer: Respond to Webhook was not reached; {RESPOND}")));
     }

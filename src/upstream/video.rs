@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 
 use super::{Cause, Failure, Provider, transport_cause};
@@ -86,24 +87,40 @@ pub struct Video {
     pub mime: String,
 }
 
+/// How much of a video must arrive within each such time.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub bytes: u64,
+    pub within: Duration,
+}
+
+/// What a download may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub max_bytes: u64,
+    /// A slower one is given up, and so is one that does not begin within that time.
+    pub slowest: Pace,
+}
+
 impl Video {
-    /// Fetches a video, at most `max_bytes` of it within `deadline`, from an allowed origin only, the
-    /// (at most three) redirects included. `http` must not follow redirects by itself.
+    /// Fetches a video within `bounds`, from an allowed origin only, the (at most three) redirects included. `http`
+    /// must not follow redirects by itself. How long it takes in all is the caller's to bound.
     ///
     /// # Errors
-    /// [`Cause::NotFound`]: the link has expired. [`Cause::TooLong`]: more than `max_bytes`.
-    /// [`Cause::BadRequest`]: the origin is not allowed. [`Cause::Malformed`]: not a video.
-    pub async fn download(
-        http: &Client,
-        url: &str,
-        allowed: &[Origin],
-        max_bytes: u64,
-        deadline: Duration,
-    ) -> Result<Self, Failure> {
-        match tokio::time::timeout(deadline, fetch(http, url, allowed, max_bytes)).await {
-            Ok(fetched) => fetched,
-            Err(_) => Err(failure(Cause::TimedOut, format!("not downloaded within {} s", deadline.as_secs()))),
+    /// [`Cause::NotFound`]: the link has expired. [`Cause::TooLong`]: more bytes than allowed. [`Cause::TimedOut`]:
+    /// slower than allowed. [`Cause::BadRequest`]: the origin is not allowed. [`Cause::Malformed`]: not a video.
+    pub async fn download(http: &Client, url: &str, allowed: &[Origin], bounds: Bounds) -> Result<Self, Failure> {
+        let max_bytes = bounds.max_bytes;
+        let Ok(response) = timeout(bounds.slowest.within, answered(http, url, allowed)).await else {
+            return Err(failure(Cause::TimedOut, "no answer"));
+        };
+        let response = response?;
+        let mime = mime(&response)?;
+        let told = response.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        if told.is_some_and(|told: u64| told > max_bytes) {
+            return Err(failure(Cause::TooLong, format!("more than {max_bytes} bytes")));
         }
+        keep(response, mime, bounds).await
     }
 
     /// A file that is there already.
@@ -123,16 +140,6 @@ impl Video {
 /// The provider is Apify because its link is what failed.
 fn failure(cause: Cause, detail: impl Into<String>) -> Failure {
     Failure::new(Provider::Apify, cause, format!("video: {}", detail.into()))
-}
-
-async fn fetch(http: &Client, url: &str, allowed: &[Origin], max_bytes: u64) -> Result<Video, Failure> {
-    let response = answered(http, url, allowed).await?;
-    let mime = mime(&response)?;
-    let told = response.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    if told.is_some_and(|told: u64| told > max_bytes) {
-        return Err(failure(Cause::TooLong, format!("more than {max_bytes} bytes")));
-    }
-    keep(response, mime, max_bytes).await
 }
 
 async fn answered(http: &Client, url: &str, allowed: &[Origin]) -> Result<Response, Failure> {
@@ -174,19 +181,34 @@ fn mime(response: &Response) -> Result<String, Failure> {
     }
 }
 
-async fn keep(mut response: Response, mime: String, max_bytes: u64) -> Result<Video, Failure> {
+async fn keep(mut response: Response, mime: String, bounds: Bounds) -> Result<Video, Failure> {
     let disk = |e: std::io::Error| failure(Cause::Unavailable { retry_after: None }, format!("disk: {}", e.kind()));
     let file = tempfile::tempfile().map_err(disk)?;
     let mut writer = tokio::fs::File::from_std(file.try_clone().map_err(disk)?);
-    let mut bytes = 0;
+    let (mut bytes, mut head) = (0, Vec::with_capacity(HEAD));
+    let (mut pace_ends, mut in_pace) = (Instant::now() + bounds.slowest.within, 0);
     loop {
-        let chunk = response.chunk().await.map_err(|error| {
+        let Ok(chunk) = timeout_at(pace_ends, response.chunk()).await else {
+            if in_pace < bounds.slowest.bytes {
+                return Err(failure(
+                    Cause::TimedOut,
+                    format!("{in_pace} bytes in {} s", bounds.slowest.within.as_secs()),
+                ));
+            }
+            (pace_ends, in_pace) = (Instant::now() + bounds.slowest.within, 0);
+            continue;
+        };
+        let chunk = chunk.map_err(|error| {
             failure(if error.is_timeout() { Cause::TimedOut } else { Cause::Cut }, "the download broke off")
         })?;
         let Some(chunk) = chunk else { break };
         bytes += chunk.len() as u64;
-        if bytes > max_bytes {
-            return Err(failure(Cause::TooLong, format!("more than {max_bytes} bytes")));
+        in_pace += chunk.len() as u64;
+        if bytes > bounds.max_bytes {
+            return Err(failure(Cause::TooLong, format!("more than {} bytes", bounds.max_bytes)));
+        }
+        if head.len() < HEAD {
+            head.extend(chunk.iter().take(HEAD - head.len()));
         }
         writer.write_all(&chunk).await.map_err(disk)?;
     }
@@ -194,7 +216,24 @@ async fn keep(mut response: Response, mime: String, max_bytes: u64) -> Result<Vi
     if bytes == 0 {
         return Err(failure(Cause::Malformed, "an empty answer"));
     }
+    if is_something_else(&head) {
+        return Err(failure(Cause::Malformed, "the content is not a video"));
+    }
     Ok(Video { file, bytes, mime })
+}
+
+/// Bytes by which a content is known.
+const HEAD: usize = 64;
+
+/// Whether this begins as what servers send in place of a video, whatever they call it: a page, JSON, a playlist, sound.
+fn is_something_else(head: &[u8]) -> bool {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let is_text = [&b"<"[..], b"{", b"[", b"#EXTM3U", b"#EXT-X"].iter().any(|begins| text.starts_with(begins));
+    // MP3 and AAC may also begin with a frame: eleven bits that are set.
+    let is_frame = matches!(head, [0xff, second, ..] if second & 0xe0 == 0xe0);
+    let is_sound = is_frame || [&b"ID3"[..], b"OggS", b"fLaC"].iter().any(|begins| head.starts_with(begins));
+    let brand = head.get(4..8).filter(|kind| *kind == b"ftyp").and_then(|_| head.get(8..12));
+    is_text || is_sound || brand.is_some_and(|brand| matches!(brand, b"M4A " | b"M4B " | b"M4P "))
 }
 
 #[cfg(test)]

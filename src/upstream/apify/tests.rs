@@ -18,7 +18,8 @@ async fn sandbox(scrape: Duration) -> (ApifySandbox, Apify) {
 
 fn client(sandbox: &ApifySandbox, change: impl FnOnce(&mut Settings)) -> Apify {
     let token = SecretString::from("apify_api_sandbox");
-    let mut settings = Settings { retry: QUICK, ..Settings::new(sandbox.served.url(), token) };
+    let second_look = Duration::from_millis(1);
+    let mut settings = Settings { retry: QUICK, second_look, ..Settings::new(sandbox.served.url(), token) };
     change(&mut settings);
     Apify::new(http_client().unwrap(), Clock::System, settings)
 }
@@ -30,7 +31,7 @@ fn code(text: &str) -> Shortcode {
 async fn scrape(apify: &Apify, name: &str) -> (Run, Scraped) {
     let run = apify.start(&code(name)).await.unwrap();
     let run = apify.wait(&run).await.unwrap();
-    let scraped = apify.items(&run).await.unwrap();
+    let scraped = apify.items(&run, &code(name)).await.unwrap();
     (run, scraped)
 }
 
@@ -60,7 +61,9 @@ async fn every_kind_of_post_is_told_apart_and_each_is_billed() {
         ("DPRIV000000", unavailable(Unavailable::NoItems)),
         ("DREST000000", unavailable(Unavailable::RestrictedPage)),
         ("DEMPT000000", unavailable(Unavailable::Empty)),
-        ("DNURL000000", unavailable(Unavailable::Other("video without a link".into()))),
+        ("DNURL000000", Scraped::NoLink),
+        ("DERRN000000", Scraped::Failed { name: "request_failed".into() }),
+        ("DERRO000000", Scraped::Failed { name: "unnamed".into() }),
         ("DPHOT000000", Scraped::NoVideo { kind: Still::Photo }),
         ("DCAPH000000", Scraped::NoVideo { kind: Still::Carousel }),
     ] {
@@ -69,7 +72,7 @@ async fn every_kind_of_post_is_told_apart_and_each_is_billed() {
     }
     let (_, carousel) = scrape(&apify, "DCARO000000").await;
     assert!(matches!(carousel, Scraped::Video(post) if post.video_url.contains("DCARO000000")));
-    assert_eq!(sandbox.runs().iter().map(|run| run.charged_micro_usd).sum::<i64>(), 8 * 3600);
+    assert_eq!(sandbox.runs().iter().map(|run| run.charged_micro_usd).sum::<i64>(), 10 * 3600);
 }
 
 #[tokio::test]
@@ -173,9 +176,9 @@ async fn items_are_read_again_when_their_answer_breaks_off() {
     let run = apify.wait(&run).await.unwrap();
     sandbox.control.fault("/items", Fault::Cut);
     sandbox.control.fault("/items", Fault::Answer { status: 200, headers: vec![], body: "<html>".into() });
-    assert!(matches!(apify.items(&run).await, Ok(Scraped::Video(_))));
+    assert!(matches!(apify.items(&run, &code("DLlGZiCOBQ0")).await, Ok(Scraped::Video(_))));
     sandbox.control.fault("/items", Fault::Answer { status: 200, headers: vec![], body: "{}".into() });
-    assert_eq!(apify.items(&run).await.unwrap_err().cause, Cause::Malformed);
+    assert_eq!(apify.items(&run, &code("DLlGZiCOBQ0")).await.unwrap_err().cause, Cause::Malformed);
 }
 
 #[tokio::test]
@@ -222,16 +225,62 @@ fn a_recorded_reel_is_read_whole() {
         music: Some("Original audio – owner_name".into()),
         hashtags: vec!["tags".into()],
     };
-    assert_eq!(scraped(&items), Scraped::Video(Box::new(expected)));
+    assert_eq!(scraped(&items, &code("DAAAAAAAAAA")), Scraped::Video(Box::new(expected)));
 }
 
 #[test]
 fn an_error_comes_before_everything_else() {
     let item = json!({"type": "Video", "videoUrl": "https://x.cdninstagram.com/v.mp4", "error": "restricted_page"});
-    assert_eq!(scraped(&[item]), Scraped::Unavailable { reason: Unavailable::RestrictedPage });
-    assert_eq!(scraped(&[]), Scraped::Unavailable { reason: Unavailable::Empty });
-    let bare = scraped(&[json!({"videoUrl": "https://x.cdninstagram.com/v.mp4"})]);
+    let of = |items: &[Value]| scraped(items, &code("DAAAAAAAAAA"));
+    assert_eq!(of(&[item]), Scraped::Unavailable { reason: Unavailable::RestrictedPage });
+    assert_eq!(of(&[]), Scraped::Unavailable { reason: Unavailable::Empty });
+    let bare = of(&[json!({"videoUrl": "https://x.cdninstagram.com/v.mp4"})]);
     assert!(matches!(bare, Scraped::Video(post) if post.duration_s.is_none() && post.plays.is_none()));
+}
+
+#[test]
+fn only_what_is_known_to_be_about_the_post_is() {
+    for (error, expected) in [
+        (json!("not_found"), Scraped::Unavailable { reason: Unavailable::NotFound }),
+        (json!("429 Too Many Requests"), Scraped::Failed { name: "429TooManyRequests".into() }),
+        (json!("login_required"), Scraped::Failed { name: "login_required".into() }),
+        (json!({"message": "Something went wrong"}), Scraped::Failed { name: "unnamed".into() }),
+        (json!({"type": "request_failed", "message": "no"}), Scraped::Failed { name: "request_failed".into() }),
+        (json!({"code": "not_found"}), Scraped::Unavailable { reason: Unavailable::NotFound }),
+        (json!(true), Scraped::Failed { name: "unnamed".into() }),
+    ] {
+        let item = json!({"url": "https://www.instagram.com/p/DAAAAAAAAAA/", "error": error});
+        assert_eq!(scraped(&[item], &code("DAAAAAAAAAA")), expected, "{error}");
+    }
+    let nothing = scraped(&[json!({})], &code("DAAAAAAAAAA"));
+    assert_eq!(nothing, Scraped::Failed { name: "item-without-a-type".into() });
+}
+
+#[test]
+fn the_item_of_the_post_decides_wherever_it_stands() {
+    let own: Vec<Value> = serde_json::from_str(RECORDED).unwrap();
+    let other = json!({"type": "Video", "shortCode": "DBBBBBBBBBB", "videoUrl": "https://x.cdninstagram.com/o.mp4"});
+    let error = json!({"error": "not_found"});
+    for items in [
+        vec![other.clone(), own[0].clone()],
+        vec![error.clone(), other.clone(), own[0].clone()],
+        vec![own[0].clone(), error.clone()],
+    ] {
+        let found = scraped(&items, &code("DAAAAAAAAAA"));
+        let Scraped::Video(post) = found else { panic!("{found:?}") };
+        assert_eq!(post.shortcode, Some(code("DAAAAAAAAAA")), "{items:?}");
+    }
+    let gone = scraped(&[other, error], &code("DAAAAAAAAAA"));
+    assert_eq!(gone, Scraped::Unavailable { reason: Unavailable::NotFound });
+}
+
+#[tokio::test]
+async fn an_empty_data_set_is_looked_at_once_more() {
+    let (sandbox, apify) = sandbox(Duration::ZERO).await;
+    assert!(matches!(scrape(&apify, "DLATE000000").await.1, Scraped::Video(_)));
+    assert_eq!(sandbox.control.count("/items"), 2);
+    assert_eq!(scrape(&apify, "DEMPT000000").await.1, Scraped::Unavailable { reason: Unavailable::Empty });
+    assert_eq!(sandbox.control.count("/items"), 4, "and no more than once");
 }
 
 #[test]
@@ -248,7 +297,7 @@ proptest! {
                                         ".*".prop_map(Value::from), Just(json!([{"videoUrl": 7}, null]))]) {
         let mut items: Vec<Value> = serde_json::from_str(RECORDED).unwrap();
         items[0][field.as_str()] = value;
-        if let Scraped::Video(post) = scraped(&items) {
+        if let Scraped::Video(post) = scraped(&items, &code("DAAAAAAAAAA")) {
             prop_assert!(!post.video_url.is_empty() && post.likes.is_none_or(|likes| likes >= 0));
         }
     }

@@ -28,7 +28,7 @@ impl Gemini {
         loop {
             match file["state"].as_str() {
                 Some("ACTIVE") => break,
-                Some("FAILED") => return Err(failure(Cause::BadRequest, "the uploaded video could not be processed")),
+                Some("FAILED") => return Err(failure(Cause::Unreadable, "the uploaded video could not be processed")),
                 _ if Instant::now() >= deadline => {
                     return Err(failure(Cause::TimedOut, "the uploaded video was not processed in time"));
                 }
@@ -40,7 +40,14 @@ impl Gemini {
                 |f| f.cause.is_transient(),
                 async |_| self.json(self.http.get(&url), CALL_TIMEOUT).await,
             )
-            .await?;
+            .await
+            .map_err(|failure| match failure.cause {
+                // The file is our own and was there: Google answers 403, not 404, for one that is not.
+                Cause::NotFound | Cause::Unauthorized => {
+                    Failure { cause: Cause::Unavailable { retry_after: None }, ..failure }
+                }
+                _ => failure,
+            })?;
         }
         file["uri"].as_str().map(str::to_owned).ok_or_else(|| failure(Cause::Malformed, "the file has no address"))
     }

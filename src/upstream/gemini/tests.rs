@@ -125,7 +125,7 @@ async fn a_file_that_is_no_video_or_never_ready_ends_in_time() {
     file.write_all(&[7; 100]).unwrap();
     let broken = Video::of(file, 100, "video/mp4");
     let failure = gemini.analyse(&broken, "", &CancellationToken::new()).await.unwrap_err();
-    assert_eq!((failure.cause, sandbox.files()), (Cause::BadRequest, 0));
+    assert_eq!((failure.cause, sandbox.files()), (Cause::Unreadable, 0));
 }
 
 #[tokio::test]
@@ -155,6 +155,7 @@ async fn refusals_have_their_causes() {
     let exhausted = "RESOURCE_EXHAUSTED";
     let wait = |delay: &str| json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});
     let seconds = |s| Some(Duration::from_secs_f64(s));
+    let midnight = quota::next_midnight(Clock::System.now());
     for (code, status, message, detail, cause, calls) in [
         (429, exhausted, "slow", wait("36.5s"), Cause::RateLimited { retry_after: seconds(36.5) }, 1),
         (429, exhausted, "slow", wait("0.01s"), Cause::RateLimited { retry_after: seconds(0.01) }, 3),
@@ -166,11 +167,46 @@ async fn refusals_have_their_causes() {
             Cause::RateLimited { retry_after: None },
             3,
         ),
-        (429, exhausted, "no", quota("GenerateRequestsPerDayPerProjectPerModel"), Cause::OutOfCredit, 1),
+        (
+            429,
+            exhausted,
+            "no",
+            quota("GenerateRequestsPerDayPerProjectPerModel"),
+            Cause::DayQuota { resets_at: midnight },
+            1,
+        ),
         (429, exhausted, "Your prepayment credits are depleted.", Value::Null, Cause::OutOfCredit, 1),
         (400, "INVALID_ARGUMENT", "API key", json!({"reason": "API_KEY_INVALID"}), Cause::Unauthorized, 1),
         (400, "FAILED_PRECONDITION", "not in your country", Value::Null, Cause::Unauthorized, 1),
         (400, "INVALID_ARGUMENT", "bad", Value::Null, Cause::BadRequest, 1),
+        (400, "INVALID_ARGUMENT", "Unable to process input video.", Value::Null, Cause::Unreadable, 1),
+        (400, "INVALID_ARGUMENT", "Unsupported MIME type: video/x-odd", Value::Null, Cause::Unreadable, 1),
+        (400, "INVALID_ARGUMENT", "The input token count exceeds the maximum.", Value::Null, Cause::Unreadable, 1),
+        (
+            400,
+            "INVALID_ARGUMENT",
+            "Invalid JSON payload received. Unknown name \"videoMetadata\"",
+            Value::Null,
+            Cause::BadRequest,
+            1,
+        ),
+        (
+            400,
+            "INVALID_ARGUMENT",
+            "Invalid value at 'generation_config.media_resolution'",
+            Value::Null,
+            Cause::BadRequest,
+            1,
+        ),
+        (400, "INVALID_ARGUMENT", "Request contains an invalid argument.", Value::Null, Cause::BadRequest, 1),
+        (
+            403,
+            "PERMISSION_DENIED",
+            "You do not have permission to access the File reel-1 or it may not exist.",
+            Value::Null,
+            Cause::Unavailable { retry_after: None },
+            3,
+        ),
         (403, "PERMISSION_DENIED", "no", Value::Null, Cause::Unauthorized, 1),
         (404, "NOT_FOUND", "no", Value::Null, Cause::NotFound, 1),
         (500, "INTERNAL", "oops", Value::Null, Cause::Unavailable { retry_after: None }, 3),
@@ -303,11 +339,14 @@ fn every_end_of_an_answer_is_understood() {
         (stop("RECITATION"), Cause::Blocked),
         (stop("SPII"), Cause::Blocked),
         (stop("MAX_TOKENS"), Cause::TooLong),
-        (stop("STOP"), Cause::Malformed),
-        (stop("MALFORMED_RESPONSE"), Cause::Malformed),
-        (stop("SOMETHING_NEW"), Cause::Malformed),
-        (json!({}), Cause::Malformed),
-        (json!({"candidates": []}), Cause::Malformed),
+        (stop("LANGUAGE"), Cause::Language),
+        (stop("IMAGE_PROHIBITED_CONTENT"), Cause::Blocked),
+        (stop("OTHER"), Cause::Unreadable),
+        (stop("SOMETHING_NEW"), Cause::Unreadable),
+        (stop("STOP"), Cause::Unusable),
+        (stop("MALFORMED_RESPONSE"), Cause::Unusable),
+        (json!({}), Cause::Unusable),
+        (json!({"candidates": []}), Cause::Unusable),
     ] {
         assert_eq!(read(&answer).unwrap_err().cause, cause, "{answer}");
     }

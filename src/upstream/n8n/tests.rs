@@ -55,14 +55,37 @@ async fn an_answer_that_is_no_result_says_how_to_mend_it() {
 }
 
 #[tokio::test]
-async fn a_failed_workflow_gets_one_more_chance() {
+async fn a_failed_workflow_has_run_and_says_so() {
     let (sandbox, n8n) = sandbox().await;
     let failure = run(&n8n, "DERR5000000").await.unwrap_err();
-    assert_eq!((failure.cause, sandbox.control.asked().len()), (Cause::Cut, 2));
-    let json = vec![("content-type".to_owned(), "application/json".to_owned())];
-    let body = r#"{"message":"Error in workflow"}"#.to_owned();
-    sandbox.control.fault("/webhook", Fault::Answer { status: 500, headers: json, body });
-    assert!(matches!(run(&n8n, "DLlGZiCOBQ0").await, Ok(N8nResult::Done { .. })));
+    assert_eq!((&failure.cause, sandbox.control.asked().len()), (&Cause::Unavailable { retry_after: None }, 1));
+    assert!(failure.usage.is_some() && failure.detail.contains("(n8n: Error in workflow)"), "{failure}");
+}
+
+#[tokio::test]
+async fn n8ns_own_words_reach_the_operator_and_no_secret_does() {
+    let (sandbox, n8n) = sandbox().await;
+    let long = "x".repeat(999);
+    for (message, cause, told) in [
+        ("No Respond to Webhook node found in the workflow", Cause::BadRequest, "No Respond to Webhook node found"),
+        ("Unused Respond to Webhook node found in the workflow", Cause::BadRequest, "Unused Respond"),
+        ("Workflow Webhook Error: Workflow could not be started!", Cause::BadRequest, "could not be started"),
+        ("No authentication data defined on node!", Cause::BadRequest, "No authentication data"),
+        (
+            "got n8n-sandbox-secret at\nhttps://x.example/?key=1",
+            Cause::Unavailable { retry_after: None },
+            "got *** at …)",
+        ),
+        (&long, Cause::Unavailable { retry_after: None }, "xxx"),
+    ] {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let body = json!({"message": message}).to_string();
+        sandbox.control.fault("/webhook", Fault::Answer { status: 500, headers, body });
+        let failure = run(&n8n, "DLlGZiCOBQ0").await.unwrap_err();
+        assert_eq!(failure.cause, cause, "{message}");
+        assert!(failure.detail.contains(told) && failure.detail.len() < 300, "{failure}");
+        assert_eq!(failure.usage.is_some(), cause != Cause::BadRequest, "a workflow that is not set up does not run");
+    }
 }
 
 #[tokio::test]
@@ -93,7 +116,7 @@ async fn a_call_whose_workflow_may_run_is_not_repeated() {
     for (fault, cause) in [
         (html(502), Cause::Cut),
         (html(504), Cause::TimedOut),
-        (html(302), Cause::Malformed),
+        (html(302), Cause::BadRequest),
         (html(200), Cause::Malformed),
         (html(401), Cause::Unauthorized),
         (html(413), Cause::BadRequest),

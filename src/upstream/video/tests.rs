@@ -7,7 +7,7 @@ use crate::sandbox::Fault;
 use crate::sandbox::apify::{ApifySandbox, Settings as SandboxSettings};
 use crate::upstream::http_client;
 
-const SOON: Duration = Duration::from_secs(20);
+const SLOWEST: Pace = Pace { bytes: 1, within: Duration::from_secs(20) };
 
 #[test]
 fn origins_are_exact() {
@@ -68,7 +68,8 @@ async fn sandbox() -> (ApifySandbox, Vec<Origin>) {
 }
 
 async fn fetch_from(url: &str, allowed: &[Origin], max_bytes: u64) -> Result<Video, Failure> {
-    Video::download(&http_client().unwrap(), url, allowed, max_bytes, SOON).await
+    let bounds = Bounds { max_bytes, slowest: SLOWEST };
+    Video::download(&http_client().unwrap(), url, allowed, bounds).await
 }
 
 #[tokio::test]
@@ -166,7 +167,41 @@ async fn a_broken_and_a_slow_download_end() {
     let url = format!("{}/video/DLlGZiCOBQ0.mp4", sandbox.served.url());
     sandbox.control.fault("/video/", Fault::Cut);
     assert_eq!(fetch_from(&url, &origins, 1_000_000).await.unwrap_err().cause, Cause::Cut);
+    // Neither a server that never answers nor one that trickles is waited for.
+    let pace = Pace { bytes: 1000, within: Duration::from_millis(50) };
+    let hasty = Bounds { max_bytes: 1_000_000, slowest: pace };
+    for code in ["DSTAL000000", "DTRIC000000"] {
+        let url = format!("{}/video/{code}.mp4", sandbox.served.url());
+        let failure = Video::download(&http_client().unwrap(), &url, &origins, hasty).await.unwrap_err();
+        assert_eq!(failure.cause, Cause::TimedOut, "{code}");
+    }
     sandbox.control.fault("/video/", Fault::Slow(Duration::from_secs(60)));
-    let hasty = Video::download(&http_client().unwrap(), &url, &origins, 1_000_000, Duration::from_millis(50)).await;
-    assert_eq!(hasty.unwrap_err().cause, Cause::TimedOut);
+    let failure = Video::download(&http_client().unwrap(), &url, &origins, hasty).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::TimedOut);
+}
+
+#[tokio::test]
+async fn what_is_no_video_is_known_by_its_content_too() {
+    let (sandbox, origins) = sandbox().await;
+    for code in
+        ["DHTML000000", "DJSON000000", "DZERO000000", "DPART000000", "DHLSV000000", "DAUDI000000", "DLOOP000000"]
+    {
+        let url = format!("{}/video/{code}.mp4", sandbox.served.url());
+        assert_eq!(fetch_from(&url, &origins, 1_000_000).await.unwrap_err().cause, Cause::Malformed, "{code}");
+    }
+    let url = format!("{}/video/DLlGZiCOBQ0.mp4", sandbox.served.url());
+    for body in [
+        "<html>",
+        " \n<!doctype html>",
+        "{\"status\":\"fail\"}",
+        "#EXTM3U\n",
+        "ID3\u{3}",
+        "\u{feff}<?xml",
+        "\0\0\0\x18ftypM4A ",
+    ] {
+        for kind in ["video/mp4", "application/octet-stream"] {
+            sandbox.control.fault("/video/", answer(200, "content-type", kind, body));
+            assert_eq!(fetch_from(&url, &origins, 1000).await.unwrap_err().cause, Cause::Malformed, "{kind} {body}");
+        }
+    }
 }
