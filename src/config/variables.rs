@@ -198,6 +198,12 @@ pub const VARIABLES: &[Variable] = &[
     variable(Reels, "REEL_CACHE_DAYS", "30", "How long a reel's result is used again"),
     variable(Reels, "REEL_MAX_MINUTES", "15", "Longest video that is watched"),
     variable(Reels, "REEL_MAX_MB", "200", "Largest video that is downloaded, in millions of bytes"),
+    variable(
+        Reels,
+        "REEL_DEADLINE_SECONDS",
+        "180",
+        "Longest time that one reel may take once it has started, all attempts together: 30 to 3600",
+    ),
     variable(Money, "PRICES_FILE", "", "JSON file whose prices are added to the built-in table, in its form"),
     variable(Money, "BUDGET_MONTH_USD", "100", "Most that the bot may spend in a month (UTC); none: no limit"),
     variable(

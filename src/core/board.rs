@@ -17,7 +17,7 @@ use super::text;
 use super::wording::{self, Hold, LaneLine, LaneWork, LastFailure, ReelState};
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::{BoardId, JobId, MessageRef, Shortcode};
+use crate::ids::{BoardId, JobId, MessageRef, PersonId, Shortcode};
 use crate::store::boards::{Board, BoardReel};
 use crate::store::lanes::{BreakerState, Lane, LaneKind};
 use crate::store::reels::{JobPhase, LiveJob, SubscriptionState};
@@ -102,13 +102,24 @@ pub struct InLine {
 /// Where a job is, with times that stay true for a while.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    Queued { place: usize, ready_at: Timestamp, end: Timestamp, again: bool },
-    Running { phase: JobPhase, end: Timestamp, late: bool },
+    /// `owner`: whose spacing it waits for.
+    Queued {
+        place: usize,
+        owner: PersonId,
+        ready_at: Timestamp,
+        end: Timestamp,
+        again: bool,
+    },
+    Running {
+        phase: JobPhase,
+        end: Timestamp,
+        late: bool,
+    },
 }
 
 impl View {
-    /// The state of one wish; `None` if the job is not in this view, because it came or went since.
-    pub fn state(&self, reel: &BoardReel, now: Timestamp) -> Option<ReelState> {
+    /// The state of one wish of a person; `None` if the job is not in this view, because it came or went since.
+    pub fn state(&self, person: PersonId, reel: &BoardReel, now: Timestamp) -> Option<ReelState> {
         match reel.state {
             SubscriptionState::Cancelled => Some(ReelState::Cancelled),
             SubscriptionState::Answered | SubscriptionState::Answering if reel.failure.is_some() => {
@@ -117,11 +128,11 @@ impl View {
             }
             SubscriptionState::Answered => Some(ReelState::Answered),
             SubscriptionState::Answering => Some(ReelState::Coaching),
-            SubscriptionState::Waiting => self.jobs.get(&reel.job?).map(|place| self.waiting(*place, now)),
+            SubscriptionState::Waiting => self.jobs.get(&reel.job?).map(|place| self.waiting(person, *place, now)),
         }
     }
 
-    fn waiting(&self, place: Place, now: Timestamp) -> ReelState {
+    fn waiting(&self, person: PersonId, place: Place, now: Timestamp) -> ReelState {
         match place {
             Place::Running { phase: JobPhase::Analysing, end, late } => {
                 ReelState::Analysing { left: end.since(now), late }
@@ -129,9 +140,10 @@ impl View {
             Place::Running { phase: JobPhase::Waiting | JobPhase::Scraping, end, late } => {
                 ReelState::Scraping { left: end.since(now), late }
             }
-            Place::Queued { place, ready_at, end, again } => {
+            Place::Queued { place, owner, ready_at, end, again } => {
                 let left = end.since(now);
-                let is_spaced = ready_at > now + Duration::from_secs(1);
+                // Whose own slot were earlier would have it: for everybody else it is a place in the line.
+                let is_spaced = owner == person && ready_at > now + Duration::from_secs(1);
                 match self.hold {
                     Some(hold) => ReelState::Held { place: eta::shown(place), hold },
                     None if again => ReelState::Again { pause: ready_at.since(now), left },
@@ -180,18 +192,20 @@ impl Boards {
         Ok(view)
     }
 
-    /// The wishes of these that are still in the line, with their states.
+    /// The wishes of these of one person that are still in the line, with their states.
     pub async fn states_of<'a>(
         &self,
+        person: PersonId,
         reels: impl Iterator<Item = &'a BoardReel> + Clone,
     ) -> Result<(Arc<View>, Vec<(Shortcode, ReelState)>), StoreError> {
         let waiting = reels.filter(|reel| reel.state == SubscriptionState::Waiting);
         let mut view = self.view().await?;
         let now = self.clock.now();
-        if waiting.clone().any(|reel| view.state(reel, now).is_none()) {
+        if waiting.clone().any(|reel| view.state(person, reel, now).is_none()) {
             view = self.look().await?;
         }
-        let states = waiting.filter_map(|reel| Some((reel.shortcode.clone(), view.state(reel, now)?))).collect();
+        let states =
+            waiting.filter_map(|reel| Some((reel.shortcode.clone(), view.state(person, reel, now)?))).collect();
         Ok((view, states))
     }
 
@@ -230,7 +244,7 @@ impl Boards {
             let paused = known.is_paused(lane);
             let out_for = match known.state(lane.upstream(), now) {
                 BreakerState::Closed => None,
-                BreakerState::Open { until } => Some(until.since(now)),
+                BreakerState::Held { until } | BreakerState::Open { until } => Some(until.since(now)),
                 BreakerState::HalfOpen => Some(Duration::ZERO),
             };
             if !paused {
@@ -265,8 +279,8 @@ impl Boards {
         let ready: Vec<Timestamp> = queued.iter().map(|job| job.ready_at).collect();
         let ends = eta::ends(now, &ready, &free);
         for (at, (job, end)) in queued.iter().zip(ends).enumerate() {
-            let place = Place::Queued { place: at + 1, ready_at: job.ready_at, end, again: job.has_failed };
-            jobs.insert(job.job, place);
+            let (owner, ready_at, again) = (job.asked_by, job.ready_at, job.has_failed);
+            jobs.insert(job.job, Place::Queued { place: at + 1, owner, ready_at, end, again });
         }
         let in_line = |job: &LiveJob| {
             let (place, phase, end) = match jobs.get(&job.job)? {
@@ -320,7 +334,8 @@ impl Boards {
 
     async fn refresh(&self, board: &Board, view: &View) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let states = board.reels.iter().map(|reel| Some((reel.shortcode.clone(), view.state(reel, now)?)));
+        let states =
+            board.reels.iter().map(|reel| Some((reel.shortcode.clone(), view.state(board.person, reel, now)?)));
         // One that came or went since the view was taken is told in the next round, which that change calls for.
         let Some(reels) = states.collect::<Option<Vec<_>>>() else { return Ok(()) };
         let is_answered =

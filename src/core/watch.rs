@@ -24,7 +24,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::ids::{ChatId, InstanceId, PersonId};
 use crate::store::budgets::{Scope, Span};
 use crate::store::instances::{HEARTBEAT, Heartbeat};
-use crate::store::lanes::{BreakerState, Lane, LaneKind};
+use crate::store::lanes::{Lane, LaneKind};
 use crate::store::providers::{ProviderRow, Trouble};
 use crate::store::{Store, StoreError};
 use crate::telemetry::counts::Counts;
@@ -156,7 +156,7 @@ impl Watch {
             ["busy", "free", "paused", "open"].into_iter().map(|state| (state, 0.0)).collect();
         let mut lanes_out: Vec<LaneOut> = Vec::new();
         for lane in &self.lanes {
-            let is_out = known.state(lane.upstream(), now) != BreakerState::Closed;
+            let is_out = known.state(lane.upstream(), now).is_failing();
             let state = match () {
                 () if line.busy.contains(&lane.name) => "busy",
                 () if known.is_paused(lane) => "paused",

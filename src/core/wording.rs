@@ -91,6 +91,15 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         ReelFailure::Blocked => "The video service refuses to describe this video, so I cannot coach on it.".into(),
         ReelFailure::Unreadable => "The video service could not make sense of this video. Try another one.".into(),
         ReelFailure::UpstreamBusy => "The reel services are overloaded or down right now. Please send the link again in a few minutes.".into(),
+        ReelFailure::Timeout => "This reel took too long, so I stopped. Please send it again in a few minutes.".into(),
+        ReelFailure::Download => "I couldn't download this video. Please send the link again in a few minutes.".into(),
+        ReelFailure::NoVideoAddress => "Instagram didn't give me a video for this reel. Try another one.".into(),
+        ReelFailure::ForeignAddress => "This video is stored somewhere I'm not allowed to download from. Try another one.".into(),
+        ReelFailure::Language => "I can't process the language of this video yet. Tell me what's said and we'll work from that.".into(),
+        ReelFailure::DayQuota { resets_at } => {
+            let resets = moment(*resets_at);
+            format!("I've watched as many reels as the video service allows in a day. Please send the link again after {resets}.")
+        }
         ReelFailure::OutOfCredit => "I cannot read reels right now: the credit with the reel service is used up. Only the operator can mend that.".into(),
         ReelFailure::Misconfigured => "I cannot read reels right now: the reel service is not set up correctly. Only the operator can mend that.".into(),
         ReelFailure::Cancelled => "This reel was cancelled.".into(),
@@ -255,8 +264,11 @@ pub fn failure(cause: &Cause, reference: &Reference, now: Timestamp) -> String {
             };
             format!("The AI service is overloaded right now. Please try again {when}.")
         }
+        Cause::DayQuota { resets_at } => daily_quota(*resets_at),
         Cause::TimedOut | Cause::Cut => "The AI service didn't finish its answer. Please try again.".into(),
-        Cause::Malformed => "The AI service sent back something I couldn't read. Please try again.".into(),
+        Cause::Malformed | Cause::Unusable | Cause::Unreadable | Cause::Language => {
+            "The AI service sent back something I couldn't read. Please try again.".into()
+        }
         Cause::OutOfCredit => {
             "I can't answer right now: the AI service is out of credit. The bot's owner needs to fix this.".into()
         }
@@ -429,6 +441,12 @@ mod tests {
             ReelFailure::Blocked,
             ReelFailure::Unreadable,
             ReelFailure::UpstreamBusy,
+            ReelFailure::Timeout,
+            ReelFailure::Download,
+            ReelFailure::NoVideoAddress,
+            ReelFailure::ForeignAddress,
+            ReelFailure::Language,
+            ReelFailure::DayQuota { resets_at: NOW },
             ReelFailure::OutOfCredit,
             ReelFailure::Misconfigured,
             ReelFailure::Cancelled,

@@ -4,6 +4,7 @@
 mod verdicts;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,19 +14,21 @@ use super::leases::{Held, Leases};
 use super::money::{Allowed, Call, Purse};
 use super::providers::{self, ProviderTarget};
 use super::reels::KnownFailure;
-use super::reels::pipeline::{PIPELINE_VERSION, Phase, Pipeline, Reel, ReelFailure, Spent, Stopped, Watch, run_n8n};
+use super::reels::pipeline::{
+    Fault, PIPELINE_VERSION, Phase, Pipeline, Reel, ReelFailure, Spent, Stopped, Watch, run_n8n,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::crash;
 use crate::ids::{InstanceId, JobId};
 use crate::store::access::LimitName;
 use crate::store::failures::Noted;
-use crate::store::lanes::{Health, Lane, LaneKind};
+use crate::store::lanes::{Health, Lane, LaneKind, ReelTrouble, Weight};
 use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{BREAKER_OPENED, REEL_SECONDS, REELS, Reference, UPSTREAM_CALLS};
 use crate::upstream::n8n::N8n;
-use crate::upstream::{Cause, Provider};
+use crate::upstream::{BudgetOf, Cause, Failure, Provider};
 
 /// How long a job is held without renewal.
 const LEASE: Duration = Duration::from_secs(15);
@@ -42,6 +45,12 @@ const TAKEN_UP: i64 = 8;
 /// The pause before another run; doubles.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// An attempt that could not even take so long is not worth what it may buy.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(10);
+
+/// The longest pause that an upstream may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
 /// Runs reel jobs.
 pub struct Worker {
     store: Arc<Store>,
@@ -57,6 +66,8 @@ pub struct Worker {
     interval: Duration,
     /// The jobs that this process runs, by id and attempt.
     leases: Leases<(JobId, i64)>,
+    /// The longest that one reel may take, all attempts together.
+    deadline: Duration,
 }
 
 /// The lanes that a configuration has: direct ones first.
@@ -88,6 +99,7 @@ impl Worker {
             cache: config.reels.cache,
             interval: config.reels.interval,
             leases: Leases::default(),
+            deadline: config.reels.deadline,
         }
     }
 
@@ -128,21 +140,23 @@ impl Worker {
             let (end, interval) = (self.failed(job, &stopped, &reference, began), self.spacing().await?);
             return self.store.finish_job(job, &end, interval, began).await.map(|_| ());
         }
-        let cancel = CancellationToken::new();
-        if job.cancel {
-            cancel.cancel();
-        }
-        let watch = JobWatch { worker: self, job };
         let held = self.leases.hold((job.job, job.attempt), began + LEASE);
-        // Beside each other, never one inside the other: the pipeline may hold or wait for the database connection that
-        // the renewal needs.
-        let result = tokio::select! {
-            result = self.pipeline(job, &watch, &cancel) => result,
-            () = self.keep(job, &held, &cancel) => {
-                tracing::warn!(job = %job.job, "the job was taken over by another instance");
-                return Ok(());
+        let result = match job.quota_until {
+            // Known before anything is bought.
+            Some(resets_at) => {
+                let why = ReelFailure::DayQuota { resets_at };
+                Err(Stopped { why, cause: None, again: false, bought: false })
             }
+            None => match self.attempt(job, &held).await {
+                Some(result) => result,
+                None => {
+                    tracing::warn!(job = %job.job, "the job was taken over by another instance");
+                    return Ok(());
+                }
+            },
         };
+        // From here on what it bought is part of it.
+        let job = &Claimed { bought: result.as_ref().err().is_none_or(|stopped| bought(job, stopped)), ..job.clone() };
         let now = self.clock.now();
         let reference = Reference::new();
         self.note_health(job, &result, &reference, now).await;
@@ -157,20 +171,27 @@ impl Worker {
         };
         let end = match result {
             Ok(reel) => self.done(&reel, now),
-            Err(stopped) if stopped.why == ReelFailure::Cancelled => {
-                JobEnd::Cancelled { refund: !bought(job, &stopped) }
-            }
+            Err(stopped) if stopped.why == ReelFailure::Cancelled => JobEnd::Cancelled { refund: !job.bought },
             Err(stopped) => {
                 let (id, reel, attempt, lane) = (job.job, &job.shortcode, job.attempt, &job.lane.name);
-                if let Some(again) = self.again(job, &stopped) {
+                if let Some(again) = self.again(job, &stopped, now) {
                     tracing::warn!(job = %id, %reel, attempt, lane, %reference, "a reel is tried again: {stopped}");
+                    // A pause that the upstream asks for is none of the reel's own time.
+                    let job = &Claimed { began_at: job.began_at + again.asked, ..job.clone() };
                     let requeue = || self.store.requeue_job(job, now + again.pause, again.failed_on);
                     self.store.insist("requeueing a job", requeue).await?;
                     return Ok(());
                 }
-                match stopped.why {
-                    // For the operator to mend.
-                    ReelFailure::OutOfCredit | ReelFailure::Misconfigured | ReelFailure::UpstreamBusy => {
+                if self.is_passed_on(job, &stopped, now).await? {
+                    tracing::info!(job = %id, %reel, "a reel goes on at the cost of somebody else who waits for it");
+                    return Ok(());
+                }
+                match (&stopped.why, stopped.why.fault()) {
+                    // For the operator to look at; a quota is told once, by the reel that finds it used up.
+                    (ReelFailure::DayQuota { .. }, _) if stopped.cause.is_none() => {
+                        tracing::info!(job = %id, %reel, attempt, lane, "a reel was not begun: {stopped}");
+                    }
+                    (ReelFailure::ForeignAddress, _) | (_, Fault::Passing | Fault::Lasting) => {
                         tracing::error!(job = %id, %reel, attempt, lane, %reference, "a reel failed: {stopped}");
                     }
                     _ => tracing::info!(job = %id, %reel, attempt, lane, %reference, "a reel failed: {stopped}"),
@@ -191,6 +212,42 @@ impl Worker {
         Ok(())
     }
 
+    /// Runs the pipeline once; `None` if the job was taken over meanwhile.
+    async fn attempt(&self, job: &Claimed, held: &Held<'_, (JobId, i64)>) -> Option<Result<Reel, Stopped>> {
+        let (cancel, is_overdue) = (CancellationToken::new(), AtomicBool::new(false));
+        if job.cancel {
+            cancel.cancel();
+        }
+        self.call_off_overdue(job, &cancel, &is_overdue);
+        let watch = JobWatch { worker: self, job };
+        // Beside each other, never one inside the other: the pipeline may hold or wait for the database connection that
+        // the renewal needs.
+        let result = tokio::select! {
+            result = self.pipeline(job, &watch, &cancel) => result,
+            () = self.keep(job, held, &cancel, &is_overdue) => return None,
+        };
+        Some(match result {
+            Err(stopped) if stopped.why == ReelFailure::Cancelled && is_overdue.load(Ordering::Relaxed) => {
+                let detail = format!("not over within {} s, attempt {}", self.deadline.as_secs(), job.attempt);
+                let provider = stopped.cause.as_ref().map_or(Provider::Apify, |failure| failure.provider);
+                let cause = Some(Failure::new(provider, Cause::TimedOut, detail));
+                Err(Stopped { why: ReelFailure::Timeout, cause, ..stopped })
+            }
+            result => result,
+        })
+    }
+
+    /// Whether a reel that its payer's budget does not cover goes on at the cost of somebody else who waits for it.
+    async fn is_passed_on(&self, job: &Claimed, stopped: &Stopped, now: Timestamp) -> Result<bool, StoreError> {
+        match stopped.why {
+            ReelFailure::OverBudget(budget) if budget.whose != BudgetOf::Everybody => {
+                let interval = self.store.insist("reading a limit", || self.spacing()).await?;
+                self.store.insist("passing a job on", || self.store.pass_on(job, interval, now)).await
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// The time between two new reels of one person, as it is in force.
     async fn spacing(&self) -> Result<Duration, StoreError> {
         let set = self.store.set_limits().await?;
@@ -199,21 +256,29 @@ impl Worker {
     }
 
     /// Whether and how a failed reel is tried once more.
-    fn again<'a>(&self, job: &'a Claimed, stopped: &Stopped) -> Option<Again<'a>> {
+    fn again<'a>(&self, job: &'a Claimed, stopped: &Stopped, now: Timestamp) -> Option<Again<'a>> {
         let upstream = job.lane.upstream();
         let is_elsewhere = self.lanes.iter().any(|lane| lane.upstream() != upstream);
-        let elsewhere = Again { pause: Duration::ZERO, failed_on: Some(upstream) };
+        let elsewhere = Again { pause: Duration::ZERO, asked: Duration::ZERO, failed_on: Some(upstream) };
         let pause = PAUSE * 2u32.pow(u32::try_from(job.attempt - 1).unwrap_or(0).min(6));
-        let left = job.attempt < ATTEMPTS;
+        // What the deadline would end at once is not begun.
+        let time_left = (job.began_at + self.deadline).since(now);
+        let left = job.attempt < ATTEMPTS && time_left >= pause + SHORTEST_ATTEMPT;
         match stopped.why {
-            // Only the operator can mend this one: another upstream is not concerned. One that was there already is, too.
-            ReelFailure::OutOfCredit | ReelFailure::Misconfigured if job.failed_on.is_none() && is_elsewhere => {
+            // Only the operator, or the next day, mends this one: another upstream is not concerned. One that was there
+            // already is, too.
+            ReelFailure::OutOfCredit | ReelFailure::Misconfigured | ReelFailure::DayQuota { .. }
+                if job.failed_on.is_none() && is_elsewhere =>
+            {
                 Some(elsewhere)
             }
-            ReelFailure::UpstreamBusy if stopped.again && left => Some(match is_elsewhere && !bought(job, stopped) {
+            ReelFailure::UpstreamBusy if stopped.again && left => Some(match is_elsewhere && !job.bought {
                 true => elsewhere,
                 // What is paid for is picked up where it was bought.
-                false => Again { pause, failed_on: None },
+                false => {
+                    let asked = asked_pause(stopped).unwrap_or_default();
+                    Again { pause: pause.max(asked), asked, failed_on: None }
+                }
             }),
             _ => None,
         }
@@ -225,24 +290,37 @@ impl Worker {
         let reference = reference.to_string();
         let health = match result {
             Ok(_) => Health::Worked,
-            Err(stopped) => match stopped.why {
-                ReelFailure::UpstreamBusy | ReelFailure::OutOfCredit | ReelFailure::Misconfigured => Health::Failed {
-                    cause: stopped.cause.as_ref().map_or("unavailable", |failure| failure.cause.name()),
-                    reference: &reference,
-                    lasting: stopped.why != ReelFailure::UpstreamBusy
-                        && !matches!(stopped.cause.as_ref().map(|failure| &failure.cause), Some(Cause::Malformed)),
-                },
+            // It did not run.
+            Err(_) if job.quota_until.is_some() => return,
+            Err(stopped) => match stopped.why.fault() {
+                Fault::Passing | Fault::Lasting => {
+                    let cause = stopped.cause.as_ref().map(|failure| &failure.cause);
+                    let held_until = asked_pause(stopped).map(|pause| now + pause);
+                    let weight = match (&stopped.why, cause) {
+                        (ReelFailure::DayQuota { resets_at }, _) => Weight::QuotaUntil(*resets_at),
+                        (_, Some(Cause::RateLimited { retry_after: Some(_) })) => Weight::Waits,
+                        // Perhaps this reel alone makes our request, or the workflow's answer, what it is.
+                        (_, Some(Cause::Malformed | Cause::BadRequest)) => Weight::OfSeveral,
+                        (why, _) if why.fault() == Fault::Lasting => Weight::Lasting,
+                        _ => Weight::OfSeveral,
+                    };
+                    Health::Failed(ReelTrouble {
+                        reel: &job.shortcode,
+                        person: job.asked_by,
+                        cause: cause.map_or("unavailable", Cause::name),
+                        reference: &reference,
+                        weight,
+                        held_until,
+                    })
+                }
                 // It did its work: the reel is the trouble.
-                ReelFailure::Blocked | ReelFailure::Unreadable => Health::Worked,
+                Fault::Video => Health::Worked,
                 // On the direct way that says nothing of its second half.
-                ReelFailure::Unavailable
-                | ReelFailure::NotVideo
-                | ReelFailure::TooLong { .. }
-                | ReelFailure::TooLarge => match job.lane.kind {
+                Fault::Post => match job.lane.kind {
                     LaneKind::N8n => Health::Worked,
                     LaneKind::Direct => return,
                 },
-                ReelFailure::Cancelled | ReelFailure::OverBudget(_) => return,
+                Fault::Ours => return,
             },
         };
         match self.store.note_health(upstream, health, now).await {
@@ -305,10 +383,17 @@ impl Worker {
         }
     }
 
-    /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more.
-    async fn keep(&self, job: &Claimed, held: &Held<'_, (JobId, i64)>, cancel: &CancellationToken) {
+    /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more, or when it is overdue.
+    async fn keep(
+        &self,
+        job: &Claimed,
+        held: &Held<'_, (JobId, i64)>,
+        cancel: &CancellationToken,
+        is_overdue: &AtomicBool,
+    ) {
         loop {
             tokio::time::sleep(RENEWAL).await;
+            self.call_off_overdue(job, cancel, is_overdue);
             let until = self.clock.now() + LEASE;
             let renewed = self.store.renew_job(job, until);
             // A later try may get through where this one waits for a connection that is dead.
@@ -322,6 +407,13 @@ impl Worker {
                 Ok(JobLease::Lost) => return,
                 Err(error) => tracing::warn!(job = %job.job, "a lease could not be renewed: {error}"),
             }
+        }
+    }
+
+    fn call_off_overdue(&self, job: &Claimed, cancel: &CancellationToken, is_overdue: &AtomicBool) {
+        if self.clock.now() >= job.began_at + self.deadline && !cancel.is_cancelled() {
+            is_overdue.store(true, Ordering::Relaxed);
+            cancel.cancel();
         }
     }
 
@@ -353,7 +445,7 @@ impl Worker {
             content: serde_json::to_string(&known).unwrap_or_default(),
             pipeline: PIPELINE_VERSION,
             until: now + stopped.why.lifetime(),
-            refund: !bought(job, stopped),
+            refund: !job.bought,
         }
     }
 }
@@ -361,12 +453,20 @@ impl Worker {
 /// How a failed reel is tried once more.
 struct Again<'a> {
     pause: Duration,
+    /// How much of it the upstream asks for.
+    asked: Duration,
     failed_on: Option<&'a str>,
 }
 
 /// Whether the job has or may have cost anything, earlier attempts among them.
 fn bought(job: &Claimed, stopped: &Stopped) -> bool {
-    stopped.bought || job.run_id.is_some() || job.attempt > 1
+    stopped.bought || job.bought || job.run_id.is_some()
+}
+
+/// The pause that the upstream asks for, within reason.
+fn asked_pause(stopped: &Stopped) -> Option<Duration> {
+    let asked = stopped.cause.as_ref().and_then(|failure| failure.cause.retry_after());
+    asked.map(|pause| pause.min(LONGEST_PAUSE))
 }
 
 /// What the pipeline tells while it runs, written down.

@@ -208,7 +208,8 @@ pub async fn own_reels(
     turn: &Turn,
 ) -> Result<(Arc<View>, Vec<(Shortcode, ReelState)>), StoreError> {
     let own = store.open_boards_of(turn.person).await?;
-    boards.states_of(own.iter().filter(|board| board.chat == turn.chat).flat_map(|board| &board.reels)).await
+    let here = own.iter().filter(|board| board.chat == turn.chat).flat_map(|board| &board.reels);
+    boards.states_of(turn.person, here).await
 }
 
 /// The model's word for a tool is not logged unless it is one of ours.

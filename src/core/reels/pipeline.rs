@@ -1,6 +1,7 @@
 //! One reel from its shortcode to its result: scrape, download, analyse. Owns the order of the paid
 //! calls, what is reported of them and how each failure ends; knows the clients, never the database.
 
+mod failure;
 mod workflow;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::{JobId, Shortcode};
 use crate::upstream::apify::{Apify, Post, RunId, RunStatus, Scraped};
-use crate::upstream::gemini::{Gemini, Line, Scene};
-use crate::upstream::video::{Origin, Video};
-use crate::upstream::{Budget, Cause, Failure, Provider, RetryPolicy, STARTED, Usage, retry};
+use crate::upstream::gemini::{Analysis, Gemini, Line, Scene};
+use crate::upstream::video::{Bounds, Origin, Pace, Video};
+use crate::upstream::{Cause, Failure, Provider, RetryPolicy, STARTED, Usage, retry};
 
+use self::failure::said;
+pub use self::failure::{Fault, ReelFailure, Stopped};
 pub use self::workflow::run_n8n;
 
 /// Stored with every result; a result of another version is made anew.
@@ -73,115 +76,6 @@ impl Reel {
     }
 }
 
-/// Why there is no result. What a person is told depends on this alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ReelFailure {
-    /// Deleted, private or restricted. The scrape was bought.
-    #[error("not available")]
-    Unavailable,
-    /// A photo or a carousel of photos. The scrape was bought.
-    #[error("not a video")]
-    NotVideo,
-    /// Longer than the limit; `seconds` is its own length, 0 if that is not known. The scrape was bought.
-    #[error("too long ({seconds} s)")]
-    TooLong { seconds: u32 },
-    /// More bytes than the limit. The scrape was bought.
-    #[error("too large")]
-    TooLarge,
-    /// The analysing model's safety or copyright rules stopped it. Scrape and analysis were bought.
-    #[error("blocked")]
-    Blocked,
-    /// The analysis did not fit into its limit or came to nothing. Scrape and analysis were bought.
-    #[error("unreadable")]
-    Unreadable,
-    /// A service did not answer, after its own retries: the one kind that another attempt may mend (see
-    /// [`Stopped::again`]). Anything may have been bought.
-    #[error("upstream busy")]
-    UpstreamBusy,
-    /// A service's credit is used up: for the operator.
-    #[error("out of credit")]
-    OutOfCredit,
-    /// A key is refused; an actor, a model or a webhook is not there: for the operator.
-    #[error("misconfigured")]
-    Misconfigured,
-    /// Called off by us. Anything may have been bought.
-    #[error("cancelled")]
-    Cancelled,
-    /// A budget does not cover the next call.
-    #[error("over budget")]
-    OverBudget(Budget),
-}
-
-impl ReelFailure {
-    /// How long the failure answers for the reel, so that asking again buys nothing. Zero: not at all,
-    /// because it says nothing about the reel.
-    pub fn lifetime(&self) -> Duration {
-        const MINUTE: Duration = Duration::from_secs(60);
-        match self {
-            // Whoever made it private may open it again.
-            ReelFailure::Unavailable => 30 * MINUTE,
-            ReelFailure::NotVideo
-            | ReelFailure::TooLong { .. }
-            | ReelFailure::TooLarge
-            | ReelFailure::Blocked
-            | ReelFailure::Unreadable => 24 * 60 * MINUTE,
-            ReelFailure::UpstreamBusy => MINUTE,
-            ReelFailure::OutOfCredit
-            | ReelFailure::Misconfigured
-            | ReelFailure::Cancelled
-            | ReelFailure::OverBudget(_) => Duration::ZERO,
-        }
-    }
-
-    /// Whether the same reel may be watched a little later, without anybody's doing.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            ReelFailure::UpstreamBusy => true,
-            ReelFailure::Unavailable
-            | ReelFailure::NotVideo
-            | ReelFailure::TooLong { .. }
-            | ReelFailure::TooLarge
-            | ReelFailure::Blocked
-            | ReelFailure::Unreadable
-            | ReelFailure::OutOfCredit
-            | ReelFailure::Misconfigured
-            | ReelFailure::Cancelled
-            | ReelFailure::OverBudget(_) => false,
-        }
-    }
-
-    /// The name in the database, the metrics and the logs.
-    pub fn name(&self) -> &'static str {
-        match self {
-            ReelFailure::Unavailable => "unavailable",
-            ReelFailure::NotVideo => "not_video",
-            ReelFailure::TooLong { .. } => "too_long",
-            ReelFailure::TooLarge => "too_large",
-            ReelFailure::Blocked => "blocked",
-            ReelFailure::Unreadable => "unreadable",
-            ReelFailure::UpstreamBusy => "upstream_busy",
-            ReelFailure::OutOfCredit => "out_of_credit",
-            ReelFailure::Misconfigured => "misconfigured",
-            ReelFailure::OverBudget(_) => "over_budget",
-            ReelFailure::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// A reel that came to no result.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{why}{}", .cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
-pub struct Stopped {
-    pub why: ReelFailure,
-    /// The call that failed, for the operator; `None` where every call went well.
-    pub cause: Option<Failure>,
-    /// Whether the same job may work a little later. Not after a workflow that may still run.
-    pub again: bool,
-    /// Whether anything was or may have been bought, in this attempt.
-    pub bought: bool,
-}
-
 /// One paid call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spent {
@@ -236,21 +130,24 @@ pub struct Limits {
     pub max_bytes: u64,
     /// Where videos may be downloaded from.
     pub origins: Vec<Origin>,
-    /// The longest a download may take.
+    /// The longest a download may take, all tries together.
     pub download: Duration,
-    /// How often a download is tried.
+    /// The slowest a download may be.
+    pub slowest: Pace,
+    /// How often one address is tried in one attempt.
     pub retry: RetryPolicy,
 }
 
 impl Limits {
-    /// 15 minutes, 200 MB, two minutes for the download.
+    /// 15 minutes, 200 MB, 90 s for the download at 16 KiB/s or faster.
     pub fn new(origins: Vec<Origin>) -> Self {
         Self {
             max_seconds: 15 * 60,
             max_bytes: 200_000_000,
             origins,
-            download: Duration::from_secs(120),
-            retry: RetryPolicy::STANDARD,
+            download: Duration::from_secs(90),
+            slowest: Pace { bytes: 240 << 10, within: Duration::from_secs(15) },
+            retry: RetryPolicy { attempts: 2, ..RetryPolicy::STANDARD },
         }
     }
 }
@@ -286,6 +183,7 @@ impl Pipeline {
         let going = Going { job, code, watch, cancel, bought: AtomicBool::new(false) };
         let mut resume = resume.and_then(|run| run.parse::<RunId>().ok());
         watch.phase(Phase::Scraping).await;
+        let mut is_first = true;
         loop {
             // At most two rounds: the second one has nothing to resume.
             let resumed = resume.is_some();
@@ -293,17 +191,27 @@ impl Pipeline {
                 Some(run) => run,
                 None => self.start(&going).await?,
             };
-            let Some(scraped) = self.scraped(&going, &run, resumed).await? else { continue };
+            let Some(scraped) = self.scraped(&going, &run, resumed).await? else {
+                is_first = false;
+                continue;
+            };
             let post = self.acceptable(&going, scraped)?;
             let video = match going.unless_cancelled(self.download(&post)).await? {
                 Ok(video) => video,
-                Err(failure) if failure.cause == Cause::NotFound && resumed => continue,
+                Err(failure) if failure.cause == Cause::NotFound && resumed => {
+                    is_first = false;
+                    continue;
+                }
                 Err(failure) => {
                     let why = match failure.cause {
                         Cause::TooLong => ReelFailure::TooLarge,
-                        // A fresh link that has expired is a whim of the video server.
-                        Cause::NotFound => ReelFailure::UpstreamBusy,
-                        _ => said(&failure),
+                        Cause::BadRequest => ReelFailure::ForeignAddress,
+                        Cause::Malformed => ReelFailure::NoVideoAddress,
+                        // A fresh link that has expired is a whim of the video server, once.
+                        Cause::NotFound if is_first => ReelFailure::UpstreamBusy,
+                        // The same address gets no third round.
+                        Cause::RateLimited { .. } | Cause::Unavailable { .. } if !resumed => ReelFailure::UpstreamBusy,
+                        _ => ReelFailure::Download,
                     };
                     return Err(going.stopped(why, Some(failure)));
                 }
@@ -361,7 +269,8 @@ impl Pipeline {
         let over = match waited {
             Ok(over) => over,
             Err(failure) if failure.cause == Cause::NotFound && resumed => return Ok(None),
-            Err(failure) => {
+            Err(mut failure) => {
+                not_there_yet(&mut failure);
                 // The retry picks the run up if it is only Apify's answers that fail; otherwise the run
                 // must end now, because nobody will come back for it.
                 let mut usage = failure.usage.as_deref().copied().unwrap_or_default();
@@ -388,18 +297,31 @@ impl Pipeline {
             let failure = Failure::new(Provider::Apify, cause, format!("{outcome} {run}"));
             return if resumed { Ok(None) } else { Err(going.stopped(said(&failure), Some(failure))) };
         }
-        let items = self.apify.items(&over).await;
+        let mut items = tokio::select! {
+            items = self.apify.items(&over, going.code) => items,
+            () = going.cancel.cancelled() => Err(Failure::new(Provider::Apify, Cause::Cancelled, "called off")),
+        };
+        let has_failed = matches!(items, Ok(Scraped::Failed { .. }));
+        if let Ok(Scraped::Failed { name }) = &items {
+            let cause = Cause::Unavailable { retry_after: None };
+            items = Err(Failure::new(Provider::Apify, cause, format!("the actor failed: {name}")));
+        }
         let outcome = match &items {
             Ok(Scraped::Video(_)) => "ok",
             Ok(Scraped::NoVideo { .. }) => "no_video",
-            Ok(Scraped::Unavailable { .. }) => "not_available",
+            Ok(Scraped::NoLink) => "no_link",
+            Ok(Scraped::Unavailable { .. } | Scraped::Failed { .. }) => "not_available",
             Err(failure) => failure.cause.name(),
         };
         self.scrape_spent(going, run.to_string(), over.usage, began, outcome).await;
         match items {
             Ok(scraped) => Ok(Some(scraped)),
-            Err(failure) if failure.cause == Cause::NotFound && resumed => Ok(None),
-            Err(failure) => Err(going.stopped(said(&failure), Some(failure))),
+            // What a run found stays what it was: only another one may find more.
+            Err(failure) if resumed && (has_failed || failure.cause == Cause::NotFound) => Ok(None),
+            Err(mut failure) => {
+                not_there_yet(&mut failure);
+                Err(going.stopped(said(&failure), Some(failure)))
+            }
         }
     }
 
@@ -407,6 +329,8 @@ impl Pipeline {
         let post = match scraped {
             Scraped::Video(post) => post,
             Scraped::NoVideo { .. } => return Err(going.stopped(ReelFailure::NotVideo, None)),
+            Scraped::NoLink => return Err(going.stopped(ReelFailure::NoVideoAddress, None)),
+            Scraped::Failed { .. } => return Err(going.stopped(ReelFailure::UpstreamBusy, None)),
             Scraped::Unavailable { reason } => {
                 tracing::info!(job = %going.job, code = %going.code, ?reason, "the reel is not available");
                 return Err(going.stopped(ReelFailure::Unavailable, None));
@@ -425,17 +349,60 @@ impl Pipeline {
         }
     }
 
+    /// Tries one address, twice at most; a slow server and a broken answer are tried once more, a refusal is not.
     async fn download(&self, post: &Post) -> Result<Video, Failure> {
         let limits = &self.limits;
-        retry(
+        let bounds = Bounds { max_bytes: limits.max_bytes, slowest: limits.slowest };
+        let tries = retry(
             limits.retry,
             |f| f.cause.is_transient(),
-            |_| Video::download(&self.http, &post.video_url, &limits.origins, limits.max_bytes, limits.download),
-        )
-        .await
+            |_| Video::download(&self.http, &post.video_url, &limits.origins, bounds),
+        );
+        match tokio::time::timeout(limits.download, tries).await {
+            Ok(downloaded) => downloaded,
+            Err(_) => {
+                let detail = format!("video: not downloaded within {} s", limits.download.as_secs());
+                Err(Failure::new(Provider::Apify, Cause::TimedOut, detail))
+            }
+        }
     }
 
     async fn analysed(&self, going: &Going<'_>, post: Post, video: &Video) -> Result<Reel, Stopped> {
+        let mut analysis = self.analysed_once(going, &post, video).await?;
+        // An answer without a result may be a slip of the model; a second one is this video's doing.
+        if analysis.as_ref().is_err_and(|failure| failure.cause == Cause::Unusable) {
+            analysis = self.analysed_once(going, &post, video).await?;
+        }
+        let analysis = analysis.map_err(|failure| going.stopped(said(&failure), Some(failure)))?;
+        Ok(Reel {
+            shortcode: going.code.clone(),
+            source: Source::Direct,
+            caption: post.caption,
+            owner: post.owner,
+            duration_s: post.duration_s,
+            plays: post.plays,
+            likes: post.likes,
+            comments: post.comments,
+            posted_at: post.posted_at,
+            music: post.music,
+            hashtags: post.hashtags,
+            language: analysis.language,
+            transcript: analysis.transcript,
+            on_screen_text: analysis.on_screen_text,
+            hook: analysis.hook,
+            scenes: analysis.scenes,
+            summary: analysis.summary,
+            notes: String::new(),
+        })
+    }
+
+    /// One paid analysis; `Err(Stopped)` if it must not be made.
+    async fn analysed_once(
+        &self,
+        going: &Going<'_>,
+        post: &Post,
+        video: &Video,
+    ) -> Result<Result<Analysis, Failure>, Stopped> {
         going.check()?;
         let began = Instant::now();
         let hint = format!("{}\nby @{}\n{}", going.code.url(), post.owner, post.caption);
@@ -468,42 +435,20 @@ impl Pipeline {
             }
             None => going.watch.unreserve(&call.key).await,
         }
-        let analysis = match analysed {
-            Ok(analysed) => analysed.analysis,
-            Err(failure) => {
-                let why = match failure.cause {
-                    // The request is the same for every reel but for the video: what is refused is the video.
-                    Cause::TooLong | Cause::BadRequest => ReelFailure::Unreadable,
-                    _ => said(&failure),
-                };
-                return Err(going.stopped(why, Some(failure)));
-            }
-        };
-        Ok(Reel {
-            shortcode: going.code.clone(),
-            source: Source::Direct,
-            caption: post.caption,
-            owner: post.owner,
-            duration_s: post.duration_s,
-            plays: post.plays,
-            likes: post.likes,
-            comments: post.comments,
-            posted_at: post.posted_at,
-            music: post.music,
-            hashtags: post.hashtags,
-            language: analysis.language,
-            transcript: analysis.transcript,
-            on_screen_text: analysis.on_screen_text,
-            hook: analysis.hook,
-            scenes: analysis.scenes,
-            summary: analysis.summary,
-            notes: String::new(),
-        })
+        Ok(analysed.map(|analysed| analysed.analysis))
     }
 
     async fn scrape_spent(&self, going: &Going<'_>, key: String, usage: Usage, began: Instant, outcome: &'static str) {
         let call = Spent::begun(Provider::Apify, self.apify.actor(), "scrape", usage, key);
         going.spent(Spent { latency_ms: ms(began), outcome, ..call }).await;
+    }
+}
+
+/// A run and its items may not be there for a moment after Apify has told of them; it is the start that would say that the
+/// actor is not there.
+fn not_there_yet(failure: &mut Failure) {
+    if failure.cause == Cause::NotFound {
+        failure.cause = Cause::Unavailable { retry_after: None };
     }
 }
 
@@ -543,20 +488,6 @@ impl Going<'_> {
     fn stopped(&self, why: ReelFailure, cause: Option<Failure>) -> Stopped {
         let again = why == ReelFailure::UpstreamBusy;
         Stopped { why, cause, again, bought: self.bought.load(Ordering::Relaxed) }
-    }
-}
-
-/// What a failed call means for the reel, where no step knows better.
-fn said(failure: &Failure) -> ReelFailure {
-    match failure.cause {
-        Cause::RateLimited { .. } | Cause::Unavailable { .. } | Cause::Crowded { .. } => ReelFailure::UpstreamBusy,
-        Cause::TimedOut | Cause::Cut | Cause::Malformed => ReelFailure::UpstreamBusy,
-        Cause::OutOfCredit => ReelFailure::OutOfCredit,
-        Cause::Unauthorized | Cause::NotFound | Cause::BadRequest => ReelFailure::Misconfigured,
-        Cause::Blocked | Cause::Filtered => ReelFailure::Blocked,
-        Cause::TooLong | Cause::InputTooLong => ReelFailure::Unreadable,
-        Cause::Cancelled => ReelFailure::Cancelled,
-        Cause::OverBudget(budget) => ReelFailure::OverBudget(budget),
     }
 }
 

@@ -107,7 +107,9 @@ impl World {
                 .unwrap();
         let http = patient_http_client().unwrap();
         let token = SecretString::from("apify_api_sandbox");
-        let apify_settings = apify::Settings { retry: QUICK, ..apify::Settings::new(apify.served.url(), token) };
+        let second_look = Duration::from_millis(1);
+        let apify_settings =
+            apify::Settings { retry: QUICK, second_look, ..apify::Settings::new(apify.served.url(), token) };
         let key = SecretString::from("AIza-sandbox");
         let gemini_settings =
             gemini::Settings { retry: QUICK, poll: quick, ..gemini::Settings::new(gemini.served.url(), key) };
@@ -200,7 +202,20 @@ async fn every_kind_of_reel_ends_as_it_should() {
         ("DPRIV000000", ReelFailure::Unavailable, "not_available", false),
         ("DREST000000", ReelFailure::Unavailable, "not_available", false),
         ("DEMPT000000", ReelFailure::Unavailable, "not_available", false),
-        ("DNURL000000", ReelFailure::Unavailable, "not_available", false),
+        ("DNURL000000", ReelFailure::NoVideoAddress, "no_link", false),
+        ("DERRN000000", ReelFailure::UpstreamBusy, "unavailable", true),
+        ("DERRO000000", ReelFailure::UpstreamBusy, "unavailable", true),
+        ("DOUTS000000", ReelFailure::ForeignAddress, "ok", false),
+        ("DHTML000000", ReelFailure::NoVideoAddress, "ok", false),
+        ("DJSON000000", ReelFailure::NoVideoAddress, "ok", false),
+        ("DZERO000000", ReelFailure::NoVideoAddress, "ok", false),
+        ("DPART000000", ReelFailure::NoVideoAddress, "ok", false),
+        ("DHLSV000000", ReelFailure::NoVideoAddress, "ok", false),
+        ("DAUDI000000", ReelFailure::NoVideoAddress, "ok", false),
+        ("DLOOP000000", ReelFailure::NoVideoAddress, "ok", false),
+        ("DVCUT000000", ReelFailure::Download, "ok", false),
+        ("DDOWN000000", ReelFailure::UpstreamBusy, "ok", true),
+        ("DEXPI000000", ReelFailure::UpstreamBusy, "ok", true),
         ("DPHOT000000", ReelFailure::NotVideo, "no_video", false),
         ("DCAPH000000", ReelFailure::NotVideo, "no_video", false),
         ("DLONG000000", ReelFailure::TooLong { seconds: 2400 }, "ok", false),
@@ -215,15 +230,28 @@ async fn every_kind_of_reel_ends_as_it_should() {
     }
     assert_eq!(world.gemini.control.asked().len(), 0);
     assert_eq!(world.apify.control.count("/video/DLONG"), 0, "too long is known before the download");
-    for (code, why, outcome) in
-        [("DSAFE000000", ReelFailure::Blocked, "blocked"), ("DCUTJ000000", ReelFailure::Unreadable, "too_long")]
-    {
+    for (code, why, outcome) in [
+        ("DSAFE000000", ReelFailure::Blocked, "blocked"),
+        ("DCUTJ000000", ReelFailure::Unreadable, "too_long"),
+        ("DLANG000000", ReelFailure::Language, "language"),
+        ("DOTHE000000", ReelFailure::Unreadable, "unreadable"),
+    ] {
         let before = world.notes.outcomes().len();
         let stopped = world.run(code, None).await.unwrap_err();
         assert_eq!((stopped.why, stopped.again), (why, false), "{code}");
         assert_eq!(world.notes.outcomes()[before..], [("scrape", "ok"), ("analyse", outcome)], "{code}");
     }
-    assert!(world.run("DCARO000000", None).await.is_ok());
+    // What holds no result is asked for once more, and each answer is paid.
+    for code in ["DMALF000000", "DNOCA000000", "DHALF000000", "DPROS000000", "DSCHM000000", "DNOTH000000"] {
+        let before = world.notes.outcomes().len();
+        let stopped = world.run(code, None).await.unwrap_err();
+        assert_eq!((stopped.why, stopped.again), (ReelFailure::Unreadable, false), "{code}");
+        let paid = [("scrape", "ok"), ("analyse", "unusable"), ("analyse", "unusable")];
+        assert_eq!(world.notes.outcomes()[before..], paid, "{code}");
+    }
+    for code in ["DCARO000000", "DLATE000000", "DNEXT000000"] {
+        assert_eq!(world.run(code, None).await.unwrap().shortcode.as_str(), code);
+    }
     assert!(world.run("DMUTE000000", None).await.unwrap().transcript.is_empty());
     let charged: i64 = world.apify.runs().iter().map(|run| run.charged_micro_usd).sum();
     let spent: i64 = world.notes.spent.lock().unwrap().iter().filter_map(|spent| spent.usage.charged_micro_usd).sum();
@@ -238,17 +266,78 @@ async fn a_large_video_goes_through_the_files_api_and_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_video_that_gemini_cannot_take_is_unreadable_and_remembered() {
+async fn a_video_that_gemini_cannot_take_is_unreadable_and_a_request_of_ours_is_not() {
     let world = World::new(Duration::ZERO).await;
-    for (status, why) in
-        [("INVALID_ARGUMENT", ReelFailure::Unreadable), ("FAILED_PRECONDITION", ReelFailure::Misconfigured)]
-    {
-        let refusal = GeminiSandbox::refusal(400, status, "no", serde_json::Value::Null);
+    let stopped = world.run("DUNPR000000", None).await.unwrap_err();
+    assert_eq!((&stopped.why, stopped.again), (&ReelFailure::Unreadable, false));
+    assert_eq!(stopped.why.lifetime(), Duration::from_secs(24 * 3600));
+    for (status, message) in [
+        (
+            "INVALID_ARGUMENT",
+            "Invalid JSON payload received. Unknown name \"responseJsonSchema\" at 'generation_config'",
+        ),
+        ("INVALID_ARGUMENT", "Request contains an invalid argument."),
+        ("FAILED_PRECONDITION", "no"),
+    ] {
+        let refusal = GeminiSandbox::refusal(400, status, message, serde_json::Value::Null);
         world.gemini.control.fault(":generateContent", refusal);
         let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
-        assert_eq!((&stopped.why, stopped.again), (&why, false), "{status}");
+        assert_eq!((&stopped.why, stopped.again), (&ReelFailure::Misconfigured, false), "{message}");
+        assert_eq!(stopped.why.lifetime(), Duration::ZERO, "it says nothing about the reel");
     }
-    assert_eq!(ReelFailure::Unreadable.lifetime(), Duration::from_secs(24 * 3600));
+}
+
+#[tokio::test]
+async fn a_video_that_does_not_arrive_ends_in_time() {
+    let mut world = World::new(Duration::ZERO).await;
+    world.pipeline.limits.slowest = Pace { bytes: 1 << 20, within: Duration::from_millis(30) };
+    for code in ["DSTAL000000", "DTRIC000000"] {
+        let stopped = world.run(code, None).await.unwrap_err();
+        assert_eq!((stopped.why, stopped.again), (ReelFailure::Download, false), "{code}");
+        assert_eq!(world.apify.control.count(&format!("/video/{code}")), 2, "{code}: tried once more, and no more");
+    }
+    // All tries together have one bound, whatever each of them may take.
+    world.pipeline.limits.slowest = Pace { bytes: 0, within: Duration::from_secs(60) };
+    world.pipeline.limits.download = Duration::from_millis(50);
+    let stopped = world.run("DTRIC000001", None).await.unwrap_err();
+    assert_eq!((stopped.why, world.apify.control.count("/video/DTRIC000001")), (ReelFailure::Download, 1));
+}
+
+#[tokio::test]
+async fn no_address_gets_a_third_round() {
+    let world = World::new(Duration::ZERO).await;
+    for (code, runs, asked) in [("DDOWN000000", 1, 4), ("DEXPI000000", 2, 3)] {
+        let before = world.apify.runs().len();
+        assert!(world.run(code, None).await.unwrap_err().again, "{code}");
+        let run = world.notes.runs().pop().unwrap();
+        let next = Notes::new(None);
+        let parsed = code.parse().unwrap();
+        let stopped = world.pipeline.run(JobId::new(), &parsed, Some(run), &next, &world.cancel).await.unwrap_err();
+        assert_eq!((stopped.why, stopped.again), (ReelFailure::Download, false), "{code}");
+        let found = (world.apify.runs().len() - before, world.apify.control.count(&format!("/video/{code}")));
+        assert_eq!(found, (runs, asked), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_actor_that_failed_is_asked_anew_not_looked_at_again() {
+    let world = World::new(Duration::ZERO).await;
+    assert!(world.run("DERRN000000", None).await.unwrap_err().again);
+    let run = world.notes.runs().pop().unwrap();
+    let next = Notes::new(None);
+    let code = "DERRN000000".parse().unwrap();
+    let stopped = world.pipeline.run(JobId::new(), &code, Some(run), &next, &world.cancel).await.unwrap_err();
+    assert_eq!((stopped.why, next.runs().len()), (ReelFailure::UpstreamBusy, 1));
+}
+
+#[tokio::test]
+async fn what_apify_does_not_know_yet_is_not_taken_for_a_wrong_set_up() {
+    let world = World::new(Duration::ZERO).await;
+    for path in ["/actor-runs", "/items"] {
+        world.apify.control.fault(path, ApifySandbox::refusal(404, "record-not-found"));
+        let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
+        assert_eq!((stopped.why, stopped.again), (ReelFailure::UpstreamBusy, true), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -401,8 +490,10 @@ async fn a_run_beyond_the_deadline_is_aborted_and_told() {
 async fn gemini_refusing_us_is_not_the_reels_fault() {
     let world = World::new(Duration::ZERO).await;
     let quota = serde_json::json!({"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel"}]});
+    let midnight = gemini::next_midnight(Clock::System.now());
+    let day = ReelFailure::DayQuota { resets_at: midnight };
     for (code, status, detail, why) in [
-        (429, "RESOURCE_EXHAUSTED", quota, ReelFailure::OutOfCredit),
+        (429, "RESOURCE_EXHAUSTED", quota, day),
         (403, "PERMISSION_DENIED", serde_json::Value::Null, ReelFailure::Misconfigured),
         (404, "NOT_FOUND", serde_json::Value::Null, ReelFailure::Misconfigured),
     ] {
@@ -426,7 +517,7 @@ async fn another_post_is_not_taken_for_the_asked_one() {
     assert_eq!(world.run("DLlGZiCOBQ0", None).await.unwrap_err().why, ReelFailure::Unavailable);
     let items = serde_json::json!([{"shortCode": "DLlGZiCOBQ0", "videoUrl": "https://evil.example/v.mp4"}]);
     world.apify.control.fault("/items", Fault::Answer { status: 200, headers: vec![], body: items.to_string() });
-    assert_eq!(world.run("DLlGZiCOBQ0", None).await.unwrap_err().why, ReelFailure::Misconfigured);
+    assert_eq!(world.run("DLlGZiCOBQ0", None).await.unwrap_err().why, ReelFailure::ForeignAddress);
 }
 
 #[tokio::test]
@@ -440,22 +531,28 @@ async fn a_workflow_serves_a_reel_or_says_why_not() {
     };
     let n8n = N8n::new(patient_http_client().unwrap(), Clock::System, settings);
     let cancel = CancellationToken::new();
-    for (code, why, again, outcome) in [
-        ("DLlGZiCOBQ0", None, false, "ok"),
-        ("DPRIV000000", Some(ReelFailure::Unavailable), false, "refused"),
-        ("DSAFE000000", Some(ReelFailure::Blocked), false, "refused"),
-        ("DSTAR000000", Some(ReelFailure::Misconfigured), false, "malformed"),
-        ("DERR5000000", Some(ReelFailure::UpstreamBusy), false, "cut"),
-        ("D524X000000", Some(ReelFailure::UpstreamBusy), false, "timed_out"),
-    ] {
+    let runs: [(&str, Option<ReelFailure>, &[&str]); 8] = [
+        ("DLlGZiCOBQ0", None, &["ok"]),
+        // Each run is a row of its own, because each pays.
+        ("DERR1000000", None, &["unavailable", "ok"]),
+        ("DPRIV000000", Some(ReelFailure::Unavailable), &["refused"]),
+        ("DSAFE000000", Some(ReelFailure::Blocked), &["refused"]),
+        ("DSTAR000000", Some(ReelFailure::Misconfigured), &["malformed"]),
+        ("DNORE000000", Some(ReelFailure::Misconfigured), &[]),
+        ("DERR5000000", Some(ReelFailure::UpstreamBusy), &["unavailable", "unavailable"]),
+        ("D524X000000", Some(ReelFailure::UpstreamBusy), &["timed_out"]),
+    ];
+    for (code, why, outcomes) in runs {
         let notes = Notes::new(None);
         let ended = run_n8n(&n8n, JobId::new(), &code.parse().unwrap(), &notes, &cancel).await;
         match (ended, why) {
             (Ok(reel), None) => assert!(reel.source == Source::N8n && reel.notes.contains("Transcript")),
-            (Err(stopped), Some(why)) => assert_eq!((stopped.why, stopped.again), (why, again), "{code}"),
+            (Err(stopped), Some(why)) => assert_eq!((stopped.why, stopped.again), (why, false), "{code}"),
             (ended, _) => panic!("{code}: {ended:?}"),
         }
-        assert_eq!(notes.outcomes(), [("workflow", outcome)], "{code}");
+        let paid: Vec<_> = outcomes.iter().map(|outcome| ("workflow", *outcome)).collect();
+        assert_eq!(notes.outcomes(), paid, "{code}");
+        assert_eq!(notes.reserved.lock().unwrap().len(), paid.len(), "{code}");
     }
     // A refused secret ran nothing; a workflow that is called off may run on.
     sandbox.control.fault("/webhook", Fault::Answer { status: 403, headers: vec![], body: "Authorization".into() });
