@@ -2,6 +2,7 @@
 //! check of what must hold. Owns what is run and in which order; the command line is `cli`'s. Nothing but this machine
 //! is ever spoken to.
 
+mod bad;
 pub mod check;
 mod crowd;
 pub mod faults;
@@ -53,11 +54,27 @@ pub enum Part {
     Reels,
     /// People who spend until their budget and the bot's are used up.
     Money,
+    /// One person's reels always fail, while others paste good ones.
+    #[serde(rename = "bad-reel")]
+    BadReel,
 }
 
 impl Part {
-    pub const ALL: [Part; 7] =
-        [Part::Health, Part::Simple, Part::Tools, Part::Streaming, Part::People, Part::Reels, Part::Money];
+    pub const ALL: [Part; 8] = [
+        Part::Health,
+        Part::Simple,
+        Part::Tools,
+        Part::Streaming,
+        Part::People,
+        Part::Reels,
+        Part::Money,
+        Part::BadReel,
+    ];
+
+    /// As the command line takes it.
+    fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 /// What is asked of a run.
@@ -123,7 +140,7 @@ pub async fn run(settings: &Settings, stop: &Stop, progress: Progress<'_>) -> an
     let mut report = Report::new(settings);
     let names: Vec<String> = match settings.profile {
         Some(scenario) => vec![scenario.name().to_owned()],
-        None => settings.parts.iter().map(|part| format!("{part:?}").to_lowercase()).collect(),
+        None => settings.parts.iter().map(|part| part.name()).collect(),
     };
     for (at, name) in names.iter().enumerate() {
         if stop.is_cancelled() {
@@ -181,6 +198,7 @@ impl Run<'_> {
                 ])
             }
             Part::Money => money::spend(self).await,
+            Part::BadReel => bad::paste(self).await,
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Lie {
     Spacing,
     /// A person has spent more than they may.
     Budget,
+    /// Somebody's good reel was held up.
+    HeldUp,
 }
 
 impl Lie {
@@ -72,6 +74,13 @@ impl Lie {
                         job.slot_at = Some(earlier + rules.interval_ms - 1);
                         break;
                     }
+                }
+            }
+            Lie::HeldUp => {
+                if let Some(usual) = rules.usual {
+                    let mut jobs = history.jobs.iter_mut();
+                    let good = jobs.find(|job| job.state == "done" && !job.shortcode.starts_with(usual.bad));
+                    good.into_iter().for_each(|job| job.finished_at = job.finished_at.map(|end| end + usual.ms));
                 }
             }
             Lie::Budget => {
