@@ -13,6 +13,7 @@ mod access;
 mod again;
 mod alerts;
 mod answers;
+mod bad_reels;
 mod boards;
 mod browser;
 mod capacity;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
+use reelcoach::clock::Clock;
 use reelcoach::sandbox::apify::ApifySandbox;
 use reelcoach::sandbox::gemini::GeminiSandbox;
 use reelcoach::sandbox::{Fault, Sandbox};
@@ -59,6 +60,10 @@ const GOOD: &str = "DLlGZiCOBQ0";
 const COACHING: &str = "Hook";
 const UNAVAILABLE: &str = "it is deleted, private or restricted";
 const BUSY: &str = "overloaded or down right now";
+const NO_VIDEO: &str = "Instagram didn't give me a video";
+const NOT_DOWNLOADED: &str = "I couldn't download this video";
+const UNREADABLE: &str = "could not make sense of this video";
+const TOMORROW: &str = "as many reels as the video service allows in a day";
 const NO_CREDIT: &str = "the credit with the reel service is used up";
 const NOT_SET_UP: &str = "the reel service is not set up correctly";
 const BOUGHT: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "ok", 1)];
@@ -132,6 +137,11 @@ fn retry_info() -> Fault {
     GeminiSandbox::refusal(429, "RESOURCE_EXHAUSTED", "Resource has been exhausted.", detail)
 }
 
+fn unknown_name() -> Fault {
+    let message = "Invalid JSON payload received. Unknown name \"responseJsonSchema\" at 'generation_config'";
+    GeminiSandbox::refusal(400, "INVALID_ARGUMENT", message, Value::Null)
+}
+
 fn in_n8ns_words(message: &str) -> Fault {
     answer(200, "application/json; charset=utf-8", &json!({"message": message}).to_string())
 }
@@ -164,7 +174,7 @@ fn of_apify() -> Vec<Case> {
             BUSY,
         )
         .paid(&[])
-        .breaker(Open),
+        .breaker(Closed(1)),
         case(
             "start 500 for long, n8n takes it",
             GOOD,
@@ -239,13 +249,25 @@ fn of_apify() -> Vec<Case> {
         // The row of the run stays what it was first: paid once, and the charge is known.
         case("items HTML for long", GOOD, |s| apify("/items", 3, &|| page(200), s), COACHING)
             .paid(&[("apify", "malformed", 1), ("gemini", "ok", 1)]),
-        case("run failed", "DFAIL000001", nothing, BUSY).paid(&[("apify", "run_failed", 3)]).breaker(Open),
-        case("run timed out", "DTIME000001", nothing, BUSY).paid(&[("apify", "run_timed_out", 3)]).breaker(Open),
+        // However often one reel fails, it is one.
+        case("run failed", "DFAIL000001", nothing, BUSY).paid(&[("apify", "run_failed", 3)]).breaker(Closed(1)),
+        case("run timed out", "DTIME000001", nothing, BUSY).paid(&[("apify", "run_timed_out", 3)]).breaker(Closed(1)),
+        case("an error that nobody knows", "DERRN000001", nothing, BUSY)
+            .paid(&[("apify", "unavailable", 3)])
+            .breaker(Closed(1)),
         case("gone", "DGONE000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
         case("private", "DPRIV000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
         case("restricted", "DREST000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
         case("empty dataset", "DEMPT000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
-        case("no video URL", "DNURL000001", nothing, UNAVAILABLE).paid(&[("apify", "not_available", 1)]),
+        case("empty at the first look", "DLATE000001", nothing, COACHING),
+        case("another post first", "DNEXT000001", nothing, COACHING),
+        case("no video URL", "DNURL000001", nothing, NO_VIDEO).paid(&[("apify", "no_link", 1)]),
+        case("a page instead of the video", "DHTML000001", nothing, NO_VIDEO).paid(&[("apify", "ok", 1)]),
+        case("a playlist instead of the video", "DHLSV000001", nothing, NO_VIDEO).paid(&[("apify", "ok", 1)]),
+        case("video elsewhere", "DOUTS000001", nothing, "I'm not allowed to download from").paid(&[("apify", "ok", 1)]),
+        case("video cut always", "DVCUT000001", nothing, NOT_DOWNLOADED).paid(&[("apify", "ok", 1)]),
+        case("video 503 always", "DDOWN000001", nothing, NOT_DOWNLOADED).paid(&[("apify", "ok", 1)]).breaker(Closed(1)),
+        case("video 403 always", "DEXPI000001", nothing, NOT_DOWNLOADED).paid(&[("apify", "ok", 2)]).breaker(Closed(1)),
         case("photo", "DPHOT000001", nothing, "This post has no video in it").paid(&[("apify", "no_video", 1)]),
         case("too long", "DLONG000001", nothing, "This video is 40:00 long").paid(&[("apify", "ok", 1)]),
         case("too large", "DHUGE000001", nothing, "file is larger than I can take").paid(&[("apify", "ok", 1)]),
@@ -262,6 +284,8 @@ fn of_apify() -> Vec<Case> {
 
 fn of_gemini() -> Vec<Case> {
     const AGAIN: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "ok", 1), ("gemini", "malformed", 1)];
+    const ONCE_MORE: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "ok", 1), ("gemini", "unusable", 1)];
+    const TWICE: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "unusable", 2)];
     const CUT: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "ok", 1), ("gemini", "cut", 1)];
     fn overloaded() -> Fault {
         GeminiSandbox::refusal(503, "UNAVAILABLE", "The model is overloaded.", Value::Null)
@@ -277,7 +301,9 @@ fn of_gemini() -> Vec<Case> {
         case("503", GOOD, |s| gemini(2, &overloaded, s), COACHING),
         // The scrape is paid for and is used again.
         case("503 for long", GOOD, |s| gemini(3, &overloaded, s), COACHING),
-        case("503 for very long", GOOD, |s| gemini(9, &overloaded, s), BUSY).paid(&[("apify", "ok", 1)]).breaker(Open),
+        case("503 for very long", GOOD, |s| gemini(9, &overloaded, s), BUSY)
+            .paid(&[("apify", "ok", 1)])
+            .breaker(Closed(1)),
         case(
             "504",
             GOOD,
@@ -300,9 +326,19 @@ fn of_gemini() -> Vec<Case> {
         case("unanswered", GOOD, |s| gemini(1, &|| Fault::DropAfter, s), COACHING).paid(CUT),
         case("cut", GOOD, |s| gemini(1, &|| Fault::Cut, s), COACHING).paid(CUT),
         case("HTML", GOOD, |s| gemini(1, &|| page(200), s), COACHING).paid(AGAIN),
-        case("cut JSON", GOOD, |s| gemini(1, &half_json, s), COACHING).paid(AGAIN),
-        case("MAX_TOKENS", "DCUTJ000001", nothing, "could not make sense of this video")
-            .paid(&[("apify", "ok", 1), ("gemini", "too_long", 1)]),
+        case("cut JSON", GOOD, |s| gemini(1, &half_json, s), COACHING).paid(ONCE_MORE),
+        case("half JSON always", "DHALF000001", nothing, UNREADABLE).paid(TWICE),
+        case("prose always", "DPROS000001", nothing, UNREADABLE).paid(TWICE),
+        case("no candidate ever", "DNOCA000001", nothing, UNREADABLE).paid(TWICE),
+        case("language", "DLANG000001", nothing, "I can't process the language of this video")
+            .paid(&[("apify", "ok", 1), ("gemini", "language", 1)]),
+        case("it ends for another reason", "DOTHE000001", nothing, UNREADABLE)
+            .paid(&[("apify", "ok", 1), ("gemini", "unreadable", 1)]),
+        case("it cannot process the video", "DUNPR000001", nothing, UNREADABLE).paid(&[("apify", "ok", 1)]),
+        case("a request of ours is refused", GOOD, |s| gemini(1, &unknown_name, s), NOT_SET_UP)
+            .paid(&[("apify", "ok", 1)])
+            .breaker(Closed(1)),
+        case("MAX_TOKENS", "DCUTJ000001", nothing, UNREADABLE).paid(&[("apify", "ok", 1), ("gemini", "too_long", 1)]),
         case("blocked", "DSAFE000001", nothing, "refuses to describe this video")
             .paid(&[("apify", "ok", 1), ("gemini", "blocked", 1)]),
         case("nobody speaks", "DMUTE000001", nothing, COACHING),
@@ -310,7 +346,7 @@ fn of_gemini() -> Vec<Case> {
             "quota of the day",
             GOOD,
             |s| gemini(1, &|| quota("GenerateRequestsPerDayPerProjectPerModel"), s),
-            NO_CREDIT,
+            TOMORROW,
         )
         .paid(&[("apify", "ok", 1)])
         .breaker(Open),
@@ -343,8 +379,11 @@ fn of_n8n() -> Vec<Case> {
         case("HTML", GOOD, |s| n8n(1, &|| page(200), s), NOT_SET_UP)
             .paid(&[("n8n", "malformed", 1)])
             .breaker(Closed(1)),
+        // Once more, and each run pays.
+        case("failed", "DERR5000001", nothing, BUSY).paid(&[("n8n", "unavailable", 2)]).breaker(Closed(1)),
+        case("failed once", "DERR1000001", nothing, COACHING).paid(&[("n8n", "unavailable", 1), ("n8n", "ok", 1)]),
+        case("not set up", "DNORE000001", nothing, NOT_SET_UP).paid(&[]).breaker(Closed(1)),
         // It may still run and pay: not sent again.
-        case("failed", "DERR5000001", nothing, BUSY).paid(&[("n8n", "cut", 1)]).breaker(Closed(1)),
         case("524 of a proxy", "D524X000001", nothing, BUSY).paid(&[("n8n", "timed_out", 1)]).breaker(Closed(1)),
         case("502 of a proxy", GOOD, |s| n8n(1, &|| page(502), s), BUSY).paid(&[("n8n", "cut", 1)]).breaker(Closed(1)),
         case("unanswered", GOOD, |s| n8n(1, &|| Fault::DropAfter, s), BUSY)
@@ -508,42 +547,48 @@ async fn a_breaker_opens_tries_again_and_closes() {
         bot.until(&format!("{person} sees “{words}”"), shown).await;
     };
     let starts = || bot.sandbox.apify.control.count("/runs");
-    // Each attempt asks three times.
+    let half_open = async || {
+        let now = Clock::System.now().0;
+        bot.db.execute(&format!("UPDATE breakers SET open_until = {now}")).await;
+    };
+    // Three people's reels; each attempt asks three times.
     fails(9);
-    bot.sandbox.telegram.say(ANA, ANA, "Ana", &link("DFIRST00001"));
-    sees(ANA, "that did not work. I try again in").await;
-    bot.drain_without_pauses().await;
-    sees(ANA, BUSY).await;
-    assert_eq!((starts(), bot.breaker("direct").await), (9, Open));
-    // Open: nothing is sent there, and whoever waits is told.
-    for (person, code) in [(2, "DSECOND0001"), (3, "DTHIRD00001")] {
+    for (person, code) in [(ANA, "DFIRST00001"), (2, "DFIRST00002"), (3, "DFIRST00003")] {
+        bot.sandbox.telegram.say(person, person, "P", &link(code));
+    }
+    bot.until("it is open", async || bot.breaker("direct").await == Open).await;
+    assert_eq!(starts(), 9);
+    // Nothing is sent there, and whoever waits is told.
+    for (person, code) in [(4, "DSECOND0001"), (5, "DTHIRD00001")] {
         bot.sandbox.telegram.say(person, person, "P", &link(code));
         sees(person, "The reel services do not answer; I try them again in").await;
     }
-    sees(3, "is number 2 in line").await;
+    sees(5, "is number 5 in line").await;
     bot.sandbox.telegram.say(ANA, ANA, "Ana", "/queue");
     sees(ANA, "out of use, tried again in").await;
     assert_eq!(starts(), 9);
-    // Half-open: one tries, on one of two lanes, and fails; then it is open for longer.
+    // Half-open: one tries that has not failed before, on one of two lanes, and fails; then it is open for longer.
     fails(3);
-    bot.db.execute("UPDATE breakers SET open_until = 0").await;
+    half_open().await;
     let for_long = "SELECT COUNT(*) FROM breakers WHERE trips = 2 AND open_until - failed_at > 59000";
     bot.until("it is open again", async || bot.db.number(for_long, &[]).await == 1).await;
-    assert_eq!(starts(), 12, "the other one did not try");
+    assert_eq!(starts(), 12, "the others did not try");
+    let failed = "SELECT COUNT(*) FROM jobs WHERE shortcode = 'DSECOND0001' AND not_before > 0";
+    assert_eq!(bot.db.number(failed, &[]).await, 1, "those that had failed did not either");
     sees(2, "The reel services do not answer; I try them again in about 1 min").await;
     // Half-open, and it works: one goes ahead, then everything does.
     bot.sandbox.apify.set_scrape(Duration::from_secs(80));
-    bot.db.execute("UPDATE breakers SET open_until = 0").await;
-    bot.db.execute("UPDATE jobs SET not_before = 1 WHERE state = 'queued' AND not_before > 1").await;
+    half_open().await;
     bot.until("one tries", async || bot.scrapes() == 1).await;
-    bot.sandbox.telegram.say(4, 4, "P", &link("DFOURTH0001"));
-    sees(4, "The reel services did not answer; I am trying them again now.").await;
+    assert_eq!(bot.sandbox.apify.runs()[0].code, "DTHIRD00001");
+    bot.sandbox.telegram.say(6, 6, "P", &link("DFOURTH0001"));
+    sees(6, "The reel services did not answer; I am trying them again now.").await;
     assert_eq!(bot.scrapes(), 1);
     bot.sandbox.apify.set_scrape(Duration::ZERO);
     bot.sandbox.apify.finish_runs();
-    bot.drain().await;
+    bot.drain_without_pauses().await;
     assert_eq!(bot.breaker("direct").await, Closed(0));
-    for person in [2, 3, 4] {
+    for person in [2, 3, 4, 5, 6] {
         let shown = bot.telegram(person);
         assert!(shown.len() == 1 && shown[0].contains(COACHING), "{person}: {shown:?}");
     }
