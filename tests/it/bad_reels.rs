@@ -74,10 +74,6 @@ on_both! {
         // Another one of hers takes his next slot, which is earlier than hers.
         bot.pastes(BEN, &codes[3]);
         bot.shows(BEN, "waits for your turn").await;
-        // What waits for her slot is a place in the line to who may not have it earlier.
-        let cleo = 88;
-        bot.sandbox.telegram.say(cleo, cleo, "Cleo", &format!("{} {}", link("DCLEO000001"), link(&codes[1])));
-        bot.shows(cleo, &format!("Reel {} is number 1 in line", codes[1])).await;
         clock.advance(Duration::from_secs(200));
         bot.drain().await;
         bot.end().await;

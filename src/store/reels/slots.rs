@@ -101,7 +101,8 @@ macro_rules! move_to_who_waits {
         let heir: Option<(String, i64)> = sqlx::query_as(
             "SELECT s.person_id, p.next_reel_at FROM jobs j JOIN subscriptions s ON s.job_id = j.id JOIN people p ON p.id = s.person_id \
              WHERE j.id = $1 AND j.state = 'queued' AND j.asked_by = $2 AND j.ready_at > $3 AND p.next_reel_at <= j.ready_at \
-             AND s.state = 'waiting' AND NOT s.unfunded \
+             AND s.state = 'waiting' \
+             AND NOT EXISTS (SELECT 1 FROM subscriptions u WHERE u.job_id = $1 AND u.person_id = s.person_id AND u.unfunded) \
              AND NOT EXISTS (SELECT 1 FROM subscriptions o WHERE o.job_id = $1 AND o.person_id = $2 AND o.state = 'waiting') \
              AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.asked_by = s.person_id AND o.state = 'queued') \
              ORDER BY CASE WHEN p.next_reel_at > $3 THEN p.next_reel_at ELSE $3 END, s.id LIMIT 1",
@@ -143,7 +144,8 @@ impl Store {
                 .await?;
             let heir: Option<(String, i64)> = sqlx::query_as(
                     "SELECT s.person_id, p.next_reel_at FROM subscriptions s JOIN people p ON p.id = s.person_id \
-                     WHERE s.job_id = $1 AND s.state = 'waiting' AND NOT s.unfunded \
+                     WHERE s.job_id = $1 AND s.state = 'waiting' AND NOT EXISTS \
+                     (SELECT 1 FROM subscriptions u WHERE u.job_id = $1 AND u.person_id = s.person_id AND u.unfunded) \
                      ORDER BY CASE WHEN p.next_reel_at > $2 THEN p.next_reel_at ELSE $2 END, s.id LIMIT 1")
                 .bind(&id)
                 .bind(now.0)
