@@ -162,3 +162,27 @@ on_both! {
         assert_eq!(told, [("-1005", one), ("-1005", other), ("42", one), ("42", other)]);
     }
 }
+
+#[test]
+fn every_table_that_knows_a_chat_goes_over() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+    let carried = std::fs::read_to_string(format!("{root}src/store/moves.rs")).unwrap();
+    let mut tables = 0;
+    for file in std::fs::read_dir(format!("{root}migrations")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let mut table = "";
+        for line in text.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix("CREATE TABLE ") {
+                table = name.trim_end_matches([' ', '(']);
+            }
+            // The key of a second delivery stays what it was.
+            if line.starts_with("chat ") && table != "inbox" {
+                let is_carried = carried.contains(&format!("UPDATE {table} SET chat = $2"))
+                    || carried.contains(&format!("DELETE FROM {table} WHERE chat = $1"));
+                assert!(is_carried, "{table} knows a chat, and src/store/moves.rs does not carry it over");
+                tables += 1;
+            }
+        }
+    }
+    assert!(tables > 5, "the tables are found");
+}
