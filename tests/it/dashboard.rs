@@ -323,7 +323,7 @@ async fn a_month(db: &TestDb) {
     db.execute(
         "INSERT INTO usage_models SELECT '', at / 86400000, platform, provider, model, tool, COUNT(*), \
          SUM(CASE WHEN outcome = 'ok' THEN 0 ELSE 1 END), SUM(input_tokens), SUM(cached_tokens), SUM(cache_write_tokens), \
-         SUM(output_tokens), SUM(reasoning_tokens), SUM(micro_usd), 0 FROM ledger WHERE outcome <> 'started' GROUP BY 1, 2, 3, 4, 5, 6 \
+         SUM(output_tokens), SUM(reasoning_tokens), SUM(micro_usd), 0, 0 FROM ledger WHERE outcome <> 'started' GROUP BY 1, 2, 3, 4, 5, 6 \
          ON CONFLICT DO UPDATE SET calls = usage_models.calls + excluded.calls, failed = usage_models.failed + excluded.failed, \
          micro_usd = usage_models.micro_usd + excluded.micro_usd",
     )
