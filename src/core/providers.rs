@@ -98,7 +98,7 @@ pub fn verdict(cause: &Cause) -> CallVerdict {
         Cause::NotFound => CallVerdict::Stuck(Trouble::Gone),
         Cause::BadRequest => CallVerdict::Stuck(Trouble::Request),
         // It answered, and does not like what it was asked or had to say.
-        Cause::Blocked | Cause::Filtered => CallVerdict::Worked,
+        Cause::Blocked | Cause::Filtered | Cause::Unreadable | Cause::Language => CallVerdict::Worked,
         Cause::Cancelled | Cause::OverBudget(_) => CallVerdict::Silent,
         // A shorter request is made next.
         Cause::InputTooLong => CallVerdict::Silent,
@@ -107,6 +107,8 @@ pub fn verdict(cause: &Cause) -> CallVerdict {
         | Cause::TimedOut
         | Cause::Cut
         | Cause::Malformed
+        | Cause::Unusable
+        | Cause::DayQuota { .. }
         | Cause::TooLong
         | Cause::Crowded { .. } => CallVerdict::Failed,
     }

@@ -1,7 +1,7 @@
 //! What a run of a reel says of the services that took part in it. Pure.
 
 use crate::core::providers::{CallReport, CallVerdict, verdict};
-use crate::core::reels::pipeline::{Reel, ReelFailure, Stopped};
+use crate::core::reels::pipeline::{Fault, Reel, ReelFailure, Stopped};
 use crate::store::lanes::LaneKind;
 use crate::store::providers::Trouble;
 use crate::upstream::Provider;
@@ -16,32 +16,21 @@ pub(super) fn of(kind: LaneKind, result: &Result<Reel, Stopped>) -> Vec<(Provide
             (Some(failure), _) => {
                 // A scrape that is followed by anything went well.
                 let scraped = (failure.provider == Provider::Gemini).then(|| worked(Provider::Apify));
-                let verdict = match (verdict(&failure.cause), &stopped.why) {
+                let verdict = match (verdict(&failure.cause), stopped.why.fault()) {
+                    // The reel's own fault: the service did its work.
+                    (_, Fault::Post | Fault::Video) => CallVerdict::Worked,
                     // What may pass, as the step knows that failed: a run that is gone, a link that has expired.
-                    (CallVerdict::Stuck(_), ReelFailure::UpstreamBusy | ReelFailure::Unreadable) => CallVerdict::Failed,
-                    // What the video server says of its own.
-                    (CallVerdict::Stuck(_), _) if failure.detail.starts_with("video: ") => CallVerdict::Failed,
-                    // A video that is too large is nobody's fault.
-                    (_, ReelFailure::TooLarge) => CallVerdict::Worked,
+                    (CallVerdict::Stuck(_), Fault::Passing) => CallVerdict::Failed,
                     (verdict, _) => verdict,
                 };
                 let failed = (failure.provider, CallReport::of(verdict, failure.cause.name(), failure.to_string()));
                 scraped.into_iter().chain([failed]).collect()
             }
-            (None, LaneKind::Direct) => match stopped.why {
-                ReelFailure::Unavailable
-                | ReelFailure::NotVideo
-                | ReelFailure::TooLong { .. }
-                | ReelFailure::TooLarge => vec![worked(Provider::Apify)],
-                ReelFailure::Blocked | ReelFailure::Unreadable => {
-                    vec![worked(Provider::Apify), worked(Provider::Gemini)]
-                }
-                // Ours.
-                ReelFailure::UpstreamBusy
-                | ReelFailure::OutOfCredit
-                | ReelFailure::Misconfigured
-                | ReelFailure::Cancelled
-                | ReelFailure::OverBudget(_) => Vec::new(),
+            (None, LaneKind::Direct) => match stopped.why.fault() {
+                Fault::Post => vec![worked(Provider::Apify)],
+                Fault::Video => vec![worked(Provider::Apify), worked(Provider::Gemini)],
+                // Without a call that failed, it is ours.
+                Fault::Passing | Fault::Lasting | Fault::Ours => Vec::new(),
             },
             (None, LaneKind::N8n) => {
                 let name = stopped.why.name();
@@ -53,7 +42,7 @@ pub(super) fn of(kind: LaneKind, result: &Result<Reel, Stopped>) -> Vec<(Provide
                         let verdict = CallVerdict::Stuck(Trouble::Credit);
                         vec![(Provider::N8n, CallReport::of(verdict, name, "the workflow says so".into()))]
                     }
-                    ReelFailure::UpstreamBusy | ReelFailure::Misconfigured => {
+                    ReelFailure::UpstreamBusy | ReelFailure::DayQuota { .. } | ReelFailure::Misconfigured => {
                         let detail = "the workflow says so".into();
                         vec![(Provider::N8n, CallReport::of(CallVerdict::Failed, name, detail))]
                     }
