@@ -345,6 +345,7 @@ async fn talk(store: &Store) -> Outcome<Times> {
             atomic: false,
             aside: false,
             merge_window: Duration::ZERO,
+            limit: None,
             at: NOW,
         };
         timed(receive, store.receive(arrival)).await?;

@@ -18,9 +18,9 @@ use crate::core::admin::Admin;
 use crate::core::board::Boards;
 use crate::core::capacity::Plan;
 use crate::core::charges::Charges;
-use crate::core::chat::{Messenger, Receive, ReceiveFailed};
+use crate::core::chat::{Messenger, Receive, ReceiveFailed, Taken};
 use crate::core::coach::{self, ASKED_WITHIN, Coach, CoachSettings};
-use crate::core::inbox::Inbox;
+use crate::core::inbox::{Inbox, InboxSettings};
 use crate::core::late::Late;
 use crate::core::leases::Leases;
 use crate::core::money::{Prices, Purse};
@@ -32,6 +32,7 @@ use crate::core::worker::{self, Worker};
 use crate::fence::Fences;
 use crate::ids::{InstanceId, Platform};
 use crate::platforms::Platforms;
+use crate::store::turns::{Received, Shares};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Reference, TURNS_IN_FLIGHT};
 use crate::upstream::openai::OpenAi;
@@ -143,8 +144,12 @@ impl App {
             &config,
         ));
         let gate = Arc::new(Gate::new(store.clone(), Rules::new(config.access.clone(), config.admin_ids.clone())));
-        let (window, overheard) = (config.coach.merge_window, config.coach.overheard_reels);
-        let inbox = Arc::new(Inbox::new(store.clone(), gate.clone(), clock.clone(), window, overheard));
+        let settings = InboxSettings {
+            merge_window: config.coach.merge_window,
+            overheard_reels: config.coach.overheard_reels,
+            per_minute: config.coach.messages_per_minute,
+        };
+        let inbox = Arc::new(Inbox::new(store.clone(), gate.clone(), clock.clone(), settings));
         let roles = Roles::of(&platforms);
         let watch = Arc::new(watching::build(&config, clock.clone(), instance, &roles, store.clone(), purse.clone())?);
         let late = Arc::new(Late::new(outbox.clone(), clock.clone()));
@@ -189,9 +194,14 @@ impl App {
             Box::pin(async move {
                 let began = clock.now();
                 let problem = match tokio::time::timeout(STORED_WITHIN, inbox.receive(&inbound)).await {
-                    Ok(Ok(_)) => {
+                    Ok(Ok(received)) => {
                         late.over();
-                        return Ok(());
+                        return Ok(match received {
+                            Some(Received::TooFast { until, is_first }) => {
+                                Taken::TooFast { again_in: until.since(clock.now()), is_first }
+                            }
+                            _ => Taken::Stored,
+                        });
                     }
                     Ok(Err(error)) => error.to_string(),
                     Err(_) => format!("the database did not answer within {STORED_WITHIN:?}"),
@@ -307,7 +317,7 @@ impl App {
             let mut is_more = false;
             let asked = Instant::now();
             if free > 0 {
-                let turns = match self.replies.claim(free).await {
+                let turns = match self.replies.claim(Shares::of_slots(self.config.coach.max_turns, free)).await {
                     Ok(turns) => turns,
                     Err(error) => {
                         self.trouble("turns could not be claimed", &error, reached, stop).await;

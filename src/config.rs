@@ -79,6 +79,7 @@ pub struct TelegramConfig {
     /// Where Telegram sends updates, and the secret it names itself with; polling without.
     pub webhook: Option<(Url, SecretString)>,
     pub per_second: u32,
+    pub per_chat: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +100,8 @@ pub struct CoachConfig {
     pub max_output_tokens: u32,
     pub prompt_file: Option<PathBuf>,
     pub max_turns: u32,
+    /// `None`: as many as they like.
+    pub messages_per_minute: Option<u32>,
     pub merge_window: Duration,
     pub history_chars: usize,
     pub overheard_reels: bool,
@@ -321,6 +324,7 @@ impl Config {
                 api_url: r.url("TELEGRAM_API_URL"),
                 webhook,
                 per_second: r.number("TELEGRAM_PER_SECOND", 1..=10_000),
+                per_chat: r.number("TELEGRAM_PER_CHAT", 1..=1_000),
             },
             openai: OpenAiConfig {
                 key: r.secret("OPENAI_API_KEY"),
@@ -337,6 +341,7 @@ impl Config {
                 max_output_tokens: r.number("COACH_MAX_OUTPUT_TOKENS", 256..=128_000),
                 prompt_file: r.maybe("COACH_PROMPT_FILE").map(PathBuf::from),
                 max_turns: r.number("MAX_TURNS", 1..=100_000),
+                messages_per_minute: Some(r.number("MESSAGES_PER_MINUTE", 0..=10_000)).filter(|most| *most > 0),
                 merge_window: Duration::from_millis(r.number("MERGE_WINDOW_MS", 0..=10_000)),
                 history_chars: r.number("HISTORY_CHARS", 2_000..=1_000_000),
                 overheard_reels: r.switch("OVERHEARD_REELS"),

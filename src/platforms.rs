@@ -45,6 +45,7 @@ impl Platforms {
                     api_url: config.telegram.api_url.clone(),
                     poll_timeout: Duration::from_secs(50),
                     per_second: config.telegram.per_second,
+                    per_chat: config.telegram.per_chat,
                 },
                 clock.clone(),
             )

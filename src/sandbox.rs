@@ -90,14 +90,25 @@ struct State {
     watcher: Option<mpsc::UnboundedSender<(Instant, Stood)>>,
 }
 
-/// A message of the bot's as it stands on a screen from now on: what a platform took, not what it was asked.
+/// A message of the bot's as it stands on a screen from now on, or that it is at work: what a platform took, not what it was
+/// asked.
 #[derive(Clone, Debug)]
 pub struct Stood {
+    /// Only that the bot is at work: no message.
+    pub typing: bool,
     pub chat: String,
     pub message: String,
     pub text: String,
     pub buttons: usize,
     pub is_edit: bool,
+}
+
+impl Stood {
+    /// The bot is seen at work in a chat.
+    pub fn typing(chat: impl ToString) -> Stood {
+        let (message, text) = (String::new(), String::new());
+        Stood { typing: true, chat: chat.to_string(), message, text, buttons: 0, is_edit: false }
+    }
 }
 
 impl Control {

@@ -6,6 +6,7 @@ mod bad;
 pub mod check;
 mod crowd;
 pub mod faults;
+mod flood;
 mod health;
 pub mod lies;
 pub mod measure;
@@ -57,10 +58,12 @@ pub enum Part {
     /// One person's reels always fail, while others paste good ones.
     #[serde(rename = "bad-reel")]
     BadReel,
+    /// One account that never stops writing.
+    Flood,
 }
 
 impl Part {
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::Health,
         Part::Simple,
         Part::Tools,
@@ -69,6 +72,7 @@ impl Part {
         Part::Reels,
         Part::Money,
         Part::BadReel,
+        Part::Flood,
     ];
 
     /// As the command line takes it.
@@ -199,6 +203,7 @@ impl Run<'_> {
             }
             Part::Money => money::spend(self).await,
             Part::BadReel => bad::paste(self).await,
+            Part::Flood => flood::flood(self).await,
         }
     }
 

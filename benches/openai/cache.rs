@@ -87,6 +87,8 @@ pub async fn run(quick: bool) -> Outcome<Found> {
         ("MERGE_WINDOW_MS", "0"),
         ("REEL_INTERVAL_SECONDS", "0"),
         ("TELEGRAM_PER_SECOND", "10000"),
+        ("TELEGRAM_PER_CHAT", "1000"),
+        ("MESSAGES_PER_MINUTE", "0"),
         ("BUDGET_MONTH_USD", "none"),
         ("BUDGET_PERSON_DAY_USD", "none"),
         ("BUDGET_PERSON_MONTH_USD", "none"),

@@ -244,6 +244,8 @@ async fn start(sandbox: &Sandbox, place: &std::path::Path, database: &Database, 
         ("OPENAI_WAIT_SECONDS", LONGEST_WAIT.to_string()),
         ("COACH_MAX_OUTPUT_TOKENS", MOST_OUTPUT.to_string()),
         ("TELEGRAM_PER_SECOND", "10000".to_owned()),
+        ("TELEGRAM_PER_CHAT", "1000".to_owned()),
+        ("MESSAGES_PER_MINUTE", "0".to_owned()),
         ("MERGE_WINDOW_MS", "0".to_owned()),
         ("BUDGET_MONTH_USD", "none".to_owned()),
     ];

@@ -41,6 +41,8 @@ impl Bot {
             ("DATABASE_URL", database.url.clone()),
             ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
             ("MERGE_WINDOW_MS", "0".to_owned()),
+            ("TELEGRAM_PER_CHAT", "1000".to_owned()),
+            ("MESSAGES_PER_MINUTE", "0".to_owned()),
             ("REEL_WAITING", "10000".to_owned()),
         ];
         all.extend(own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), value.clone())));

@@ -323,6 +323,8 @@ pub async fn start(sandbox: &Sandbox, database: &str, folder: &Path, setting: &S
     set("OPENAI_TPM", "4000000000");
     set("MERGE_WINDOW_MS", "0");
     set("TELEGRAM_PER_SECOND", "10000");
+    set("TELEGRAM_PER_CHAT", "1000");
+    set("MESSAGES_PER_MINUTE", "0");
     // What an operator would be told of such a day is no complaint.
     set("ALERTS", "tokens_day=off,cost_day_usd=off");
     if let Some(url) = &setting.openai {

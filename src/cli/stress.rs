@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', value_name = "N", default_values_t = STEPS,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     people: Vec<u32>,
-    /// What goes wrong meanwhile; never in `health` and `people`.
+    /// What goes wrong meanwhile; never in `health`, `people` and `flood`.
     #[arg(long, value_enum, default_value_t = Faults::None)]
     faults: Faults,
     /// A PostgreSQL server on this machine that databases may be made on; SQLite without.

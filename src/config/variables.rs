@@ -87,6 +87,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         Platforms,
+        "TELEGRAM_PER_CHAT",
+        "1",
+        "Messages and edits a second in one chat, after a short burst, and 20 times as many a minute in a group; raise it only if Telegram has granted the bot more",
+    ),
+    variable(
+        Platforms,
         "ADMIN_IDS",
         "",
         "Who runs the bot: platform:id, separated by commas (discord:80351110224678912,telegram:42)",
@@ -164,6 +170,12 @@ pub const VARIABLES: &[Variable] = &[
         "Messages of one person within this time are one turn; it runs while the model thinks",
     ),
     variable(Coach, "MAX_TURNS", "2000", "Answers in the making at a time, per instance"),
+    variable(
+        Coach,
+        "MESSAGES_PER_MINUTE",
+        "30",
+        "Most messages one person may send per minute, commands and buttons included. Beyond it they're told once and slowed down; 0: no limit, and admins have none",
+    ),
     variable(Coach, "OVERHEARD_REELS", "false", "true: also take reel links from messages that do not address the bot"),
     variable(
         Coach,

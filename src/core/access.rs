@@ -243,6 +243,12 @@ impl Rules {
         lists.into_iter().flatten().any(|id| id.starts_with("telegram:"))
     }
 
+    /// Whether this person runs the bot: an admin, or whoever sits at the console.
+    fn is_exempt(&self, asker: &Asker<'_>) -> bool {
+        let platform = asker.chat.platform;
+        platform == Platform::Console || self.admins.contains(&format!("{platform}:{}", asker.account))
+    }
+
     /// Whether a code may let people in there.
     fn takes_codes(&self, platform: Platform) -> bool {
         match platform {
@@ -270,6 +276,11 @@ impl Gate {
     /// commands and buttons.
     pub fn authority(&self, inbound: &Inbound) -> Authority {
         self.rules.authority(&Asker::from(inbound))
+    }
+
+    /// Whether its author may send as many messages as they like.
+    pub fn is_exempt(&self, inbound: &Inbound) -> bool {
+        self.rules.is_exempt(&Asker::from(inbound))
     }
 
     /// Whether its author may use the bot there, now. Changes nothing.

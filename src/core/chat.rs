@@ -114,8 +114,18 @@ pub enum Addressed {
     Overheard,
 }
 
-/// The door of the core, as an adapter sees it: `Ok` once the row is committed, or was there already.
-pub type Receive = Arc<dyn Fn(Inbound) -> BoxFuture<'static, Result<(), ReceiveFailed>> + Send + Sync>;
+/// The door of the core, as an adapter sees it: `Ok` once the row is committed, was there already, or is not wanted.
+pub type Receive = Arc<dyn Fn(Inbound) -> BoxFuture<'static, Result<Taken, ReceiveFailed>> + Send + Sync>;
+
+/// What became of something that may be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is answered, as far as it is to be.
+    Stored,
+    /// Its author sends too many: nothing is kept, and after `again_in` they are heard again. They are told so once; where
+    /// they wait for the answer to a command, by the adapter if this `is_first`.
+    TooFast { again_in: Duration, is_first: bool },
+}
 
 /// The database said no: do not acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -193,8 +203,8 @@ pub struct MessengerRules {
     pub dedupes_sends: bool,
     /// Sends and edits that the whole bot may make in a second on this platform.
     pub per_second: u32,
-    /// What one chat takes of sends, and as much again of edits; `None` where only `edit_interval` holds.
-    pub in_chat: Option<Allowance>,
+    /// What one chat takes of sends and edits; `None` where only `edit_interval` holds.
+    pub in_chat: Option<ChatPace>,
     pub files: FileRules,
 }
 
@@ -211,6 +221,16 @@ pub struct FileRules {
     pub file_bytes: usize,
     /// All files of one message together, in bytes.
     pub all_bytes: usize,
+}
+
+/// What one chat takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChatPace {
+    pub burst: Allowance,
+    /// Over a longer span, where that is less. Several people share such a chat.
+    pub steady: Option<Allowance>,
+    /// Whether edits have an allowance of their own, as large as that of sends.
+    pub edits_apart: bool,
 }
 
 /// So many at most within any span of this length.

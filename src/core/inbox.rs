@@ -1,15 +1,19 @@
-//! Door 1: everything a person starts. Owns what is taken in; whoever answers comes later.
+//! Door 1: everything a person starts. Owns what is taken in, and how much of one person; whoever answers comes later.
+
+mod senders;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::senders::Senders;
 use super::access::{Entry, Gate, Refusal, Verdict};
-use super::chat::{Addressed, Author, Inbound};
+use super::chat::{Addressed, Author, Body, Inbound};
 use super::command::Command;
+use super::wording;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
 use crate::ids::{ChatId, PersonId, Platform};
-use crate::store::turns::{Arrival, Received};
+use crate::store::turns::{Arrival, MessageLimit, Received};
 use crate::store::{Store, StoreError};
 
 /// What is kept of a code that does not work.
@@ -20,31 +24,43 @@ pub struct Inbox {
     store: Arc<Store>,
     gate: Arc<Gate>,
     clock: Clock,
-    merge_window: Duration,
+    settings: InboxSettings,
+    senders: Senders,
+}
+
+/// What is taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct InboxSettings {
+    /// How long further messages of the same person and chat are one with the first.
+    pub merge_window: Duration,
     /// Whether reel links are taken from messages that are not for the bot.
-    overheard_reels: bool,
+    pub overheard_reels: bool,
+    /// The most messages, commands and buttons of one person in a minute; `None`: no limit.
+    pub per_minute: Option<u32>,
 }
 
 impl Inbox {
-    pub fn new(
-        store: Arc<Store>,
-        gate: Arc<Gate>,
-        clock: Clock,
-        merge_window: Duration,
-        overheard_reels: bool,
-    ) -> Self {
-        Self { store, gate, clock, merge_window, overheard_reels }
+    pub fn new(store: Arc<Store>, gate: Arc<Gate>, clock: Clock, settings: InboxSettings) -> Self {
+        Self { store, gate, clock, settings, senders: Senders::default() }
     }
 
     /// Takes an event in: once it returns `Ok`, the row is committed and the platform may be told so. `None` for what
     /// is not for the bot, and for what is turned away without a word. Of somebody who is refused nothing is kept but that
     /// they are to be told.
     pub async fn receive(&self, inbound: &Inbound) -> Result<Option<Received>, StoreError> {
-        if inbound.addressed == Addressed::Overheard && !(self.overheard_reels && mentions_instagram(inbound)) {
+        if inbound.addressed == Addressed::Overheard && !(self.settings.overheard_reels && mentions_instagram(inbound))
+        {
             return Ok(None);
         }
         let author = &inbound.author;
         let now = self.clock.now();
+        // A platform's clock may be ahead of this machine's, by which everything here is timed.
+        let at = inbound.at.min(now);
+        let per_minute = self.settings.per_minute.filter(|_| !self.gate.is_exempt(inbound));
+        let sender = self.senders.wait_for(&account(inbound)).await;
+        if let Some(until) = sender.refused_until(at) {
+            return Ok(Some(Received::TooFast { until, is_first: false }));
+        }
         let kept;
         let (inbound, person) = match self.gate.enter(inbound, now).await? {
             Entry::Welcome(known) => {
@@ -55,13 +71,29 @@ impl Inbox {
                 kept = Inbound { text: "/start".to_owned(), ..inbound.clone() };
                 (&kept, self.person(None, &kept, &author.name, now).await?)
             }
-            Entry::Refused { told: false, .. } => return Ok(None),
-            Entry::Refused { told: true, person, refusal } => {
+            Entry::Refused { told, person, refusal } => {
+                // They may have no row that they could be counted in.
+                if let Some(per_minute) = per_minute {
+                    sender.count(per_minute, at);
+                }
+                if !told {
+                    return Ok(None);
+                }
                 kept = redacted(inbound, &refusal);
                 (&kept, self.person(person, &kept, "", now).await?)
             }
         };
         let payload = serde_json::to_string(inbound).unwrap_or_default();
+        let told = |until: Timestamp| {
+            let body = Body { private: true, ..Body::text(wording::too_fast(until.since(now))) };
+            serde_json::to_string(&body).unwrap_or_default()
+        };
+        let limit = per_minute.map(|per_minute| MessageLimit {
+            per_minute,
+            // Whoever waits for the answer to a command or a button on Discord is told by its adapter.
+            told: (inbound.placeholder.is_none() || inbound.message.chat.platform != Platform::Discord)
+                .then_some(&told as _),
+        });
         let received = self
             .store
             .receive(Arrival {
@@ -72,11 +104,18 @@ impl Inbox {
                 placeholder: inbound.placeholder.as_ref().map(|message| message.id.as_str()),
                 atomic: inbound.atomic,
                 aside: inbound.atomic && (inbound.text.is_empty() || Command::read(&inbound.text).is_aside()),
-                merge_window: self.merge_window,
-                // A platform's clock may be ahead of this machine's, by which everything here is timed.
-                at: inbound.at.min(self.clock.now()),
+                merge_window: self.settings.merge_window,
+                limit,
+                at,
             })
             .await?;
+        if let Received::TooFast { until, is_first } = received {
+            sender.refuse(until);
+            if is_first {
+                tracing::warn!(account = %account(inbound), per_minute, "somebody sends too many messages and is slowed down");
+            }
+            return Ok(Some(received));
+        }
         crash::point("message received");
         Ok(Some(received))
     }
@@ -95,8 +134,11 @@ impl Inbox {
         }
     }
 
-    /// Whether its author may use the bot there; when that is not known, it is told later.
+    /// Whether its author may use the bot there and does not send too much; when that is not known, it is told later.
     pub async fn is_welcome(&self, inbound: &Inbound) -> bool {
+        if self.senders.refused_until(&account(inbound), self.clock.now()).is_some() {
+            return false;
+        }
         match self.gate.judge(inbound).await {
             Ok(verdict) => verdict == Verdict::Welcome,
             Err(error) => {
@@ -130,6 +172,11 @@ impl Inbox {
         let since = Timestamp(self.clock.now().0) - Duration::from_secs(3 * 86_400);
         self.store.active_chats(platform, since, 200).await
     }
+}
+
+/// Who wrote it: `platform:account`.
+fn account(inbound: &Inbound) -> String {
+    format!("{}:{}", inbound.message.chat.platform, inbound.author.account)
 }
 
 /// What is kept of something that was refused: who is to be told, and where.

@@ -1,10 +1,13 @@
 //! The one sender. Owns the order of sends in a chat, pacing, `retry_after`, and the promise that a final answer
 //! is delivered; never decides what is said.
 //!
-//! Priorities: a final waits for its place and for the chat's pause; progress (stream frames, boards) only tries,
-//! and gives way at once when the chat is busy or paused, because a newer state replaces it anyway.
+//! Priorities: a final waits for its place and for the chat's pause, here if that is soon, otherwise in the database, so
+//! that whoever answers it is free for others; progress (stream frames, boards) only tries, and gives way at once when the
+//! chat is busy or paused or a final waits there, because a newer state replaces it anyway.
 
-use std::collections::{HashMap, VecDeque};
+mod pace;
+
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,23 +16,24 @@ use std::time::Duration;
 use governor::DefaultDirectRateLimiter;
 use governor::Quota;
 
-use super::chat::{Allowance, Body, Destination, Messenger, MessengerRules, Piece, SendError};
+use self::pace::{Final, Lately};
+use super::chat::{Body, Destination, Messenger, MessengerRules, Piece, SendError};
 use super::text;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::{ChatId, MessageRef, Platform};
+use crate::ids::{ChatId, MessageRef, Platform, TurnId};
 use crate::store::turns::Turn;
 use crate::store::{Store, StoreError};
 use crate::telemetry::SENDS;
 
-/// A final waits in place for a pause of the chat up to this long; a longer one is waited for in the database.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A final waits here for its place in the chat up to this long; longer in the database.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Nobody waits longer for whether the bot is seen at work.
+const TYPING: Duration = Duration::from_secs(2);
 
 /// Sends with an unknown outcome are repeated this often before the turn is put aside for a while.
 const UNKNOWN_TRIES: u32 = 5;
-
-/// Sends or edits that a chat remembers: as many as any allowance has, or more.
-const REMEMBERED: usize = 32;
 
 /// A chat whose last send or edit is older is forgotten when there are many: longer than any allowance's span.
 const KEPT: Duration = Duration::from_secs(60);
@@ -51,18 +55,11 @@ struct Link {
 /// One chat's order.
 #[derive(Default)]
 struct Gate {
-    order: tokio::sync::Mutex<Made>,
+    order: tokio::sync::Mutex<Lately>,
     /// Epoch ms until which the platform wants silence.
     paused_until: AtomicI64,
     /// Epoch ms of the latest progress shown.
     progress_at: AtomicI64,
-}
-
-/// When the latest sends and edits in a chat were made, as far back as its allowance goes.
-#[derive(Default)]
-struct Made {
-    sends: VecDeque<Timestamp>,
-    edits: VecDeque<Timestamp>,
 }
 
 /// What became of an attempt to show progress.
@@ -88,6 +85,8 @@ pub enum Delivered {
     Yes,
     /// Not before then: keep the answer and come back.
     Later(Timestamp),
+    /// The same, and a part of it may be on screen without its id being known.
+    Unsure(Timestamp),
     /// The chat takes nothing from the bot any more, or refuses this text for good.
     No,
     /// Somebody else has the turn.
@@ -126,7 +125,9 @@ impl Outbox {
         if self.gate(chat).paused(self.clock.now()) || link.pace.check().is_err() {
             return;
         }
-        if let Err(SendError::RateLimited { retry_after }) = link.messenger.typing(chat).await {
+        // It may be dropped in the middle: whether it was shown is of no account either.
+        let typing = tokio::time::timeout(TYPING, link.messenger.typing(chat)).await;
+        if let Ok(Err(SendError::RateLimited { retry_after })) = typing {
             self.gate(chat).pause(self.clock.now() + retry_after);
         }
     }
@@ -146,29 +147,48 @@ impl Outbox {
         let rules = link.messenger.rules(chat);
         let gate = self.gate(chat);
         let now = self.clock.now();
-        let Ok(mut made) = gate.order.try_lock() else { return false };
-        !gate.is_too_early(&rules, is_edit, now) && made.free_at(rules.in_chat, is_edit, now) <= now
+        let Ok(mut lately) = gate.order.try_lock() else { return false };
+        !gate.is_too_early(&rules, is_edit, now) && lately.has_room(rules.in_chat, is_edit, None, now)
     }
 
     /// Tries to show progress: edits `message`, or sends a new one named `nonce`.
     pub async fn progress(&self, to: &Destination, message: Option<&str>, piece: &Piece, nonce: &str) -> Progress {
+        self.show(to, message, piece, nonce, None).await
+    }
+
+    /// The same of the answer to a turn, whose end is kept room for from then on.
+    pub async fn grow(&self, turn: &Turn, to: &Destination, message: Option<&str>, piece: &Piece) -> Progress {
+        self.show(to, message, piece, &turn.id.nonce(0), Some(turn.id)).await
+    }
+
+    async fn show(
+        &self,
+        to: &Destination,
+        message: Option<&str>,
+        piece: &Piece,
+        nonce: &str,
+        answer: Option<TurnId>,
+    ) -> Progress {
         let Some(link) = self.links.get(&to.chat.platform) else { return Progress::NotNow };
         let gate = self.gate(&to.chat);
         let rules = link.messenger.rules(&to.chat);
         let now = self.clock.now();
-        let Ok(mut made) = gate.order.try_lock() else { return Progress::NotNow };
+        let Ok(mut lately) = gate.order.try_lock() else { return Progress::NotNow };
         if gate.is_too_early(&rules, message.is_some(), now)
-            || made.free_at(rules.in_chat, message.is_some(), now) > now
+            || !lately.has_room(rules.in_chat, message.is_some(), answer, now)
             || link.pace.check().is_err()
         {
             return Progress::NotNow;
         }
         gate.progress_at.store(now.0, Ordering::Relaxed);
         let mut outcome = self.attempt(link, to, message, piece, false, nonce).await;
-        made.note(message.is_some(), self.clock.now());
+        lately.note(rules.in_chat, message.is_some(), None, self.clock.now());
         if outcome == Err(SendError::Unparsable) {
             outcome = self.attempt(link, to, message, piece, true, nonce).await;
-            made.note(message.is_some(), self.clock.now());
+            lately.note(rules.in_chat, message.is_some(), None, self.clock.now());
+        }
+        if let Some(answer) = answer.filter(|_| outcome.is_ok()) {
+            lately.grows(answer, self.clock.now());
         }
         count(to.chat.platform, "progress", &outcome);
         match outcome {
@@ -199,6 +219,24 @@ impl Outbox {
         repeated: bool,
         repeat_mark: &str,
     ) -> Result<Delivered, StoreError> {
+        let gate = self.gate(&turn.chat);
+        let delivered = self.pieces(turn, body, shown, repeated, repeat_mark, &gate).await;
+        // One that waits keeps its place.
+        if !matches!(delivered, Ok(Delivered::Later(_))) {
+            gate.order.lock().await.end(turn.id);
+        }
+        delivered
+    }
+
+    async fn pieces(
+        &self,
+        turn: &Turn,
+        body: &Body,
+        shown: &mut Vec<String>,
+        repeated: bool,
+        repeat_mark: &str,
+        gate: &Gate,
+    ) -> Result<Delivered, StoreError> {
         let Some(link) = self.links.get(&turn.chat.platform) else {
             // This instance has no such platform (any more); one that has will come for it.
             return Ok(Delivered::Later(self.clock.now() + Duration::from_secs(30)));
@@ -216,15 +254,16 @@ impl Outbox {
         if marked {
             pieces = render_again(body, &rules, repeat_mark, shown.len());
         }
-        let mut at = 0;
+        // What was delivered before it had to wait stands there as it should.
+        let mut at = if repeated { 0 } else { gate.order.lock().await.pieces_of(turn.id).min(shown.len()) };
         while at < pieces.len() {
             // Later pieces do not repeat the reference to an ordinary message.
             let reply_to = to.reply_to.clone().filter(|_| at == 0 || turn.placeholder.is_some());
             let reply = Destination { reply_to, ..to.clone() };
-            match self
-                .piece(link, &reply, shown.get(at).map(String::as_str), &pieces[at], &turn.id.nonce(at), repeated)
-                .await
-            {
+            let wish = Final { turn: turn.id, person: turn.person, is_edit: at < shown.len(), pieces: at };
+            let nonce = turn.id.nonce(at);
+            let on_screen = shown.get(at).map(String::as_str);
+            match self.piece(link, gate, wish, &reply, on_screen, &pieces[at], &nonce, repeated).await {
                 Piecemeal::Done(id) => {
                     crash::point("piece sent");
                     let known = shown.get(at).is_some_and(|before| *before == id);
@@ -247,8 +286,9 @@ impl Outbox {
                         pieces = again;
                     }
                 }
-                Piecemeal::Unsure => return Ok(Delivered::Later(self.clock.now() + Duration::from_secs(15))),
-                Piecemeal::Later(until) => return Ok(Delivered::Later(until)),
+                Piecemeal::Unsure => return Ok(Delivered::Unsure(self.clock.now() + Duration::from_secs(15))),
+                Piecemeal::Later { until, unsure } if unsure || marked => return Ok(Delivered::Unsure(until)),
+                Piecemeal::Later { until, .. } => return Ok(Delivered::Later(until)),
                 Piecemeal::Refused => return Ok(Delivered::No),
             }
         }
@@ -256,16 +296,18 @@ impl Outbox {
     }
 
     /// One piece, until its fate is known.
+    #[expect(clippy::too_many_arguments, reason = "what is sent, where, and as what")]
     async fn piece(
         &self,
         link: &Link,
+        gate: &Gate,
+        wish: Final,
         to: &Destination,
         shown: Option<&str>,
         piece: &Piece,
         nonce: &str,
         repeated: bool,
     ) -> Piecemeal {
-        let gate = self.gate(&to.chat);
         let MessengerRules { dedupes_sends: dedupes, in_chat, .. } = link.messenger.rules(&to.chat);
         let mut shown = shown;
         let mut plain = false;
@@ -274,33 +316,42 @@ impl Outbox {
         let mut settle = repeated && dedupes;
         let (mut unknown, mut unreachable, mut failed) = (0, 0, 0);
         loop {
-            let pause = Timestamp(gate.paused_until.load(Ordering::Relaxed));
-            if pause > self.clock.now() + PATIENCE {
-                return Piecemeal::Later(pause);
+            let wish = Final { is_edit: shown.is_some(), ..wish };
+            let Ok(mut lately) = tokio::time::timeout(PATIENCE, gate.order.lock()).await else {
+                return Piecemeal::Later { until: self.clock.now() + PATIENCE, unsure: unknown > 0 };
+            };
+            let paused_until = Timestamp(gate.paused_until.load(Ordering::Relaxed));
+            let now = self.clock.now();
+            let place = lately.place(in_chat, &wish, paused_until, now);
+            if place > now {
+                lately.keep(&wish, place);
+                if place > now + PATIENCE {
+                    return Piecemeal::Later { until: place, unsure: unknown > 0 };
+                }
+                self.clock.sleep_until(place).await;
+                if gate.paused(self.clock.now()) {
+                    continue;
+                }
             }
-            self.clock.sleep_until(pause).await;
-            let mut made = gate.order.lock().await;
-            if gate.paused(self.clock.now()) {
-                continue;
-            }
-            self.clock.sleep_until(made.free_at(in_chat, shown.is_some(), self.clock.now())).await;
             link.pace.until_ready().await;
             let piece = bare.as_ref().unwrap_or(piece);
             let mut outcome = self.attempt(link, to, shown, piece, plain, nonce).await;
-            made.note(shown.is_some(), self.clock.now());
+            lately.note(in_chat, shown.is_some(), Some(wish.person), self.clock.now());
             if shown.is_none()
                 && settle
                 && let Ok(id) = &outcome
             {
                 let id = id.clone();
-                self.clock.sleep_until(made.free_at(in_chat, true, self.clock.now())).await;
+                let edit = Final { is_edit: true, ..wish };
+                let place = lately.place(in_chat, &edit, Timestamp(0), self.clock.now());
+                self.clock.sleep_until(place).await;
                 outcome = self.attempt(link, to, Some(&id), piece, plain, nonce).await.map(|_| id.clone());
-                made.note(true, self.clock.now());
+                lately.note(in_chat, true, Some(wish.person), self.clock.now());
                 if outcome == Err(SendError::NotModified) {
                     outcome = Ok(id);
                 }
             }
-            drop(made);
+            drop(lately);
             count(to.chat.platform, "final", &outcome);
             match outcome {
                 Ok(id) => return Piecemeal::Done(id),
@@ -323,7 +374,8 @@ impl Outbox {
                     unreachable += 1;
                     tracing::warn!(chat = %to.chat, tries = unreachable, "the platform cannot be reached: {what}");
                     if unreachable >= UNKNOWN_TRIES {
-                        return Piecemeal::Later(self.clock.now() + Duration::from_secs(15));
+                        let until = self.clock.now() + Duration::from_secs(15);
+                        return Piecemeal::Later { until, unsure: unknown > 0 };
                     }
                     tokio::time::sleep(backoff(unreachable)).await;
                 }
@@ -392,7 +444,12 @@ impl Outbox {
 enum Piecemeal {
     Done(String),
     Unsure,
-    Later(Timestamp),
+    /// Not before then.
+    Later {
+        until: Timestamp,
+        /// It may be on screen all the same.
+        unsure: bool,
+    },
     Refused,
 }
 
@@ -412,36 +469,7 @@ impl Gate {
     }
 
     fn is_recent(&self, now: Timestamp) -> bool {
-        let latest = |made: &Made| made.sends.back().max(made.edits.back()).copied();
-        self.order.try_lock().map_or(true, |made| latest(&made).is_some_and(|at| now.since(at) < KEPT))
-    }
-}
-
-impl Made {
-    /// When the chat takes one more send, or one more edit: `now` if it does already.
-    fn free_at(&mut self, allowance: Option<Allowance>, is_edit: bool, now: Timestamp) -> Timestamp {
-        let Some(Allowance { times, within }) = allowance else { return now };
-        let made = self.of(is_edit);
-        while made.len() > times.max(1) {
-            made.pop_front();
-        }
-        match made.front() {
-            Some(&first) if made.len() >= times => now.max(first + within),
-            _ => now,
-        }
-    }
-
-    /// One was made, and its answer came `at`: it arrived before that, and the next one leaves after it.
-    fn note(&mut self, is_edit: bool, at: Timestamp) {
-        let made = self.of(is_edit);
-        made.push_back(at);
-        if made.len() > REMEMBERED {
-            made.pop_front();
-        }
-    }
-
-    fn of(&mut self, is_edit: bool) -> &mut VecDeque<Timestamp> {
-        if is_edit { &mut self.edits } else { &mut self.sends }
+        self.order.try_lock().map_or(true, |lately| lately.is_recent(now, KEPT))
     }
 }
 
@@ -480,35 +508,4 @@ fn count(platform: Platform, kind: &'static str, outcome: &Result<String, SendEr
         Err(SendError::Failed(_)) => "failed",
     };
     metrics::counter!(SENDS, "platform" => platform.name(), "kind" => kind, "outcome" => outcome).increment(1);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chat_takes_so_many_in_any_span() {
-        let at = |ms: i64| Timestamp(1_000_000 + ms);
-        let allowance = Some(Allowance { times: 2, within: Duration::from_secs(5) });
-        let mut made = Made::default();
-        for (now, edit, free) in [
-            (0, true, 0),
-            (100, true, 100),
-            (200, true, 5000),
-            (200, false, 200),
-            (5000, true, 5000),
-            (5001, true, 5100),
-        ] {
-            assert_eq!(made.free_at(allowance, edit, at(now)), at(free), "{now} {edit}");
-            assert_eq!(made.free_at(None, edit, at(now)), at(now));
-            if free == now {
-                made.note(edit, at(now));
-            }
-        }
-        for ms in 0..1000 {
-            made.note(true, at(10_000 + ms));
-        }
-        assert_eq!(made.free_at(allowance, true, at(11_000)), at(10_998) + Duration::from_secs(5));
-        assert!(made.edits.len() <= REMEMBERED);
-    }
 }

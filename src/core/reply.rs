@@ -32,7 +32,7 @@ use crate::store::chats::{Memory, Role};
 use crate::store::failures::Noted;
 use crate::store::memory::{Remembered, Retry};
 use crate::store::reels::Subscription;
-use crate::store::turns::{NewMessage, Outcome, Sealed, Source, Told, Turn, TurnKind};
+use crate::store::turns::{NewMessage, Outcome, Sealed, Shares, Source, Told, Turn, TurnKind};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ANSWERS, FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
 use crate::upstream::Cause;
@@ -103,14 +103,14 @@ struct Screen {
 }
 
 impl Replies {
-    /// Takes up to `limit` due turns; none while a turn that is answered here waits for its lease to be renewed, and would
-    /// be one of them.
-    pub async fn claim(&self, limit: u32) -> Result<Vec<Turn>, StoreError> {
+    /// Takes due turns, as far as the shares allow; none while a turn that is answered here waits for its lease to be renewed,
+    /// and would be one of them.
+    pub async fn claim(&self, shares: Shares) -> Result<Vec<Turn>, StoreError> {
         if self.leases.any_overdue(self.clock.now()) {
             return Ok(Vec::new());
         }
         let turns =
-            self.store.claim_turns(self.instance, &self.outbox.platforms(), self.clock.now(), LEASE, limit).await?;
+            self.store.claim_turns(self.instance, &self.outbox.platforms(), self.clock.now(), LEASE, shares).await?;
         if !turns.is_empty() {
             crash::point("turn claimed");
         }
@@ -143,7 +143,9 @@ impl Replies {
         tracing::error!(turn = %turn.id, attempt = turn.attempt, %reference, "a turn failed: {error}");
         let pause = Duration::from_secs(1 << turn.attempt.clamp(0, 5));
         let again = self.clock.now() + pause;
-        if let Err(error) = self.store.insist("giving a turn back", || self.store.release_turn(&turn, again)).await {
+        if let Err(error) =
+            self.store.insist("giving a turn back", || self.store.release_unsure_turn(&turn, again)).await
+        {
             // The lease runs out by itself.
             tracing::warn!(turn = %turn.id, "a turn could not be given back: {error}");
         }
@@ -163,7 +165,7 @@ impl Replies {
         // What is sealed and answered from the beginning, an alert, has not been sent before its first attempt.
         let mut screen = Screen {
             shown: turn.shown.clone(),
-            unsure: turn.sealed && turn.attempt > 1 && turn.shown.is_empty() && turn.placeholder.is_none(),
+            unsure: turn.sealed && turn.unsure && turn.shown.is_empty() && turn.placeholder.is_none(),
             sealed: turn.sealed,
             // Begun by an earlier attempt, it may have been shown then.
             began: turn.sealed,
@@ -423,7 +425,7 @@ impl Replies {
             let shown = live.shown();
             let piece = text::frame(&shown.text, &rules);
             let message = screen.shown.first().or(turn.placeholder.as_ref()).map(String::as_str);
-            let pause = match self.outbox.progress(&to, message, &piece, &turn.id.nonce(0)).await {
+            let pause = match self.outbox.grow(turn, &to, message, &piece).await {
                 Progress::Shown(id) => {
                     if !screen.began && !shown.is_wait {
                         screen.began = true;
@@ -509,7 +511,7 @@ impl Replies {
     }
 
     async fn deliver(&self, turn: &Turn, body: &Body, screen: &mut Screen) -> Result<(), StoreError> {
-        let repeated = screen.unsure || (turn.answer.is_some() && turn.attempt > 1);
+        let repeated = screen.unsure || (turn.answer.is_some() && turn.unsure);
         match self.outbox.deliver(turn, body, &mut screen.shown, repeated, &wording::maybe_repeated()).await? {
             Delivered::Yes => {
                 crash::point("answer sent");
@@ -518,11 +520,25 @@ impl Replies {
             }
             Delivered::No => self.close(turn, Outcome::Undeliverable, &screen.told).await,
             Delivered::Later(at) => {
-                self.store.insist("noting what is on screen", || self.store.show_turn(turn, &screen.shown)).await?;
-                self.store.insist("giving a turn back", || self.store.release_turn(turn, at)).await.map(|_| ())
+                // Its answer waits for its place: at least it is seen that there will be one.
+                if screen.shown.is_empty() {
+                    self.outbox.typing(&turn.chat).await;
+                }
+                self.give_back(turn, &screen.shown, at, screen.unsure).await
             }
+            Delivered::Unsure(at) => self.give_back(turn, &screen.shown, at, true).await,
             Delivered::Lost => Ok(()),
         }
+    }
+
+    /// Gives a turn back whose answer is known, with what is on screen of it.
+    async fn give_back(&self, turn: &Turn, shown: &[String], at: Timestamp, unsure: bool) -> Result<(), StoreError> {
+        self.store.insist("noting what is on screen", || self.store.show_turn(turn, shown)).await?;
+        let given_back = async || match unsure {
+            true => self.store.release_unsure_turn(turn, at).await,
+            false => self.store.release_turn(turn, at).await,
+        };
+        self.store.insist("giving a turn back", given_back).await.map(|_| ())
     }
 
     async fn close(&self, turn: &Turn, outcome: Outcome, told: &Told) -> Result<(), StoreError> {

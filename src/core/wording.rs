@@ -32,7 +32,7 @@ pub use self::access::{
 };
 pub use self::capacity::{also_loaded, basis, capacity, change, effect, grouped, part, percent, usd, wait, wait_of};
 use self::demand::{HOURS, daily_quota};
-pub use self::demand::{crowded, from_memory, in_demand, not_yours_to_ask_again, try_again, try_again_gone};
+pub use self::demand::{crowded, from_memory, in_demand, not_yours_to_ask_again, too_fast, try_again, try_again_gone};
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
     lanes_set, left_out, not_waiting, not_yours_to_cancel, queue, submission_note, unclear_queue_wish,

@@ -33,7 +33,7 @@ use url::Url;
 use self::api::{Fault, WANTED};
 use self::polling::{grown, millis};
 use crate::clock::Clock;
-use crate::core::chat::{Inbound, Receive, ReceiveFailed};
+use crate::core::chat::{Inbound, Receive, ReceiveFailed, Taken};
 use crate::core::command::COMMANDS;
 use crate::ids::ChatId;
 use crate::telemetry::life::SignOfLife;
@@ -60,6 +60,8 @@ pub struct Settings {
     pub poll_timeout: Duration,
     /// Sends and edits that the whole bot makes in a second.
     pub per_second: u32,
+    /// The same in one chat.
+    pub per_chat: u32,
 }
 
 /// Who the bot is, as Telegram tells it (`getMe`).
@@ -116,6 +118,7 @@ struct Inner {
     poller: Bot,
     poll_timeout: Duration,
     per_second: u32,
+    per_chat: u32,
     clock: Clock,
     sign: Arc<SignOfLife>,
     chat_moved: OnceLock<ChatMoved>,
@@ -135,12 +138,13 @@ impl Telegram {
         let poll_timeout = settings.poll_timeout.clamp(Duration::from_secs(1), LONGEST_POLL);
         let bot = |timeout| bot(&settings, timeout);
         let poller = bot(poll_timeout + Duration::from_secs(15));
-        let per_second = settings.per_second;
+        let (per_second, per_chat) = (settings.per_second, settings.per_chat);
         Telegram(Arc::new(Inner {
             bot: bot(CALL_TIMEOUT),
             poller,
             poll_timeout,
             per_second,
+            per_chat,
             clock,
             sign: Arc::default(),
             chat_moved: OnceLock::new(),
@@ -234,8 +238,11 @@ impl Telegram {
     pub async fn take(&self, update: Update, receive: &Receive) -> Result<(), ReceiveFailed> {
         match update {
             Update::Said(inbound) => {
-                receive(inbound.clone()).await?;
-                self.acknowledge(&inbound).await;
+                match receive(inbound.clone()).await? {
+                    Taken::Stored => self.acknowledge(&inbound).await,
+                    // Everybody else would wait for the answers to such presses.
+                    Taken::TooFast { .. } => {}
+                }
                 Ok(())
             }
             Update::Moved { from, to } => self.chat_moved(from, to).await,
@@ -320,6 +327,10 @@ impl Telegram {
 
     fn per_second(&self) -> u32 {
         self.0.per_second
+    }
+
+    fn per_chat(&self) -> u32 {
+        self.0.per_chat
     }
 
     /// When Telegram last answered a poll.

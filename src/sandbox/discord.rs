@@ -73,6 +73,8 @@ pub struct Shown {
     pub ephemeral: bool,
     /// "Thinking…": acknowledged, without content yet.
     pub deferred: bool,
+    /// The interaction whose first answer it is.
+    pub interaction: Option<String>,
     /// Name and content of the attached files.
     pub files: Vec<(String, Vec<u8>)>,
     /// The message flags as Discord has them.
@@ -276,6 +278,20 @@ impl DiscordSandbox {
         Ok(world.interact(3, id(channel), id(user), name, data, Some(object)))
     }
 
+    /// A person presses a button of the bot's last message in a channel that has gone from it meanwhile: what they see may
+    /// be older than what stands there.
+    ///
+    /// # Errors
+    /// When there is no message of the bot.
+    pub fn press_late(&self, channel: &str, user: &str, name: &str, custom_id: &str) -> Result<String, Impossible> {
+        let mut world = self.shared.world();
+        let own =
+            world.messages.values().filter(|message| message.from_bot && message.channel == id(channel)).next_back();
+        let object = own.map(|m| m.object.clone()).ok_or_else(|| Impossible("no message of the bot".to_owned()))?;
+        let data = json!({"custom_id": custom_id, "component_type": 2});
+        Ok(world.interact(3, id(channel), id(user), name, data, Some(object)))
+    }
+
     /// What is on screen in a channel, oldest first.
     pub fn screen(&self, channel: &str) -> Vec<Shown> {
         let world = self.shared.world();
@@ -286,8 +302,18 @@ impl DiscordSandbox {
     /// The bot's messages with their channels, oldest first.
     pub fn shown_by_bot(&self) -> Vec<(String, Shown)> {
         let world = self.shared.world();
+        let answers = world
+            .interactions
+            .values()
+            .filter(|made| made.kind == 2)
+            .filter_map(|interaction| Some((interaction.original?, interaction.id)));
+        let answers: HashMap<u64, u64> = answers.collect();
         let own = world.messages.iter().filter(|(_, message)| message.from_bot);
-        own.map(|(id, message)| (message.channel.to_string(), shown(*id, message, &world.uploads))).collect()
+        own.map(|(id, message)| {
+            let interaction = answers.get(id).map(ToString::to_string);
+            (message.channel.to_string(), Shown { interaction, ..shown(*id, message, &world.uploads) })
+        })
+        .collect()
     }
 
     /// The event about a message of a person's comes again.
@@ -480,6 +506,7 @@ fn shown(id: u64, message: &world::Message, uploads: &HashMap<String, Vec<u8>>) 
         reply_to: message.object["message_reference"]["message_id"].as_str().map(str::to_owned),
         ephemeral: message.ephemeral,
         deferred: message.deferred,
+        interaction: None,
         files: files(&message.object["attachments"], uploads),
         flags: message.object["flags"].as_u64().unwrap_or(0),
     }

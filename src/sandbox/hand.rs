@@ -11,6 +11,8 @@
 //!
 //! Times are microseconds since the sandbox started, so that all of them are of one clock.
 
+mod say;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,12 +48,30 @@ pub struct Say {
     /// The person's account.
     pub who: u64,
     pub text: String,
+    /// In the group that everybody is in, not in direct messages.
+    #[serde(default)]
+    pub in_group: bool,
+    #[serde(default)]
+    pub kind: SayKind,
     /// The platform delivers it twice.
     #[serde(default)]
     pub twice: bool,
     /// The platform keeps it to itself: a lie, for checks of whoever checks.
     #[serde(default)]
     pub lost: bool,
+}
+
+/// How something is said.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SayKind {
+    /// A message; in the group one that mentions the bot.
+    #[default]
+    Text,
+    /// A command without options: its name.
+    Command,
+    /// A press of a button: its data.
+    Press,
 }
 
 /// What became of a [`Say`].
@@ -67,6 +87,9 @@ pub struct Said {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Seen {
     pub at: u64,
+    /// Only that the bot is at work there.
+    #[serde(default)]
+    pub typing: bool,
     pub on: On,
     pub chat: String,
     pub message: String,
@@ -96,6 +119,9 @@ pub struct OnScreen {
     pub edits: usize,
     /// The message that it answers.
     pub reply_to: Option<String>,
+    /// The interaction that it answers, on Discord.
+    #[serde(default)]
+    pub interaction: Option<String>,
 }
 
 /// One call of a model that its provider charges.
@@ -231,6 +257,8 @@ struct Reach {
     disconnected: AtomicUsize,
     /// Discord's channels by person: there it is looked for among all of them.
     channels: Mutex<HashMap<u64, String>>,
+    /// Discord's channel of the group, once somebody has written there.
+    group: Mutex<Option<String>>,
     since: Instant,
     /// What was put on screens, once somebody has asked for it.
     seen: Mutex<Option<Vec<Seen>>>,
@@ -270,7 +298,9 @@ impl Hand {
     ) -> Hand {
         let (channels, seen) = (Mutex::default(), Mutex::default());
         let (since, grown, disconnected) = (Instant::now(), Notify::new(), AtomicUsize::new(0));
-        let reach = Reach { telegram, discord, openai, apify, gemini, n8n, disconnected, channels, since, seen, grown };
+        let group = Mutex::default();
+        let reach =
+            Reach { telegram, discord, openai, apify, gemini, n8n, disconnected, channels, group, since, seen, grown };
         Hand(Arc::new(reach))
     }
 
@@ -300,8 +330,8 @@ impl Hand {
     async fn note(self, on: On, mut watched: mpsc::UnboundedReceiver<(Instant, Stood)>) {
         while let Some((at, stood)) = watched.recv().await {
             let (head, tail) = ends(&stood.text);
-            let Stood { chat, message, buttons, is_edit, .. } = stood;
-            let seen = Seen { at: self.at(at), on, chat, message, head, tail, buttons, is_edit };
+            let Stood { typing, chat, message, buttons, is_edit, .. } = stood;
+            let seen = Seen { at: self.at(at), typing, on, chat, message, head, tail, buttons, is_edit };
             lock(&self.0.seen).get_or_insert_default().push(seen);
             self.0.grown.notify_waiters();
         }
@@ -379,32 +409,6 @@ async fn say(State(hand): State<Hand>, Json(all): Json<Vec<Say>>) -> Json<Vec<Sa
     Json(all.iter().map(|said| hand.say(said)).collect())
 }
 
-impl Hand {
-    fn say(&self, Say { on, who, text, twice, lost }: &Say) -> Said {
-        let at = self.at(Instant::now());
-        match on {
-            On::Telegram => {
-                let chat = i64::try_from(*who).unwrap_or(i64::MAX);
-                let telegram = &self.0.telegram;
-                let message = if *lost { 0 } else { telegram.say(chat, chat, "Somebody", text) };
-                if *twice {
-                    telegram.redeliver(chat, message);
-                }
-                Said { chat: chat.to_string(), message: message.to_string(), at }
-            }
-            On::Discord => {
-                let (chat, discord) = (self.channel(*who), &self.0.discord);
-                let message =
-                    if *lost { "0".to_owned() } else { discord.say(&chat, &who.to_string(), "Somebody", text) };
-                if *twice {
-                    discord.redeliver(&message);
-                }
-                Said { chat, message, at }
-            }
-        }
-    }
-}
-
 #[derive(Deserialize)]
 struct Since {
     after: usize,
@@ -429,13 +433,13 @@ async fn screens(State(hand): State<Hand>) -> Json<Vec<OnScreen>> {
         let (chat, message) = (chat.to_string(), shown.message_id.to_string());
         let (buttons, edits) = (shown.buttons.len(), shown.edits);
         let reply_to = shown.reply_to.map(|id| id.to_string());
-        OnScreen { on: On::Telegram, chat, message, head, tail, buttons, edits, reply_to }
+        OnScreen { on: On::Telegram, chat, message, head, tail, buttons, edits, reply_to, interaction: None }
     });
     let discord = hand.0.discord.shown_by_bot().into_iter().map(|(chat, shown)| {
         let (head, tail) = ends(&shown.content);
         let (buttons, edits) = (shown.buttons.len(), usize::try_from(shown.edits).unwrap_or(usize::MAX));
-        let (message, reply_to) = (shown.id, shown.reply_to);
-        OnScreen { on: On::Discord, chat, message, head, tail, buttons, edits, reply_to }
+        let (message, reply_to, interaction) = (shown.id, shown.reply_to, shown.interaction);
+        OnScreen { on: On::Discord, chat, message, head, tail, buttons, edits, reply_to, interaction }
     });
     Json(telegram.chain(discord).collect())
 }

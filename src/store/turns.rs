@@ -1,49 +1,26 @@
 //! The inbox and the turns: what people did, and the answers owed for it.
 //!
 //! At most one turn of a person and chat is due at a time: the oldest open one. A later one sleeps
-//! (`due_at` = never) until the one before it closes.
+//! (`due_at` = never) until the one before it closes. Of those that are answered beside the talk one is due at a time, too:
+//! the next one sleeps until the answer to the one before it is known.
+
+mod arrival;
+mod claim;
+
+pub use self::arrival::{Arrival, MINUTE, MessageLimit, Received};
+pub use self::claim::Shares;
 
 use std::time::Duration;
 
 use sqlx::FromRow;
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, GuildId, InstanceId, MessageRef, PersonId, Platform, SubscriptionId, TurnId};
+use crate::ids::{ChatId, InstanceId, PersonId, SubscriptionId, TurnId};
 
 use super::budgets::read_guild;
 use super::memory::{Remembered, remember};
 use super::usage::{Counted, Timed, Within, count_up, time_up};
 use super::{Result, Store, StoreError, alone, exclusive, read, write};
-
-/// Something a person did, on its way into the inbox.
-#[derive(Debug)]
-pub struct Arrival<'a> {
-    pub message: &'a MessageRef,
-    /// The community that the chat belongs to, if any.
-    pub guild: Option<&'a GuildId>,
-    pub person: PersonId,
-    /// The inbound event as JSON; opaque here.
-    pub payload: &'a str,
-    /// Id, in the same chat, of a message that is already on screen for the answer.
-    pub placeholder: Option<&'a str>,
-    /// Complete in itself: joins no turn, and none joins it.
-    pub atomic: bool,
-    /// Answered beside the talk: it waits for no turn, and none waits for it.
-    pub aside: bool,
-    /// How long further messages of the same person and chat join this one.
-    pub merge_window: Duration,
-    pub at: Timestamp,
-}
-
-/// What became of an arrival. In each case its row is committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// It was there already.
-    Duplicate,
-    /// It belongs to a turn that has not said anything yet.
-    Joined,
-    New,
-}
 
 /// What a turn answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +43,15 @@ pub struct Turn {
     pub merge_until: Timestamp,
     /// How many messages it was made of when it was claimed.
     pub inputs: i64,
+    /// Answered beside the talk.
+    pub aside: bool,
     /// Output had begun under an earlier attempt.
     pub sealed: bool,
     /// 1 for the first worker that takes it.
     pub attempt: i64,
+    /// Whoever had it before was lost in the middle of it, or did not learn what became of a send: a part of the answer may
+    /// be on screen without its id being noted.
+    pub unsure: bool,
     pub leased_by: InstanceId,
     /// Ids of the messages that show the answer so far.
     pub shown: Vec<String>,
@@ -164,8 +146,10 @@ struct TurnRow {
     placeholder: Option<String>,
     merge_until: i64,
     inputs: i64,
+    aside: bool,
     sealed: bool,
     attempt: i64,
+    unsure: bool,
     shown: String,
     answer: Option<String>,
     created_at: i64,
@@ -187,8 +171,10 @@ impl TurnRow {
             placeholder: self.placeholder,
             merge_until: Timestamp(self.merge_until),
             inputs: self.inputs,
+            aside: self.aside,
             sealed: self.sealed,
             attempt: self.attempt,
+            unsure: self.unsure,
             leased_by,
             shown: serde_json::from_str(&self.shown).map_err(|_| StoreError::Corrupt("turns.shown"))?,
             answer: self.answer,
@@ -197,129 +183,26 @@ impl TurnRow {
     }
 }
 
-/// However many messages keep coming, a turn waits no longer than this many merge windows.
-const MERGE_WINDOWS: u32 = 5;
+/// After a turn beside the talk, the next one of the same person and chat is due. One that somebody has had already, or
+/// that waits for another try, is left alone.
+macro_rules! wake_aside {
+    ($tx:ident, $turn:expr, $chat:expr, $now:expr) => {
+        $turn.aside
+            && sqlx::query(
+                "UPDATE turns SET due_at = $1 WHERE due_at > $1 AND attempt = 0 AND id = (SELECT id FROM turns \
+                 WHERE person_id = $2 AND chat = $3 AND state = 'open' AND aside ORDER BY id LIMIT 1)",
+            )
+            .bind($now.0)
+            .bind($turn.person.to_string())
+            .bind($chat.to_string())
+            .execute(&mut *$tx)
+            .await?
+            .rows_affected()
+                > 0
+    };
+}
 
 impl Store {
-    /// Commits an arrival to the inbox and to a turn.
-    pub async fn receive(&self, arrival: Arrival<'_>) -> Result<Received> {
-        let chat = arrival.message.chat.to_string();
-        let person = arrival.person.to_string();
-        let received: Result<Received> = exclusive!(&self.db, [talk_lock(arrival.person, &arrival.message.chat)], tx => {
-            let (known, newest): (Option<String>, Option<String>) = sqlx::query_as(
-                    "SELECT (SELECT turn_id FROM inbox WHERE chat = $1 AND message = $2), \
-                     (SELECT id FROM turns WHERE person_id = $3 AND chat = $1 AND state <> 'closed' AND NOT aside ORDER BY id DESC LIMIT 1)")
-                .bind(&chat)
-                .bind(&arrival.message.id)
-                .bind(&person)
-                .fetch_one(&mut *tx)
-                .await?;
-            if known.is_some() {
-                return Ok(Received::Duplicate);
-            }
-            // Long past for an atomic one, so that no clock of another instance lets a message join it.
-            let merge_until = if arrival.atomic { Timestamp(0) } else { arrival.at + arrival.merge_window };
-            let mut joined = None;
-            if let Some(turn) = &newest
-                && !arrival.atomic
-            {
-                let grown = sqlx::query(
-                        "UPDATE turns SET inputs = inputs + 1, merge_until = $1 \
-                         WHERE id = $2 AND state = 'open' AND kind = 'talk' AND NOT sealed AND merge_until > $3 AND created_at > $4")
-                    .bind(merge_until.0)
-                    .bind(turn)
-                    .bind(arrival.at.0)
-                    .bind((arrival.at - arrival.merge_window * MERGE_WINDOWS).0)
-                    .execute(&mut *tx)
-                    .await?;
-                if grown.rows_affected() == 1 {
-                    joined = Some(turn.clone());
-                }
-            }
-            let outcome = if joined.is_some() { Received::Joined } else { Received::New };
-            let turn = match joined {
-                Some(turn) => turn,
-                None => {
-                    let turn = TurnId::new().to_string();
-                    sqlx::query(
-                            "INSERT INTO turns (id, kind, state, person_id, chat, reply_to, placeholder, merge_until, inputs, \
-                             aside, sealed, due_at, attempt, shown, created_at) \
-                             VALUES ($1, 'talk', 'open', $2, $3, $4, $5, $6, 1, $7, FALSE, $8, 0, '[]', $9)")
-                        .bind(&turn)
-                        .bind(&person)
-                        .bind(&chat)
-                        .bind(&arrival.message.id)
-                        .bind(arrival.placeholder)
-                        .bind(merge_until.0)
-                        .bind(arrival.aside)
-                        .bind(if newest.is_some() && !arrival.aside { Timestamp::NEVER.0 } else { arrival.at.0 })
-                        .bind(arrival.at.0)
-                        .execute(&mut *tx)
-                        .await?;
-                    turn
-                }
-            };
-            sqlx::query("INSERT INTO inbox (chat, message, turn_id, payload, received_at) VALUES ($1, $2, $3, $4, $5)")
-                .bind(&chat)
-                .bind(&arrival.message.id)
-                .bind(&turn)
-                .bind(arrival.payload)
-                .bind(arrival.at.0)
-                .execute(&mut *tx)
-                .await?;
-            // A command has no message that a later reading of the chat could start from.
-            let last_message = (!arrival.atomic).then_some(&arrival.message.id);
-            sqlx::query(
-                    "INSERT INTO chats (id, platform, last_message, last_at, spoken, guild) VALUES ($1, $2, $3, $4, FALSE, $5) \
-                     ON CONFLICT (id) DO UPDATE SET last_message = COALESCE(excluded.last_message, chats.last_message), \
-                     last_at = excluded.last_at, guild = COALESCE(excluded.guild, chats.guild)")
-                .bind(&chat)
-                .bind(arrival.message.chat.platform.name())
-                .bind(last_message)
-                .bind(arrival.at.0)
-                .bind(arrival.guild.map(ToString::to_string))
-                .execute(&mut *tx)
-                .await?;
-            Ok(outcome)
-        });
-        let received = received?;
-        if received == Received::New {
-            self.turns_changed();
-        }
-        Ok(received)
-    }
-
-    /// Takes up to `limit` due turns of these platforms under lease for `lease`. While the whole bot pauses, reels wait.
-    pub async fn claim_turns(
-        &self,
-        who: InstanceId,
-        platforms: &[Platform],
-        now: Timestamp,
-        lease: Duration,
-        limit: u32,
-    ) -> Result<Vec<Turn>> {
-        // One claimer at a time: of two that look at the same rows, the second would go away empty-handed.
-        let rows: Result<Vec<TurnRow>> = alone!(&self.db, "turns", connection => sqlx::query_as(
-                "UPDATE turns SET leased_by = $1, due_at = $2, attempt = attempt + 1 \
-                 WHERE id IN (SELECT id FROM turns WHERE state <> 'closed' AND due_at <= $3 \
-                 AND ((chat LIKE 'discord:%' AND $5) OR (chat LIKE 'telegram:%' AND $6) OR (chat LIKE 'console:%' AND $7)) \
-                 AND (kind = 'talk' OR state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause)) \
-                 ORDER BY due_at, id LIMIT $4) \
-                 AND due_at <= $3 \
-                 RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, sealed, \
-                 attempt, shown, answer, created_at")
-            .bind(who.to_string())
-            .bind((now + lease).0)
-            .bind(now.0)
-            .bind(i64::from(limit))
-            .bind(platforms.contains(&Platform::Discord))
-            .bind(platforms.contains(&Platform::Telegram))
-            .bind(platforms.contains(&Platform::Console))
-            .fetch_all(connection)
-            .await?);
-        rows?.into_iter().map(|row| row.turn(who)).collect()
-    }
-
     /// Extends the lease; `false` once it is lost.
     pub async fn renew_turn(&self, turn: &Turn, until: Timestamp) -> Result<bool> {
         let changed = write!(&self.db, connection => sqlx::query(
@@ -385,7 +268,7 @@ impl Store {
         memory: Option<&Remembered<'_>>,
         now: Timestamp,
     ) -> Result<bool> {
-        exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
+        let answered: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
             let changed = sqlx::query(
                     "UPDATE turns SET state = 'answered', sealed = TRUE, answer = $1 \
                      WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'open'")
@@ -406,13 +289,18 @@ impl Store {
                     .bind(answer)
                     .fetch_one(&mut *tx)
                     .await?;
-                return Ok(done == 1);
+                return Ok((done == 1, false));
             }
             if let Some(remembered) = memory {
                 remember!(tx, turn, remembered, now);
             }
-            Ok(true)
-        })
+            Ok((true, wake_aside!(tx, turn, turn.chat, now)))
+        });
+        let (answered, woken) = answered?;
+        if woken {
+            self.turns_changed();
+        }
+        Ok(answered)
     }
 
     /// [`Store::end_turn`] of which nothing is known.
@@ -474,32 +362,17 @@ impl Store {
                 .bind(chat.to_string())
                 .execute(&mut *tx)
                 .await?;
+            let aside = wake_aside!(tx, turn, chat, now);
             let within = Within::new(chat, read_guild(guild)?);
             count_up!(tx, within, now, counted(turn, outcome, told));
             time_up!(tx, within, now, timed(turn, outcome, told, now));
-            Ok((true, woken.rows_affected() > 0))
+            Ok((true, aside || woken.rows_affected() > 0))
         });
         let (closed, woken) = closed?;
         if woken {
             self.turns_changed();
         }
         Ok(closed)
-    }
-
-    /// Gives a turn back until `due_at`: whoever comes then goes on with it.
-    pub async fn release_turn(&self, turn: &Turn, due_at: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, connection => sqlx::query(
-                "UPDATE turns SET leased_by = NULL, due_at = $1 \
-                 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
-            .bind(due_at.0)
-            .bind(turn.id.to_string())
-            .bind(turn.leased_by.to_string())
-            .bind(turn.attempt)
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected()))?;
-        self.turns_changed();
-        Ok(changed == 1)
     }
 
     /// A reel turn waits while an earlier turn of its person and chat is open. `true` if it was put to sleep.

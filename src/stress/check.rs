@@ -2,6 +2,7 @@
 //! platforms' limits. Pure: owns the rules, reads only what it is given, and tells of a breach by ids and times, never
 //! by a text.
 
+mod flood;
 mod once;
 mod paid;
 mod spacing;
@@ -22,6 +23,8 @@ use crate::upstream::BudgetOf;
 /// All that is known after a run.
 pub struct Evidence<'a> {
     pub asked: &'a [Asked],
+    /// Said by those who send far more than they may.
+    pub flood: &'a [Asked],
     pub changes: &'a [Change],
     pub screens: &'a [OnScreen],
     pub history: &'a History,
@@ -53,6 +56,8 @@ pub struct Rules {
     pub deaths: bool,
     /// Some reels fail on purpose, and hold up none of the others.
     pub usual: Option<Usual>,
+    /// The most messages of one person in a minute, where some send more.
+    pub per_minute: Option<u32>,
     /// There are more and more people until something gives: answers may be apologies in the end, and errors logged.
     pub overload: bool,
 }
@@ -197,6 +202,8 @@ pub fn check(evidence: &Evidence<'_>) -> Verdict {
     paid::ledger(evidence, &mut verdict);
     limits(evidence, &mut verdict);
     bad::held(evidence, &mut verdict);
+    flood::others(evidence, &index, &mut verdict);
+    flood::told(evidence, &mut verdict);
     verdict
 }
 
@@ -317,7 +324,7 @@ fn limits(evidence: &Evidence<'_>, verdict: &mut Verdict) {
             found.push((what, Vec::new()));
         }
     }
-    let looked_at = evidence.changes.len();
+    let looked_at = evidence.changes.iter().filter(|change| change.state != State::Typing).count();
     verdict.rule("sends and edits stay within the platforms' limits", looked_at, found, note.join(", "));
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::reach::Reach;
 use crate::core::wording::{self, marks};
-use crate::sandbox::hand::{On, Said, Say, Seen};
+use crate::sandbox::hand::{On, Said, Say, SayKind, Seen};
 
 /// At the end of a text that is still growing.
 pub const CURSOR: char = '▌';
@@ -25,6 +25,7 @@ pub struct Asked {
     pub who: u64,
     pub chat: String,
     pub message: String,
+    pub in_group: bool,
     /// Microseconds of the sandbox's clock.
     pub at: u64,
     /// The reel it asks for.
@@ -37,6 +38,8 @@ pub struct Asked {
 /// How a message of the bot's stood there at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// No message: the bot is seen at work.
+    Typing,
     Growing,
     /// It has buttons: a board.
     Board,
@@ -95,6 +98,7 @@ pub struct Wish {
     pub who: u64,
     pub text: String,
     pub reel: Option<String>,
+    pub in_group: bool,
     pub twice: bool,
     pub lost: bool,
 }
@@ -102,6 +106,8 @@ pub struct Wish {
 #[derive(Default)]
 struct Memory {
     asked: Vec<Asked>,
+    /// What was said without waiting for anything.
+    flood: Vec<Asked>,
     changes: Vec<Change>,
     /// By platform and chat.
     chats: HashMap<(On, String), Chat>,
@@ -169,6 +175,32 @@ impl Crowd {
         Some(said)
     }
 
+    /// Says much at once, whose answers nobody waits for.
+    pub async fn flood(&self, all: &[Say]) -> anyhow::Result<()> {
+        for batch in all.chunks(BATCH) {
+            let said = self.reach.say(batch).await?;
+            let sent = batch.iter().zip(said).map(|(say, Said { chat, message, at })| {
+                let Say { on, who, in_group, kind, twice, lost, .. } = *say;
+                let message = match (on, kind) {
+                    _ if message == "0" => message,
+                    // As the rows name them.
+                    (On::Discord, SayKind::Command | SayKind::Press) => format!("i{message}"),
+                    (On::Telegram, SayKind::Press) => format!("cb{message}"),
+                    _ => message,
+                };
+                Asked { on, who, chat, message, in_group, at, reel: None, twice, lost }
+            });
+            // A button that is not there yet was not pressed.
+            lock(&self.state).flood.extend(sent.filter(|sent| sent.message != "0"));
+        }
+        Ok(())
+    }
+
+    /// What was said so.
+    pub fn flooded(&self) -> Vec<Asked> {
+        lock(&self.state).flood.clone()
+    }
+
     /// How much is said in all once everything that is on its way has gone out.
     pub fn sent_count(&self) -> usize {
         self.sent.load(Ordering::Relaxed)
@@ -196,7 +228,9 @@ impl Crowd {
 
     /// How many times something was sent or edited on Telegram.
     pub fn changes_on_telegram(&self) -> usize {
-        lock(&self.state).changes.iter().filter(|change| change.on == On::Telegram).count()
+        let state = lock(&self.state);
+        let is_one = |change: &&Change| change.on == On::Telegram && change.state != State::Typing;
+        state.changes.iter().filter(is_one).count()
     }
 
     /// Every change on a screen, in order.
@@ -209,20 +243,20 @@ impl Crowd {
         let mut batch = Vec::new();
         while going.recv_many(&mut batch, BATCH).await > 0 {
             let say = |wish: &Wish| {
-                let Wish { on, who, text, twice, lost, .. } = wish.clone();
-                Say { on, who, text, twice, lost }
+                let Wish { on, who, text, in_group, twice, lost, .. } = wish.clone();
+                Say { on, who, text, in_group, kind: SayKind::Text, twice, lost }
             };
             let all: Vec<Say> = batch.iter().map(|(wish, _)| say(wish)).collect();
             let said = self.reach.say(&all).await?;
             let mut state = lock(&self.state);
             for ((wish, heard), Said { chat, message, at }) in batch.drain(..).zip(said) {
-                let Wish { on, who, reel, twice, lost, .. } = wish;
+                let Wish { on, who, reel, in_group, twice, lost, .. } = wish;
                 let place = state.chats.entry((on, chat.clone())).or_default();
                 place.asked += 1;
                 // Whoever gave up hears of nothing.
                 let _ = heard.send((place.asked, at));
                 state.chat_of.insert((on, who), chat.clone());
-                state.asked.push(Asked { on, who, chat, message, at, reel, twice, lost });
+                state.asked.push(Asked { on, who, chat, message, in_group, at, reel, twice, lost });
             }
         }
         Ok(())
@@ -243,8 +277,8 @@ impl Crowd {
 
 /// Takes one change on a screen in, and tells whoever waited for it.
 fn note(state: &mut Memory, seen: Seen) {
-    let Seen { at, on, chat, message, head, tail, buttons, is_edit } = seen;
-    let how = State::of(&head, &tail, buttons);
+    let Seen { at, typing, on, chat, message, head, tail, buttons, is_edit } = seen;
+    let how = if typing { State::Typing } else { State::of(&head, &tail, buttons) };
     if how == State::Final {
         let place = state.chats.entry((on, chat.clone())).or_default();
         if place.finals.insert(message.clone()) {
@@ -267,7 +301,7 @@ fn note(state: &mut Memory, seen: Seen) {
 /// When each message of the bot's stood where.
 pub fn standing(changes: &[Change]) -> HashMap<(On, &str, &str), Stood> {
     let mut all: HashMap<(On, &str, &str), Stood> = HashMap::new();
-    for change in changes.iter().filter(|change| change.state != State::Late) {
+    for change in changes.iter().filter(|change| !matches!(change.state, State::Late | State::Typing)) {
         let key = (change.on, change.chat.as_str(), change.message.as_str());
         let stood = all.entry(key).or_insert(Stood { first: change.at, finished: None });
         if change.state == State::Final {

@@ -1,9 +1,12 @@
 //! Lies, so that it is seen that each rule is checked: what is made of a run or of its records. Owns what each of them
 //! changes; whether it is found out is `check`'s.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::check::{Rules, is_day};
+use super::crowd::Change;
 use super::stage::Stage;
 use crate::core::wording;
 use crate::sandbox::hand::{Books, OnScreen, Trouble};
@@ -36,6 +39,10 @@ pub enum Lie {
     Budget,
     /// Somebody's good reel was held up.
     HeldUp,
+    /// Nobody sees anything for 3 s.
+    Silence,
+    /// Whoever sends too many is told so with every answer.
+    ToldAgain,
 }
 
 impl Lie {
@@ -51,10 +58,21 @@ impl Lie {
         }
     }
 
+    /// Makes what was seen come later, where it is a lie of that kind.
+    pub fn delay(self, changes: &mut [Change]) {
+        if self == Lie::Silence {
+            changes.iter_mut().for_each(|change| change.at += 3_000_000);
+        }
+    }
+
     /// Makes a lie of the records, where it is one of that kind.
     pub fn tamper(self, rules: &Rules, history: &mut History, books: &mut Books, screens: &mut [OnScreen]) {
         match self {
-            Lie::Lost | Lie::DoubleMessage | Lie::DoubleCharge | Lie::Exit => {}
+            Lie::Lost | Lie::DoubleMessage | Lie::DoubleCharge | Lie::Exit | Lie::Silence => {}
+            Lie::ToldAgain => {
+                let sentence = wording::too_fast(Duration::from_secs(30));
+                screens.iter_mut().take(3).for_each(|shown| shown.head.clone_from(&sentence));
+            }
             Lie::NoCharge => drop(books.openai.pop()),
             Lie::Apology => {
                 let apology = wording::internal_failure(&Reference::new());

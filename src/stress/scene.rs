@@ -77,7 +77,7 @@ impl Scene<'_> {
         let on = if person.is_multiple_of(2) { On::Telegram } else { On::Discord };
         let nth = self.wishes.fetch_add(1, Ordering::Relaxed);
         let lost = self.play.lie == Some(Lie::Lost) && nth == 3;
-        Wish { on, who: 1_000_000 + person, text, reel, twice: dice < self.play.faults.twice(), lost }
+        Wish { on, who: 1_000_000 + person, text, reel, in_group: false, twice: dice < self.play.faults.twice(), lost }
     }
 }
 
@@ -194,9 +194,10 @@ async fn on(
     }
     let mut history = settled(stage).await?;
     let (mut screens, mut books) = (stage.reach.screens().await?, stage.reach.books().await?);
-    let (asked, changes, exits) = (crowd.asked(), crowd.changes(), stage.exits());
+    let (asked, mut changes, exits) = (crowd.asked(), crowd.changes(), stage.exits());
     if let Some(lie) = play.lie {
         lie.tamper(&play.rules, &mut history, &mut books, &mut screens);
+        lie.delay(&mut changes);
     }
     let mut happened = course.happened();
     happened.delivered_twice = asked.iter().filter(|asked| asked.twice).count();
@@ -206,6 +207,7 @@ async fn on(
     let rules = &Rules { faults, deaths, ..play.rules.clone() };
     let verdict = check(&Evidence {
         asked: &asked,
+        flood: &crowd.flooded(),
         changes: &changes,
         screens: &screens,
         history: &history,

@@ -157,6 +157,9 @@ impl Stage {
             ("OPENAI_TPM", setting.terms.tpm.unwrap_or(4_000_000_000).to_string()),
             ("ANSWER_CACHE_HOURS", "0".into()),
             ("TELEGRAM_PER_SECOND", format!("{:.0}", setting.terms.telegram_per_second.min(10_000.0))),
+            ("TELEGRAM_PER_CHAT", format!("{:.0}", setting.terms.telegram_per_chat.clamp(1.0, 1000.0))),
+            // Few people say all there is.
+            ("MESSAGES_PER_MINUTE", "0".into()),
         ];
         environment.extend(usual.into_iter().map(|(name, value)| (name.to_owned(), value)));
         if setting.workflows > 0 {

@@ -53,6 +53,7 @@ pub fn environment(sandbox: &Sandbox, db: &TestDb, overrides: &[(&str, &str)]) -
         // Budgets are felt where a test sets them.
         ("BUDGET_DAY_USD", "none"),
         ("BUDGET_GUILD_MONTH_USD", "none"),
+        ("TELEGRAM_PER_CHAT", "1000"),
     ];
     let mut all: BTreeMap<String, String> = sandbox.environment().into_iter().collect();
     for (name, value) in own.iter().chain(overrides) {

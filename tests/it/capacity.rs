@@ -195,7 +195,7 @@ on_both! {
         for (n, reel) in [(0, true), (1, false)] {
             let message = reelcoach::ids::MessageRef::new(chat.clone(), format!("m{n}"));
             let arrival = Arrival { message: &message, person: people[n], payload: "{}", placeholder: None, atomic: false, guild: None,
-                aside: false, merge_window: Duration::ZERO, at: now };
+                aside: false, merge_window: Duration::ZERO, limit: None, at: now };
             db.receive(arrival).await.unwrap();
             let turn = db.claim_turns(InstanceId::new(), &Platform::ALL, now, Duration::from_secs(60), 9).await.unwrap().remove(0);
             let conversation = db.memory(people[n], &chat, now).await.unwrap().conversation;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use reelcoach::clock::Clock;
 use reelcoach::core::chat::{
-    Addressed, Button, Destination, File, Inbound, Messenger, Piece, ReceiveFailed, SendError,
+    Addressed, Button, Destination, File, Inbound, Messenger, Piece, ReceiveFailed, SendError, Taken,
 };
 use reelcoach::core::command::COMMANDS;
 use reelcoach::ids::{ChatId, MessageRef, Platform};
@@ -63,7 +63,7 @@ impl Bot {
                 let stored = stored.clone();
                 Arc::new(move |inbound| {
                     let told = match stored.load(Ordering::SeqCst) {
-                        true => tell.send(inbound).map_err(|_| ReceiveFailed),
+                        true => tell.send(inbound).map(|()| Taken::Stored).map_err(|_| ReceiveFailed),
                         false => Err(ReceiveFailed),
                     };
                     Box::pin(async move { told })

@@ -42,6 +42,7 @@ impl Bench {
             api_url: Some(sandbox.url().parse().unwrap()),
             poll_timeout: Duration::from_secs(50),
             per_second: 30,
+            per_chat: 1,
         };
         let adapter = Telegram::new(settings, Clock::System);
         let other = DiscordSandbox::start(DiscordSettings::default()).await.unwrap();
@@ -75,6 +76,7 @@ impl Bench {
             atomic: true,
             aside: false,
             merge_window: window,
+            limit: None,
             at: now,
         };
         self.db.receive(arrival).await.unwrap();

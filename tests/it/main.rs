@@ -22,6 +22,7 @@ mod crash;
 mod dashboard;
 mod discord;
 mod files;
+mod flood;
 mod guild;
 mod http;
 mod instances;

@@ -8,6 +8,7 @@ mod chats;
 mod dropped;
 mod fairness;
 mod fences;
+mod flood;
 mod instances;
 mod joining;
 mod jobs;
@@ -83,6 +84,7 @@ fn arrival<'a>(message: &'a MessageRef, person: PersonId, payload: &'a str, at: 
         atomic: false,
         aside: false,
         merge_window: WINDOW,
+        limit: None,
         at,
     }
 }

@@ -41,7 +41,7 @@ fn assert_held(entries: &[Value]) {
         assert!(entry["used"]["bot_rss_mb"].as_f64().unwrap() > 1.0, "{entry:#}");
         let checks = entry["checks"].as_array().unwrap();
         // One part has a rule of its own.
-        let rules = if entry["name"] == "bad-reel" { 9 } else { 8 };
+        let rules = if entry["name"] == "bad-reel" { 11 } else { 10 };
         assert!(checks.len() == rules && checks.iter().all(|check| check["breaches"] == 0), "{entry:#}");
         assert_eq!(entry["breaches"], Value::Array(Vec::new()));
     }
@@ -177,6 +177,31 @@ async fn a_profile_is_the_planners_scenario_in_times_as_in_life() {
     assert!(seconds("first_text_ms") > 2.0 && seconds("final_ms") > 6.0, "{entry:#}");
     assert!(entry["storm"]["wait_s"]["p50"].as_f64().unwrap() > 25.0, "{entry:#}");
     assert!(ran.out.contains("times and rates are as in life"), "{}", ran.out);
+}
+
+/// One account sends more than it may, on both platforms, in direct messages and in a group.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_in_nobodys_way_on_both_databases() {
+    let server = server();
+    for database in [&[][..], &["--database-url", server.as_str()]] {
+        let only = ["--only", "flood", "--seconds", "2", "--messages", "40"];
+        let (ran, report) = stress(&[&only[..], database].concat()).await;
+        assert_holds(&ran, &report);
+        let flood = &report["entries"][0];
+        assert_eq!(looked_at(flood, "told once"), 2, "{flood:#}");
+        let note = check(flood, "told once")["note"].as_str().unwrap();
+        assert!(note.matches("told 1 times").count() == 2 && note.contains("208 messages"), "{note}");
+        let signs = check(flood, "sign of life")["note"].as_str().unwrap();
+        for place in ["Telegram, direct", "Telegram, in the group", "Discord, direct", "Discord, in the group"] {
+            assert!(signs.contains(place), "{signs}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_about_a_flood_is_a_breach() {
+    assert_found_out("flood", "silence", "a sign of life", "p95 ").await;
+    assert_found_out("flood", "told-again", "told once", "told ").await;
 }
 
 /// Runs a part in which something is made up, which must break that rule and no other, and be told.

@@ -11,7 +11,7 @@ use axum::routing::post;
 use futures::FutureExt as _;
 use reelcoach::clock::{Clock, Timestamp};
 use reelcoach::core::chat::{
-    Addressed, Button, Destination, File, Inbound, Messenger, Piece, Receive, ReceiveFailed, SendError,
+    Addressed, Button, Destination, File, Inbound, Messenger, Piece, Receive, ReceiveFailed, SendError, Taken,
 };
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::telegram::{IdentifyError, Me, PollEnded, Settings, Telegram, Undecodable};
@@ -76,6 +76,7 @@ fn adapter(url: &str, token: &str, clock: &Clock) -> Telegram {
         api_url: Some(url.parse().unwrap()),
         poll_timeout: Duration::from_secs(50),
         per_second: 30,
+        per_chat: 1,
     };
     Telegram::new(settings, clock.clone())
 }
@@ -91,7 +92,7 @@ fn door(failing: usize) -> (Receive, mpsc::UnboundedReceiver<Inbound>) {
     let receive: Receive = Arc::new(move |inbound| {
         let fails = calls.fetch_add(1, Ordering::SeqCst) < failing;
         stored.send(inbound).unwrap();
-        async move { if fails { Err(ReceiveFailed) } else { Ok(()) } }.boxed()
+        async move { if fails { Err(ReceiveFailed) } else { Ok(Taken::Stored) } }.boxed()
     });
     (receive, inbox)
 }
@@ -129,7 +130,7 @@ async fn an_update_is_acknowledged_only_after_it_is_stored() {
         called.send(inbound).unwrap();
         async move {
             waiting.acquire().await.unwrap().forget();
-            Ok(())
+            Ok(Taken::Stored)
         }
         .boxed()
     });

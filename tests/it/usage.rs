@@ -176,6 +176,7 @@ async fn use_it(db: &TestDb, n: usize, guild: Option<&str>, name: &str, now: Tim
         atomic: true,
         aside: false,
         merge_window: std::time::Duration::ZERO,
+        limit: None,
         at: now,
     };
     db.receive(arrival).await.unwrap();

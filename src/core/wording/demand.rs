@@ -20,6 +20,11 @@ pub fn crowded(again_in: Duration, now: Timestamp) -> String {
     }
 }
 
+/// Somebody sends more than they may; said once.
+pub fn too_fast(again_in: Duration) -> String {
+    format!("{}. I'll take your next message in {}.", marks::TOO_FAST, about(again_in))
+}
+
 /// A pause that the service asks for counts from here on as one that lasts until its next day.
 pub(super) const HOURS: Duration = Duration::from_secs(3600);
 
@@ -71,6 +76,7 @@ mod tests {
             in_demand(Duration::from_millis(11_700)),
             in_demand(Duration::from_secs(90)),
             crowded(Duration::from_secs(150), Timestamp(1_795_500_000_000)),
+            too_fast(Duration::from_secs(43)),
             format!("{} [{}: {}]", body.text, body.buttons[0].label, body.buttons[0].command),
             format!("[{}: {}]", button.label, button.command),
             crowded(Duration::from_secs(86_400), Timestamp(1_795_500_000_000)),

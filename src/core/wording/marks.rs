@@ -27,6 +27,9 @@ pub(super) const DAILY: &str = "I've used up today's allowance at the AI service
 /// In an answer that may be on a screen twice.
 pub(super) const TWICE: &str = "If you see this twice";
 
+/// In what somebody is told who sends too many messages.
+pub(super) const TOO_FAST: &str = "You're sending faster than I can answer";
+
 /// A failure's reference, as every sentence tells it.
 pub(super) fn reference(reference: impl Display) -> String {
     format!("{REFERENCE}{reference}")
@@ -67,6 +70,11 @@ pub(super) fn budget_of(of: BudgetOf) -> &'static str {
         BudgetOf::Guild => "this server's budget",
         BudgetOf::Everybody => "my budget",
     }
+}
+
+/// Whether this tells somebody that they send too many messages.
+pub fn is_too_fast(text: &str) -> bool {
+    text.contains(TOO_FAST)
 }
 
 /// Whether this says of itself that it may be there twice.

@@ -21,7 +21,7 @@ use super::backend::TrackedBackend;
 use super::input::Input;
 use super::transcript::Entry;
 use super::view::{self, View};
-use crate::core::chat::{Receive, ReceiveFailed};
+use crate::core::chat::{Receive, ReceiveFailed, Taken};
 
 /// How often the screen looks whether a message has settled.
 const TICK: Duration = Duration::from_millis(150);
@@ -49,7 +49,7 @@ async fn drive(console: &Console, receive: Receive, stop: &CancellationToken, sc
     let mut keys = EventStream::new();
     let mut input = Input::default();
     let mut waiting = VecDeque::new();
-    let mut sending: OptionFuture<BoxFuture<'static, Result<(), ReceiveFailed>>> = None.into();
+    let mut sending: OptionFuture<BoxFuture<'static, Result<Taken, ReceiveFailed>>> = None.into();
     let mut busy = false;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::FutureExt;
 
 use super::*;
-use crate::core::chat::{Button, File, ReceiveFailed};
+use crate::core::chat::{Button, File, ReceiveFailed, Taken};
 
 /// A buffer that the test keeps while the console writes to it.
 #[derive(Clone, Default)]
@@ -45,7 +45,7 @@ fn echo(console: &Console, seen: Arc<Mutex<Vec<Inbound>>>) -> Receive {
             console.edit(&sent, &piece("heard▌"), false).await.map_err(|_| ReceiveFailed)?;
             console.edit(&sent, &piece(&text), false).await.map_err(|_| ReceiveFailed)?;
             seen.lock().unwrap().push(inbound);
-            Ok(())
+            Ok(Taken::Stored)
         }
         .boxed()
     })

@@ -13,14 +13,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::inbound;
 use super::interaction::InteractionRef;
-use crate::core::chat::Inbound;
+use crate::core::chat::{Inbound, Taken};
 use crate::core::command::COMMANDS;
 use crate::core::wording;
 
 /// A command on its way to the core, and where to tell whether it is stored.
 pub(super) struct Given {
     pub inbound: Inbound,
-    pub stored: oneshot::Sender<bool>,
+    /// `None`: it is not.
+    pub stored: oneshot::Sender<Option<Taken>>,
 }
 
 /// Where commands and buttons are handed in.
@@ -31,10 +32,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Whether it is stored now.
-    pub(super) async fn give(&self, inbound: Inbound) -> bool {
+    /// What the core has made of it; `None` if it could not be stored.
+    pub(super) async fn give(&self, inbound: Inbound) -> Option<Taken> {
         let (stored, answer) = oneshot::channel();
-        self.give.send(Given { inbound, stored }).is_ok() && answer.await.unwrap_or(false)
+        self.give.send(Given { inbound, stored }).ok()?;
+        answer.await.ok().flatten()
     }
 }
 
@@ -459,10 +461,19 @@ async fn take(ctx: Context<'_>, text: String, links: Vec<String>, seen: Seen) ->
     };
     let chat = inbound::chat(interaction.channel_id.get());
     let placeholder = acknowledged.then(|| placeholder.reference(chat));
-    let stored = ctx.data().give(inbound(placeholder)).await;
-    if !stored && acknowledged {
+    let sentence = match ctx.data().give(inbound(placeholder)).await {
+        Some(Taken::Stored) => return Ok(()),
+        Some(Taken::TooFast { again_in, is_first: true }) => wording::too_fast(again_in),
+        // They know it; nothing must go on saying that an answer comes.
+        Some(Taken::TooFast { .. }) if acknowledged => {
+            return interaction.delete_response(ctx.serenity_context()).await;
+        }
+        Some(Taken::TooFast { .. }) => return Ok(()),
+        None => wording::not_stored().to_owned(),
+    };
+    if acknowledged {
         let sentence = serenity::EditInteractionResponse::new()
-            .content(wording::not_stored())
+            .content(sentence)
             .allowed_mentions(serenity::CreateAllowedMentions::new());
         interaction.edit_response(ctx.serenity_context(), sentence).await?;
     }

@@ -27,6 +27,7 @@ use super::commands::{self, Desk, code};
 use super::inbound::{self, Place};
 use super::interaction::InteractionRef;
 use crate::clock::{Clock, Timestamp};
+use crate::core::chat::Taken;
 use crate::core::command::Command;
 use crate::core::wording;
 use crate::telemetry::life::SignOfLife;
@@ -271,11 +272,20 @@ impl Listener {
             message: None,
         };
         let placeholder = placeholder.reference(inbound::chat(press.channel_id.get()));
-        if self.ears.desk.give(inbound::press(press, placeholder)).await {
-            return;
-        }
+        let sentence = match self.ears.desk.give(inbound::press(press, placeholder)).await {
+            Some(Taken::TooFast { again_in, is_first: true }) => wording::too_fast(again_in),
+            // They know it; nothing must go on saying that an answer comes.
+            Some(Taken::TooFast { .. }) if asks_the_coach => {
+                if let Err(error) = press.delete_response(ctx).await {
+                    tracing::warn!(interaction = %press.id, code = code(&error), "a button's sign could not be removed");
+                }
+                return;
+            }
+            Some(Taken::Stored | Taken::TooFast { .. }) => return,
+            None => wording::not_stored().to_owned(),
+        };
         let sentence = CreateInteractionResponseFollowup::new()
-            .content(wording::not_stored())
+            .content(sentence)
             .ephemeral(true)
             .allowed_mentions(CreateAllowedMentions::new());
         if let Err(error) = press.create_followup(ctx, sentence).await {

@@ -86,7 +86,7 @@ impl Intake<'_> {
         given
             .for_each_concurrent(None, async |Given { inbound, stored }| {
                 // Who asked may be gone with its connection; the row is there all the same.
-                let _ = stored.send((self.door.receive)(inbound).await.is_ok());
+                let _ = stored.send((self.door.receive)(inbound).await.ok());
             })
             .await;
     }

@@ -12,7 +12,8 @@ use super::Discord;
 use super::interaction::InteractionRef;
 use super::rest::Refused;
 use crate::core::chat::{
-    Allowance, Button, Destination, File, FileRules, LengthUnit, Markup, Messenger, MessengerRules, Piece, SendError,
+    Allowance, Button, ChatPace, Destination, File, FileRules, LengthUnit, Markup, Messenger, MessengerRules, Piece,
+    SendError,
 };
 use crate::ids::{ChatId, MessageRef};
 
@@ -38,7 +39,11 @@ impl Messenger for Discord {
             // 50 a second for the whole bot, with room for what serenity itself asks.
             per_second: 45,
             // What is commonly seen; Discord documents no number, only that the headers tell.
-            in_chat: Some(Allowance { times: 5, within: Duration::from_secs(5) }),
+            in_chat: Some(ChatPace {
+                burst: Allowance { times: 5, within: Duration::from_secs(5) },
+                steady: None,
+                edits_apart: true,
+            }),
             // 10 MiB is what a server without boosts takes; 25 MiB is the whole request (Uploading Files).
             files: FileRules {
                 most: 10,

@@ -49,12 +49,12 @@ pub(super) async fn poll(
         }
         let pause = match answer {
             Ok(batch) => match take(telegram, me, receive, stop, batch, &mut offset).await {
-                Taken::All => {
+                Batch::All => {
                     failures = 0;
                     continue;
                 }
-                Taken::Stopped => return Ok(()),
-                Taken::NotStored => {
+                Batch::Stopped => return Ok(()),
+                Batch::NotStored => {
                     let pause = grown(Duration::from_secs(1), failures);
                     tracing::error!(
                         failures,
@@ -63,7 +63,7 @@ pub(super) async fn poll(
                     );
                     pause
                 }
-                Taken::NoIds => {
+                Batch::NoIds => {
                     let pause = grown(Duration::from_secs(1), failures);
                     tracing::error!(failures, pause_ms = millis(pause), "telegram: updates without an id");
                     pause
@@ -81,7 +81,7 @@ pub(super) async fn poll(
     }
 }
 
-enum Taken {
+enum Batch {
     All,
     Stopped,
     /// The database said no; everything from that update on comes again.
@@ -100,13 +100,13 @@ async fn take(
     stop: &CancellationToken,
     batch: Vec<Value>,
     offset: &mut Option<i64>,
-) -> Taken {
+) -> Batch {
     if batch.is_empty() {
-        return Taken::All;
+        return Batch::All;
     }
     let mut ids: Vec<i64> = batch.iter().filter_map(update_id).collect();
     ids.sort_unstable();
-    let Some(newest) = ids.last() else { return Taken::NoIds };
+    let Some(newest) = ids.last() else { return Batch::NoIds };
     let mut chats: Vec<(ChatId, Vec<(i64, Update)>)> = Vec::new();
     for update in batch {
         // What has no id could not be acknowledged, and would come for ever.
@@ -123,11 +123,11 @@ async fn take(
     let first_left = left.iter().filter_map(|left| left.from).min();
     *offset = Some(first_left.unwrap_or(newest.saturating_add(1)));
     if stop.is_cancelled() {
-        Taken::Stopped
+        Batch::Stopped
     } else if left.iter().any(|left| left.failed) {
-        Taken::NotStored
+        Batch::NotStored
     } else {
-        Taken::All
+        Batch::All
     }
 }
 

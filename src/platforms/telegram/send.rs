@@ -1,6 +1,8 @@
 //! Says what the core wants said. Owns how a [`Piece`] becomes a call of the Bot API; never waits,
 //! repeats or splits: the outbox does that.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::de::IgnoredAny;
 use teloxide::payloads::{EditMessageMedia, EditMessageText, SendChatAction, SendDocument, SendMessage, SendPhoto};
@@ -14,7 +16,8 @@ use super::Telegram;
 use super::api::{self, Fault, Sent};
 use super::inbound::press_of;
 use crate::core::chat::{
-    Button, Destination, File, FileRules, LengthUnit, Markup, Messenger, MessengerRules, NOTICE, Piece, SendError,
+    Allowance, Button, ChatPace, Destination, File, FileRules, LengthUnit, Markup, Messenger, MessengerRules, NOTICE,
+    Piece, SendError,
 };
 use crate::ids::{ChatId, MessageRef, Platform};
 
@@ -36,11 +39,11 @@ impl Messenger for Telegram {
             unit: LengthUnit::Utf16,
             limit: 4096,
             markup: Markup::Html,
-            edit_interval: std::time::Duration::from_millis(if private { 1500 } else { 3000 }),
+            edit_interval: Duration::from_millis(if private { 1500 } else { 3000 }),
             editable_for: None,
             dedupes_sends: false,
             per_second: self.per_second(),
-            in_chat: None,
+            in_chat: Some(self.pace(private)),
             files: FILES,
         }
     }
@@ -124,6 +127,18 @@ impl Messenger for Telegram {
 }
 
 impl Telegram {
+    /// One message a second with a short burst, and 20 a minute in a group (Telegram's FAQ for bots). Whether edits count
+    /// is not documented; here they do.
+    fn pace(&self, private: bool) -> ChatPace {
+        // What leaves evenly need not arrive so: a twentieth longer than Telegram asks.
+        let span = |seconds: u64| Duration::from_millis(seconds * 1050) / self.per_chat().max(1);
+        ChatPace {
+            burst: Allowance { times: 5, within: span(5) },
+            steady: (!private).then(|| Allowance { times: 20, within: span(60) }),
+            edits_apart: false,
+        }
+    }
+
     /// Says something to whoever pressed a button, and to nobody else. What is no notice is [`SendError::Gone`] there: it
     /// goes out as a message, which in a group only what everybody may read is.
     async fn notify(&self, press: &str, piece: &Piece, is_group: bool) -> Result<(), SendError> {

@@ -10,7 +10,7 @@ use super::form::{self, Upload};
 use super::rules::{self, No, invalid, no, unknown_channel, unknown_message};
 use super::world::{APPLICATION, BOT, Channel, GUILDS_THERE_ARE, Interaction, World, iso, merge};
 use super::{Shared, faults};
-use crate::sandbox::Asked;
+use crate::sandbox::{Asked, Stood};
 
 /// Message flags (Discord API reference, Message Flags).
 const EPHEMERAL: u64 = 64;
@@ -97,7 +97,10 @@ impl Shared {
                 }
             }
             ("GET", ["channels", channel]) => world.open(channel).map(|id| world.channel(id)),
-            ("POST", ["channels", channel, "typing"]) => world.open(channel).map(|_| Value::Null),
+            ("POST", ["channels", channel, "typing"]) => world.open(channel).map(|id| {
+                self.control.stand(|| Stood::typing(id));
+                Value::Null
+            }),
             ("GET", ["channels", channel, "messages"]) => {
                 world.open(channel).and_then(|id| world.page(id, &sent.query))
             }

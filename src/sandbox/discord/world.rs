@@ -226,6 +226,7 @@ impl World {
         let Some(message) = self.messages.get(&id) else { return };
         let rows = message.object["components"].as_array().into_iter().flatten();
         self.control.stand(|| Stood {
+            typing: false,
             chat: message.channel.to_string(),
             message: id.to_string(),
             text: message.object["content"].as_str().unwrap_or_default().to_owned(),

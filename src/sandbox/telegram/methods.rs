@@ -332,6 +332,7 @@ fn edit(world: &World, state: &mut State, params: &Params) -> Result<Value, Refu
 
 fn stood(chat: i64, message: &Message) -> Stood {
     Stood {
+        typing: false,
         chat: chat.to_string(),
         message: message.id.to_string(),
         text: message.formatted.text.clone(),
@@ -361,6 +362,7 @@ fn chat_action(world: &World, state: &mut State, params: &Params) -> Result<Valu
     if !ACTIONS.contains(&action.as_str()) {
         return Err(bad("wrong parameter action in request"));
     }
+    world.control.stand(|| Stood::typing(id));
     Ok(json!(true))
 }
 

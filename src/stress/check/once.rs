@@ -23,7 +23,10 @@ pub(super) fn held(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Ver
     for shown in evidence.screens {
         let chat = chat_id(shown.on, &shown.chat);
         let state = State::of(&shown.head, &shown.tail, shown.buttons);
-        if owed.contains(&(chat.clone(), shown.message.clone())) || state == State::Late {
+        let answers = shown.interaction.as_ref().is_some_and(|id| owed.contains(&(chat.clone(), of_interaction(id))));
+        // Whoever sends too many commands is told so by the adapter.
+        let is_told = marks::is_too_fast(&shown.head) && !evidence.flood.is_empty();
+        if answers || is_told || owed.contains(&(chat.clone(), shown.message.clone())) || state == State::Late {
             continue;
         }
         if state == State::Final
@@ -43,8 +46,13 @@ pub(super) fn held(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Ver
         let asked = evidence.asked.iter().rev().find(|asked| asked.on == shown.on && asked.chat == shown.chat);
         found.push((what, asked.map(|asked| story::of(asked, evidence, index)).unwrap_or_default()));
     }
-    let asked_for: HashSet<&str> =
-        evidence.asked.iter().flat_map(|asked| index.answering(asked)).map(|turn| turn.id.as_str()).collect();
+    let asked_for: HashSet<&str> = evidence
+        .asked
+        .iter()
+        .chain(evidence.flood)
+        .flat_map(|asked| index.answering(asked))
+        .map(|turn| turn.id.as_str())
+        .collect();
     let answers = history.turns.iter().filter(|turn| turn.outcome.as_deref() == Some("answered"));
     for turn in answers.filter(|turn| !asked_for.contains(turn.id.as_str())) {
         let what = format!("turn {} in {} answers nothing that was asked", turn.id, turn.chat);
@@ -61,11 +69,25 @@ pub(super) fn held(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Ver
     verdict.rule("nothing is answered twice, one board each", evidence.screens.len(), found, notes.join(", "));
 }
 
+/// The first answer to an interaction, which rows name by it.
+fn of_interaction(id: &str) -> String {
+    format!("@{id}")
+}
+
 /// The messages that rows name, by their chats.
 fn named(history: &History) -> HashSet<(String, String)> {
     let mut named: HashSet<(String, String)> = HashSet::new();
     for turn in &history.turns {
-        named.extend(shown(turn).into_iter().map(|id| (turn.chat.clone(), id)));
+        named.extend(shown(turn).into_iter().map(|id| {
+            // `@application:interaction:seen:token`, and the message if it is not the first answer.
+            let parts: Vec<&str> = id.strip_prefix('@').map(|parts| parts.split(':').collect()).unwrap_or_default();
+            let named = match parts[..] {
+                [_, _, _, _, message] => message.to_owned(),
+                [_, interaction, ..] => of_interaction(interaction),
+                _ => id,
+            };
+            (turn.chat.clone(), named)
+        }));
     }
     named.extend(history.boards.iter().filter_map(|board| Some((board.chat.clone(), board.message.clone()?))));
     named

@@ -10,6 +10,7 @@ use crate::upstream::{Budget, BudgetOf};
 /// One message, answered and paid for; then whatever a test does to it.
 struct Made {
     asked: Vec<Asked>,
+    flood: Vec<Asked>,
     changes: Vec<Change>,
     screens: Vec<OnScreen>,
     history: History,
@@ -22,7 +23,17 @@ struct Made {
 fn on_screen(message: &str, reply_to: Option<&str>, tail: &str) -> OnScreen {
     let (chat, message, tail) = ("42".to_owned(), message.to_owned(), tail.to_owned());
     let reply_to = reply_to.map(str::to_owned);
-    OnScreen { on: On::Telegram, chat, message, head: tail.clone(), tail, buttons: 0, edits: 0, reply_to }
+    OnScreen {
+        on: On::Telegram,
+        chat,
+        message,
+        head: tail.clone(),
+        tail,
+        buttons: 0,
+        edits: 0,
+        reply_to,
+        interaction: None,
+    }
 }
 
 fn made() -> Made {
@@ -31,6 +42,7 @@ fn made() -> Made {
         who: 42,
         chat: "42".into(),
         message: "7".into(),
+        in_group: false,
         at: 1_000,
         reel: None,
         twice: false,
@@ -77,6 +89,7 @@ fn made() -> Made {
     let spent = SpendingRow { scope: "bot".into(), period: "2026-11-24".into(), micro_usd: 150 };
     Made {
         asked: vec![asked],
+        flood: Vec::new(),
         changes: vec![change],
         screens: vec![on_screen("8", Some("7"), "done")],
         history: History {
@@ -103,6 +116,7 @@ impl Made {
     fn verdict(&self) -> Verdict {
         check(&Evidence {
             asked: &self.asked,
+            flood: &self.flood,
             changes: &self.changes,
             screens: &self.screens,
             history: &self.history,
@@ -122,12 +136,49 @@ impl Made {
     }
 }
 
+/// Two messages of one account that may send one.
+fn flooded() -> Made {
+    let mut made = made();
+    let of_flood =
+        |message: &str| Asked { who: 99, message: message.into(), chat: "99".into(), ..made.asked[0].clone() };
+    made.flood = vec![of_flood("20"), of_flood("21")];
+    made.rules.per_minute = Some(1);
+    let told = wording::too_fast(std::time::Duration::from_secs(20));
+    made.screens.push(OnScreen { chat: "99".into(), ..on_screen("22", Some("21"), &told) });
+    made
+}
+
+#[test]
+fn others_are_heard_beside_a_flood() {
+    let mut made = flooded();
+    assert!(made.verdict().breaches.is_empty(), "{:#?}", made.verdict().breaches);
+    made.changes[0].at = 2_002_000;
+    made.assert_broken("a sign of life");
+    // It is typing: that is enough.
+    let typing = Change { at: 1_900_000, message: String::new(), state: State::Typing, ..made.changes[0].clone() };
+    made.changes.insert(0, typing);
+    assert!(made.verdict().breaches.is_empty(), "{:#?}", made.verdict().breaches);
+}
+
+#[test]
+fn whoever_sends_too_much_is_told_once() {
+    let mut never = flooded();
+    never.screens.pop();
+    never.assert_broken("told once");
+    let mut twice = flooded();
+    twice.screens.push(OnScreen { message: "23".into(), ..twice.screens[1].clone() });
+    twice.assert_broken("told once");
+    let mut within = flooded();
+    within.rules.per_minute = Some(2);
+    within.assert_broken("told once");
+}
+
 #[test]
 fn what_is_right_holds() {
     let verdict = made().verdict();
     assert!(verdict.breaches.is_empty(), "{:#?}", verdict.breaches);
     let answer = Answer { asked: 1_000, first: 3_000, last: 3_000, kind: Kind::Answered, is_reel: false };
-    assert_eq!((verdict.answers, verdict.checks.len()), (vec![answer], 8));
+    assert_eq!((verdict.answers, verdict.checks.len()), (vec![answer], 10));
 }
 
 #[test]

@@ -1,0 +1,252 @@
+//! Which due turns are taken under lease, and how they are given back. Owns the shares: one chat or person never has more
+//! than a few turns under lease, so that nobody takes all the slots there are.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::FromRow;
+
+use super::{Turn, TurnRow};
+use crate::clock::Timestamp;
+use crate::ids::{InstanceId, Platform};
+use crate::store::{Result, Store, exclusive, write};
+
+/// Due turns that are looked at in one transaction: at least, and at most.
+const LEAST: u32 = 32;
+const WINDOW: u32 = 128;
+
+/// Transactions in one claim. Between two of them others may write.
+const ROUNDS: u32 = 32;
+
+/// A turn beyond a share is looked at again after this time, and the next one of the same chat or person a little later,
+/// so that however many wait, they are looked at 10 times a second.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN_APART: Duration = Duration::from_millis(100);
+
+/// How many turns a claim takes, and how many may be under lease, on all instances together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    pub limit: u32,
+    pub per_person: u32,
+    pub per_chat: u32,
+}
+
+impl Shares {
+    /// Of so many slots: at most a quarter of them for one person and half of them for one chat.
+    pub fn of_slots(slots: u32, limit: u32) -> Shares {
+        Shares { limit, per_person: (slots / 4).clamp(1, 4), per_chat: (slots / 2).clamp(1, 16) }
+    }
+}
+
+impl From<u32> for Shares {
+    /// With as many slots as anybody could want.
+    fn from(limit: u32) -> Shares {
+        Shares::of_slots(u32::MAX, limit)
+    }
+}
+
+/// A due turn, and how many turns of its chat and person are under lease.
+#[derive(FromRow)]
+struct Due {
+    id: String,
+    person_id: String,
+    chat: String,
+    in_chat: i64,
+    for_person: i64,
+}
+
+/// What becomes of due turns.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Picked {
+    taken: Vec<String>,
+    /// Looked at again then.
+    deferred: Vec<(String, Timestamp)>,
+}
+
+impl Store {
+    /// Takes due turns of these platforms under lease for `lease`, the oldest first, as far as the shares of their chats
+    /// and people allow. While the whole bot pauses, reels wait.
+    pub async fn claim_turns(
+        &self,
+        who: InstanceId,
+        platforms: &[Platform],
+        now: Timestamp,
+        lease: Duration,
+        shares: impl Into<Shares>,
+    ) -> Result<Vec<Turn>> {
+        let mut shares = shares.into();
+        let mut turns = Vec::new();
+        for _ in 0..ROUNDS {
+            let (rows, is_more) = self.claim_some(who, platforms, now, lease, shares).await?;
+            shares.limit -= u32::try_from(rows.len()).unwrap_or(shares.limit).min(shares.limit);
+            turns.extend(rows);
+            if !is_more || shares.limit == 0 {
+                break;
+            }
+        }
+        turns.into_iter().map(|row| row.turn(who)).collect()
+    }
+
+    /// One round; and whether more may be due.
+    async fn claim_some(
+        &self,
+        who: InstanceId,
+        platforms: &[Platform],
+        now: Timestamp,
+        lease: Duration,
+        shares: Shares,
+    ) -> Result<(Vec<TurnRow>, bool)> {
+        let window = shares.limit.saturating_mul(2).clamp(LEAST, WINDOW);
+        // One claimer at a time: two of them would count the same leases.
+        exclusive!(&self.db, ["turns"], tx => {
+            let due: Vec<Due> = sqlx::query_as(
+                    "SELECT t.id, t.person_id, t.chat, \
+                     (SELECT COUNT(*) FROM turns l WHERE l.chat = t.chat AND l.state <> 'closed' AND l.leased_by IS NOT NULL \
+                     AND l.due_at > $1) AS in_chat, \
+                     (SELECT COUNT(*) FROM turns l WHERE l.person_id = t.person_id AND l.state <> 'closed' \
+                     AND l.leased_by IS NOT NULL AND l.due_at > $1) AS for_person \
+                     FROM turns t WHERE t.state <> 'closed' AND t.due_at <= $1 \
+                     AND ((t.chat LIKE 'discord:%' AND $3) OR (t.chat LIKE 'telegram:%' AND $4) OR (t.chat LIKE 'console:%' AND $5)) \
+                     AND (t.kind = 'talk' OR t.state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause)) \
+                     ORDER BY t.due_at, t.id LIMIT $2")
+                .bind(now.0)
+                .bind(i64::from(window))
+                .bind(platforms.contains(&Platform::Discord))
+                .bind(platforms.contains(&Platform::Telegram))
+                .bind(platforms.contains(&Platform::Console))
+                .fetch_all(&mut *tx)
+                .await?;
+            let is_more = due.len() == window as usize;
+            let Picked { taken, deferred } = pick(due, shares, now);
+            if !deferred.is_empty() {
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(defer(deferred.len())));
+                for (id, at) in deferred {
+                    query = query.bind(id).bind(at.0);
+                }
+                query.execute(&mut *tx).await?;
+            }
+            if taken.is_empty() {
+                return Ok((Vec::new(), is_more));
+            }
+            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(take(taken.len()))).bind(who.to_string()).bind((now + lease).0);
+            for id in taken {
+                query = query.bind(id);
+            }
+            Ok((query.fetch_all(&mut *tx).await?, is_more))
+        })
+    }
+
+    /// Gives a turn back until `due_at`: whoever comes then goes on with it. Everything that is on screen of it is noted.
+    pub async fn release_turn(&self, turn: &Turn, due_at: Timestamp) -> Result<bool> {
+        self.give_back(turn, due_at, false).await
+    }
+
+    /// The same where a part of its answer may be on screen without its id being noted.
+    pub async fn release_unsure_turn(&self, turn: &Turn, due_at: Timestamp) -> Result<bool> {
+        self.give_back(turn, due_at, true).await
+    }
+
+    async fn give_back(&self, turn: &Turn, due_at: Timestamp, unsure: bool) -> Result<bool> {
+        let changed = write!(&self.db, connection => sqlx::query(
+                "UPDATE turns SET leased_by = NULL, due_at = $1, unsure = (unsure OR $5) \
+                 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
+            .bind(due_at.0)
+            .bind(turn.id.to_string())
+            .bind(turn.leased_by.to_string())
+            .bind(turn.attempt)
+            .bind(unsure)
+            .execute(connection)
+            .await
+            .map(|done| done.rows_affected()))?;
+        self.turns_changed();
+        Ok(changed == 1)
+    }
+}
+
+/// Takes turns in their order as long as their chats and people have room.
+fn pick(due: Vec<Due>, shares: Shares, now: Timestamp) -> Picked {
+    let mut chats: HashMap<String, i64> = HashMap::new();
+    let mut people: HashMap<String, i64> = HashMap::new();
+    let mut waiting: HashMap<String, u32> = HashMap::new();
+    let mut picked = Picked::default();
+    for Due { id, person_id, chat, in_chat, for_person } in due {
+        if picked.taken.len() >= shares.limit as usize {
+            break;
+        }
+        let of_chat = chats.entry(chat).or_insert(in_chat);
+        let of_person = people.entry(person_id.clone()).or_insert(for_person);
+        if *of_chat < i64::from(shares.per_chat) && *of_person < i64::from(shares.per_person) {
+            *of_chat += 1;
+            *of_person += 1;
+            picked.taken.push(id);
+        } else {
+            let before = waiting.entry(person_id).or_default();
+            picked.deferred.push((id, now + LOOK_AGAIN + LOOK_AGAIN_APART * *before));
+            *before += 1;
+        }
+    }
+    picked
+}
+
+/// Takes so many turns under lease. A lease that ran out was lost in the middle of something. `$1` who takes them, `$2`
+/// until when, then their ids.
+fn take(turns: usize) -> String {
+    let ids: Vec<String> = (0..turns).map(|nth| format!("${}", nth + 3)).collect();
+    format!(
+        "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), leased_by = $1, due_at = $2, attempt = attempt + 1 \
+         WHERE id IN ({}) \
+         RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, aside, sealed, \
+         attempt, unsure, shown, answer, created_at",
+        ids.join(", ")
+    )
+}
+
+/// Puts so many turns off, each until a time of its own: pairs of id and time.
+fn defer(turns: usize) -> String {
+    let pair = |nth| format!("(CAST(${} AS TEXT), CAST(${} AS BIGINT))", 2 * nth + 1, 2 * nth + 2);
+    let pairs: Vec<String> = (0..turns).map(pair).collect();
+    format!(
+        "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), leased_by = NULL, due_at = put_off.column2 \
+         FROM (VALUES {}) AS put_off WHERE turns.id = put_off.column1",
+        pairs.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(id: u32, person: &str, chat: &str, in_chat: i64, for_person: i64) -> Due {
+        Due { id: id.to_string(), person_id: person.into(), chat: chat.into(), in_chat, for_person }
+    }
+
+    #[test]
+    fn nobody_has_more_than_their_share() {
+        let shares = Shares { limit: 64, per_person: 2, per_chat: 3 };
+        let now = Timestamp(1_000);
+        let all = vec![
+            due(1, "ana", "a", 1, 1),
+            due(2, "ana", "a", 1, 1),
+            due(3, "ana", "b", 0, 1),
+            due(4, "ben", "a", 1, 0),
+            due(5, "cem", "a", 1, 0),
+            due(6, "dia", "d", 0, 0),
+        ];
+        let Picked { taken, deferred } = pick(all, shares, now);
+        assert_eq!(taken, ["1", "4", "6"]);
+        let put_off: Vec<(&str, i64)> = deferred.iter().map(|(id, at)| (id.as_str(), at.0 - now.0)).collect();
+        assert_eq!(put_off, [("2", 500), ("3", 600), ("5", 500)]);
+        let all = (0..9).map(|n| due(n, &n.to_string(), &n.to_string(), 0, 0)).collect();
+        let few = pick(all, Shares { limit: 4, ..shares }, now);
+        assert_eq!((few.taken.len(), few.deferred.len()), (4, 0), "what nobody has room for stays as it is");
+    }
+
+    #[test]
+    fn a_share_is_a_part_of_the_slots() {
+        let shares = |slots| {
+            let Shares { per_person, per_chat, .. } = Shares::of_slots(slots, 64);
+            (per_person, per_chat)
+        };
+        assert_eq!([1, 4, 8, 2000].map(shares), [(1, 1), (1, 2), (2, 4), (4, 16)]);
+    }
+}
