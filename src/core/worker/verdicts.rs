@@ -73,7 +73,7 @@ mod tests {
         use ReelFailure as Why;
         let direct = |why, failure| of(LaneKind::Direct, &stopped(why, failure, true));
         let n8n = |why, failure| of(LaneKind::N8n, &stopped(why, failure, true));
-        let cases: [Case; 17] = [
+        let cases: [Case; 20] = [
             (direct(Why::OutOfCredit, Some((Apify, Cause::OutOfCredit, "402"))), &[(Apify, Stuck(Trouble::Credit))]),
             (
                 direct(Why::Misconfigured, Some((Gemini, Cause::Unauthorized, "400"))),
@@ -81,9 +81,15 @@ mod tests {
             ),
             (direct(Why::Misconfigured, Some((Apify, Cause::NotFound, "404"))), &[(Apify, Stuck(Trouble::Gone))]),
             (direct(Why::UpstreamBusy, Some((Apify, Cause::NotFound, "video: 403"))), &[(Apify, Failed)]),
-            (direct(Why::Misconfigured, Some((Apify, Cause::BadRequest, "video: origin"))), &[(Apify, Failed)]),
+            (direct(Why::ForeignAddress, Some((Apify, Cause::BadRequest, "video: origin"))), &[(Apify, Worked)]),
+            (direct(Why::Download, Some((Apify, Cause::TimedOut, "video: slow"))), &[(Apify, Worked)]),
             (direct(Why::TooLarge, Some((Apify, Cause::TooLong, "video: bytes"))), &[(Apify, Worked)]),
-            (direct(Why::Unreadable, Some((Gemini, Cause::BadRequest, "400"))), &[(Apify, Worked), (Gemini, Failed)]),
+            (direct(Why::Unreadable, Some((Gemini, Cause::Unusable, "twice"))), &[(Apify, Worked), (Gemini, Worked)]),
+            (direct(Why::Language, Some((Gemini, Cause::Language, "zu"))), &[(Apify, Worked), (Gemini, Worked)]),
+            (
+                direct(Why::Misconfigured, Some((Gemini, Cause::BadRequest, "400"))),
+                &[(Apify, Worked), (Gemini, Stuck(Trouble::Request))],
+            ),
             (direct(Why::Blocked, Some((Gemini, Cause::Blocked, "safety"))), &[(Apify, Worked), (Gemini, Worked)]),
             (direct(Why::UpstreamBusy, Some((Apify, Cause::TimedOut, "run_timed_out"))), &[(Apify, Failed)]),
             (direct(Why::Cancelled, Some((Apify, Cause::Cancelled, "called off"))), &[(Apify, Silent)]),
