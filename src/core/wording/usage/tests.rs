@@ -11,7 +11,8 @@ use crate::store::usage::{CountRow, ModelRow, PlaceRow, ReservedNow, Sums, TimeR
 const NOON: Timestamp = Timestamp(1_795_521_600_000);
 
 fn facts(days: crate::store::usage::Days) -> Facts {
-    let sums = |calls, micro_usd| Sums {
+    let sums = |calls, micro_usd: i64| Sums {
+        estimated_micro_usd: micro_usd / 50,
         calls,
         failed: calls / 100,
         input_tokens: calls * 2_000,
