@@ -33,7 +33,7 @@ struct Scene {
 type Write = for<'a> fn(&'a Store, &'a Scene) -> BoxFuture<'a, Result<bool>>;
 
 /// Every write that is insisted on, by what it is for: whether it was done.
-const WRITES: [(&str, Write); 18] = [
+const WRITES: [(&str, Write); 19] = [
     ("reserving a cost", |store, scene| {
         let reserve = async move { store.reserve(&call(scene, "new", STARTED), &[], at(900)).await };
         reserve.map(|reserved| Ok(matches!(reserved?, Reserved::Yes))).boxed()
@@ -77,6 +77,8 @@ const WRITES: [(&str, Write); 18] = [
     }),
     ("noting a paid run", |store, scene| async move { store.note_run(&scene.job, Some("run")).await }.boxed()),
     ("requeueing a job", |store, scene| async move { store.requeue_job(&scene.job, at(9), None).await }.boxed()),
+    // Nobody else waits for it: that is what it notes.
+    ("passing a job on", |store, scene| async move { Ok(!store.pass_on(&scene.job, INTERVAL, at(9)).await?) }.boxed()),
     ("ending a job", |store, scene| {
         async move { store.finish_job(&scene.job, &done(), INTERVAL, at(9)).await }.boxed()
     }),
@@ -208,7 +210,7 @@ on_both! {
     async fn a_write_may_be_repeated(db: TestDb) {
         let scenes = scenes(&db, 0).await;
         let (reserve, answer) = (&scenes[0], &scenes[1]);
-        let caps = [("person", reelcoach::store::budgets::Span::Day, 14)];
+        let caps = [("person", reelcoach::store::budgets::Span::Day, 21)];
         for _ in 0..2 {
             let reserved = db.reserve(&call(reserve, "new", STARTED), &caps, at(900)).await.unwrap();
             assert!(matches!(reserved, Reserved::Yes), "{reserved:?}");
