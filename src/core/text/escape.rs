@@ -33,6 +33,16 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// The same between backticks, where every character stands for itself and can be copied: for ids and lines of a log.
+/// Backticks become apostrophes.
+pub fn verbatim(text: &str) -> String {
+    let line: String = text.chars().filter_map(shown).map(|c| if c == '`' { '\'' } else { c }).collect();
+    match line.trim() {
+        "" => String::new(),
+        line => format!("`{line}`"),
+    }
+}
+
 /// The character that stands for `c`, if any.
 fn shown(c: char) -> Option<char> {
     match c {

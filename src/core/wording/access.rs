@@ -251,7 +251,7 @@ pub fn audit(changes: &[Change], page: u32, more: bool) -> String {
     }
     let mut text = String::new();
     for Change { at, admin, change } in changes {
-        let _ = writeln!(text, "- {}, `{admin}`: {}", minute(*at), escape(change));
+        let _ = writeln!(text, "- {}, `{admin}`: {}", minute(*at), verbatim(change));
     }
     if more {
         let _ = writeln!(text, "`/audit {}` shows older ones, `/audit 7d` those of a week.", page + 1);

@@ -15,13 +15,16 @@ pub fn me(standings: &[Standing], waiting: usize, next_reel: Duration) -> String
             Span::Day => "Today",
             Span::Month => "This month",
         };
-        let left = standing.left();
+        let aside = match standing.used.set_aside {
+            ..=0 => String::new(),
+            set_aside => format!(" ({} set aside for what I'm working on)", dollars(set_aside)),
+        };
         let _ = writeln!(
             text,
-            "**{span}** you have used {} of {}: {} left until {}.",
+            "**{span}** you have used {} of {}: {} left{aside} until {}.",
             dollars(standing.used.spent),
             dollars(standing.cap.micro_usd),
-            dollars(left),
+            dollars(standing.left()),
             filled_again(&standing.budget())
         );
     }
