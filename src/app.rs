@@ -78,6 +78,9 @@ const SHORT_OUTAGE: Duration = Duration::from_secs(8);
 /// the renewal, in `core::worker` and `core::reply`); what nobody has renewed then is taken over.
 const RENEWAL_GRACE: Duration = Duration::from_secs(6);
 
+/// An endless loop of the core, by name.
+type Loop = (&'static str, futures::future::BoxFuture<'static, anyhow::Result<()>>);
+
 /// A part that is built, before it runs.
 pub struct App {
     config: Config,
@@ -133,7 +136,7 @@ impl App {
             coach_settings(&config, &store).await?,
         ));
         let admin = Arc::new(Admin::new(store.clone(), purse.clone(), reels.clone(), config.admin_ids.clone(), plan));
-        let charges = Charges::new(store.clone(), apify.clone(), clock.clone());
+        let charges = Charges::new(store.clone(), purse.clone(), apify.clone(), clock.clone());
         let worker = Arc::new(Worker::new(
             store.clone(),
             upstreams::pipeline(&config, apify, gemini, http)?,
@@ -236,10 +239,15 @@ impl App {
             let _ = app.watch.metrics.set(metrics.clone());
         }
         let adapters = app.start_adapters(web, &doors, &ended_tx);
-        let workers = TaskTracker::new();
-        for (name, future) in app.loops(&work) {
+        let (workers, watchers, alive) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
+        for (tracker, (name, future)) in app
+            .loops(&work)
+            .into_iter()
+            .map(|task| (&workers, task))
+            .chain(app.watching(&alive).map(|task| (&watchers, task)))
+        {
             let ended_tx = ended_tx.clone();
-            spawn(&workers, async move {
+            spawn(tracker, async move {
                 if let Err(error) = future.await {
                     let _ = ended_tx.send(error.context(name)).await;
                 }
@@ -263,7 +271,15 @@ impl App {
             workers.wait().await;
             app.tracker.wait().await;
         };
-        if tokio::time::timeout(app.config.shutdown, done).await.is_err() {
+        let is_over = tokio::time::timeout(app.config.shutdown, done).await.is_ok();
+        // Until here it is alive: what it has reserved is nobody else's to give up, and its part of the quota is its own.
+        alive.cancel();
+        watchers.close();
+        watchers.wait().await;
+        if app.platforms.console.is_none() {
+            app.watch.leave().await;
+        }
+        if !is_over {
             // Their rows are leased: the next start goes on with them.
             tracing::warn!(in_flight, "some answers did not end in time; they are taken up at the next start");
         }
@@ -273,10 +289,7 @@ impl App {
     }
 
     /// The endless loops of the core, by name.
-    fn loops(
-        self: &Arc<Self>,
-        work: &CancellationToken,
-    ) -> Vec<(&'static str, futures::future::BoxFuture<'static, anyhow::Result<()>>)> {
+    fn loops(self: &Arc<Self>, work: &CancellationToken) -> Vec<Loop> {
         let (a, b, c, d, e) = (self.clone(), self.clone(), self.clone(), self.clone(), self.clone());
         let (f, g) = (self.clone(), self.clone());
         // Those that claim or send look at `work` themselves, between two rounds: dropped in the middle of one they would
@@ -292,10 +305,7 @@ impl App {
             ("sweeping", Box::pin(async move { e.sweep(&stop_e).await }) as _),
             ("asking for final costs", Box::pin(async move { g.confirm_charges(&stop_g).await }) as _),
         ];
-        // At the console there is nobody to alert, and nothing to compare.
         if self.platforms.console.is_none() {
-            let (app, stop) = (self.clone(), work.clone());
-            loops.push(("watching", Box::pin(async move { app.watch(&stop).await }) as _));
             let app = self.clone();
             loops.push((
                 "looking models up",
@@ -303,6 +313,12 @@ impl App {
             ));
         }
         loops
+    }
+
+    /// The loop that tells the others that this instance is alive. At the console there is nobody to tell or to alert.
+    fn watching(self: &Arc<Self>, alive: &CancellationToken) -> Option<Loop> {
+        let (app, alive) = (self.clone(), alive.clone());
+        self.platforms.console.is_none().then(|| ("watching", Box::pin(async move { app.watch(&alive).await }) as _))
     }
 
     async fn answer_turns(&self, stop: &CancellationToken) -> anyhow::Result<()> {

@@ -150,7 +150,11 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(ANSWERS, &["source"], "Coached answers, by source: model, cache"),
     counter(COST, &["provider"], "Money spent in millionths of a US dollar, by provider"),
-    gauge(COST_TODAY, &[], "Money spent today (UTC) by all instances, in US dollars, without what is set aside for calls in progress"),
+    gauge(
+        COST_TODAY,
+        &[],
+        "Money spent today (UTC) by all instances, in US dollars, without what is set aside for calls in progress",
+    ),
     gauge(BUDGET_USED, &["scope", "span"], "Part of the budgets of the bot and of each platform that is used; 1: all"),
     counter(
         OPENAI_TOKENS,

@@ -35,7 +35,6 @@ impl App {
                 () = self.clock.sleep_until(next) => {}
             }
         }
-        self.watch.leave().await;
         Ok(())
     }
 

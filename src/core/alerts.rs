@@ -126,8 +126,15 @@ pub const RULES: &[Rule] = &[
         .after(Duration::ZERO, minutes(5)),
     rule(Kind::TokensToday, "tokens_day", Unit::Count, 3_000_000.0, 1.0, "Tokens of OpenAI today (UTC)")
         .after(Duration::ZERO, Duration::ZERO),
-    rule(Kind::CostToday, "cost_day_usd", Unit::Dollars, 3.3, 1.0, "Spent today (UTC), without what is set aside for calls in progress")
-        .after(minutes(1), minutes(1)),
+    rule(
+        Kind::CostToday,
+        "cost_day_usd",
+        Unit::Dollars,
+        3.3,
+        1.0,
+        "Spent today (UTC), without what is set aside for calls in progress",
+    )
+    .after(minutes(1), minutes(1)),
     rule(
         Kind::InstanceLost,
         "instance_lost_s",

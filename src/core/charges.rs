@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::money::CONFIRM_AFTER;
+use super::money::{CONFIRM_AFTER, Purse};
 use crate::clock::Clock;
 use crate::store::ledger::Unconfirmed;
 use crate::store::{Store, StoreError};
@@ -28,6 +28,7 @@ const PAUSES: [Duration; 5] = [
 /// The charges that are not final.
 pub struct Charges {
     store: Arc<Store>,
+    purse: Arc<Purse>,
     apify: Apify,
     clock: Clock,
 }
@@ -36,17 +37,15 @@ pub struct Charges {
 enum Word {
     /// This is what it cost, in micro-USD.
     Final(i64),
-    /// The run has not ended, or ended too short a time ago.
-    TooEarly,
-    /// It could not be asked, or does not say.
-    Unknown,
+    /// Nothing yet: the run has not ended, or ended too short a time ago, or Apify could not be asked.
+    NotYet,
     /// It knows no such run.
     Never,
 }
 
 impl Charges {
-    pub fn new(store: Arc<Store>, apify: Apify, clock: Clock) -> Self {
-        Self { store, apify, clock }
+    pub fn new(store: Arc<Store>, purse: Arc<Purse>, apify: Apify, clock: Clock) -> Self {
+        Self { store, purse, apify, clock }
     }
 
     /// Asks for the charges that are due, a batch of them; how many those were.
@@ -66,14 +65,12 @@ impl Charges {
         let now = self.clock.now();
         match word {
             Word::Final(micro_usd) => {
-                let confirm = || self.store.confirm_charge(&charge.key, micro_usd);
-                if let Some(difference) = self.store.insist("writing a final cost down", confirm).await? {
+                if let Some(difference) = self.purse.confirm(&charge.key, micro_usd).await? {
                     metrics::counter!(COST, "provider" => charge.provider.clone())
                         .increment(difference.max(0).unsigned_abs());
                 }
             }
-            Word::TooEarly => self.store.postpone_charge(&charge.key, Some(now + CONFIRM_AFTER), charge.tries).await?,
-            Word::Unknown | Word::Never => {
+            Word::NotYet | Word::Never => {
                 let pause = match word {
                     Word::Never => None,
                     _ => usize::try_from(charge.tries).ok().and_then(|tries| PAUSES.get(tries)),
@@ -94,20 +91,20 @@ impl Charges {
 
     async fn ask(&self, run: &RunId) -> Word {
         match self.apify.read(run).await {
-            Ok(run) if run.status == RunStatus::Active => Word::TooEarly,
+            Ok(run) if run.status == RunStatus::Active => Word::NotYet,
             // By Apify's clock, as far as it goes with ours: one that is far off says nothing.
             Ok(run)
                 if run
                     .finished_at
                     .is_some_and(|at| at <= self.clock.now() && self.clock.now() < at + CONFIRM_AFTER) =>
             {
-                Word::TooEarly
+                Word::NotYet
             }
-            Ok(run) => run.usage.charged_micro_usd.map_or(Word::Unknown, Word::Final),
+            Ok(run) => run.usage.charged_micro_usd.map_or(Word::NotYet, Word::Final),
             Err(failure) if failure.cause == Cause::NotFound => Word::Never,
             Err(failure) => {
                 tracing::warn!(run = run.as_str(), "the cost of a run could not be asked for: {failure}");
-                Word::Unknown
+                Word::NotYet
             }
         }
     }

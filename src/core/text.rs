@@ -14,9 +14,9 @@ use crate::core::chat::{Body, File, LengthUnit, Markup, MessengerRules, Piece};
 use formatted::Formatted;
 
 pub use attach::without_files;
-pub use escape::escape;
 #[cfg(test)]
 pub(crate) use escape::tests::hostile;
+pub use escape::{escape, verbatim};
 pub use split::split;
 #[cfg(test)]
 pub(crate) use tests::rules as test_rules;

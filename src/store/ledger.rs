@@ -221,9 +221,14 @@ impl Store {
         Ok(at.map(Timestamp))
     }
 
-    /// The provider's final word on what a call cost, and by how much that differs from the estimate. Changes nothing once it
-    /// has been said: `None`.
-    pub async fn confirm_charge(&self, key: &str, micro_usd: i64) -> Result<Option<i64>> {
+    /// The provider's final word on what a call cost: by how much that differs from the estimate, and how the budgets stand
+    /// after it, each with the mark that the owner was told of last. Changes nothing once it has been said: `None`.
+    pub async fn confirm_charge(
+        &self,
+        key: &str,
+        micro_usd: i64,
+        caps: &[(&str, Span, i64)],
+    ) -> Result<Option<(i64, Vec<(Standing, i64)>)>> {
         exclusive!(&self.db, [MONEY], tx => {
             let stood: Option<Stood> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{} AND confirm_at IS NOT NULL", Stood::SELECT)))
                 .bind(key)
@@ -232,16 +237,16 @@ impl Store {
             let Some(stood) = stood else { return Ok(None) };
             let chat = stood.chat.parse::<ChatId>()?;
             let guild = read_guild(stood.guild.clone())?;
-            let _moved: Moved = spend!(
-                tx, stood.person_id.parse()?, &chat, guild.as_ref(), Timestamp(stood.at), micro_usd - stood.micro_usd, 0
-            );
+            let difference = micro_usd - stood.micro_usd;
+            let moved: Moved =
+                spend!(tx, stood.person_id.parse()?, &chat, guild.as_ref(), Timestamp(stood.at), difference, 0);
             sqlx::query("UPDATE ledger SET micro_usd = $1, estimated = FALSE, confirm_at = NULL WHERE key = $2")
                 .bind(micro_usd)
                 .bind(key)
                 .execute(&mut *tx)
                 .await?;
             roll_up!(tx, settled(Some(&stood), &Stood { micro_usd, estimated: false, ..stood.clone() }));
-            Ok(Some(micro_usd - stood.micro_usd))
+            Ok(Some((difference, moved.standings(caps))))
         })
     }
 

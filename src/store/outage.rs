@@ -2,6 +2,7 @@
 //! is known of a present outage; never decides what people are told of it.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -95,15 +96,35 @@ fn recovery_of(refused: &dyn DatabaseError) -> Option<Recovery> {
 #[derive(Debug)]
 pub(super) struct Refusals {
     since: watch::Sender<Option<Instant>>,
+    /// Callers that wait for the database this moment.
+    waiting: AtomicUsize,
+}
+
+/// A caller that waits. When the last one has given up or was dropped, nothing is known to be refused any more.
+struct Waiting<'a> {
+    refusals: &'a Refusals,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.refusals.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.refusals.answered();
+        }
+    }
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self { since: watch::Sender::new(None) }
+        Self { since: watch::Sender::new(None), waiting: AtomicUsize::new(0) }
     }
 }
 
 impl Refusals {
+    fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Waiting { refusals: self }
+    }
+
     fn refused(&self) {
         self.since.send_if_modified(|since| {
             let is_new = since.is_none();
@@ -165,12 +186,14 @@ async fn insist_for<T, R: Future<Output = Result<T>>>(
     let began = Instant::now();
     let mut logged: Option<Instant> = None;
     let mut after_conflict = AFTER_CONFLICT;
+    let mut waiting = None;
     loop {
         let result = run().await;
         let Some((error, recovery)) = result.as_ref().err().and_then(|error| Some((error, error.recovery()?))) else {
             refusals.answered();
             return result;
         };
+        waiting.get_or_insert_with(|| refusals.wait());
         refusals.refused();
         if began.elapsed() >= longest {
             let waited_s = began.elapsed().as_secs();
@@ -195,7 +218,7 @@ async fn insist_for<T, R: Future<Output = Result<T>>>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
@@ -213,7 +236,16 @@ mod tests {
         let given_up = insist_for(Duration::from_millis(30), &refusals, "a test", refused).await;
         assert!(given_up.is_err_and(|error| error.is_outage()));
         assert_eq!(tries.into_inner(), 2);
-        assert!(refusals.since.borrow().is_some(), "others still wait");
+        assert!(refusals.since.borrow().is_none(), "nobody waits any more");
+        // So it is when somebody is dropped who waits; as long as another one waits, something is refused.
+        let never = || async { Err::<(), _>(outage()) };
+        let mut one = Box::pin(insist_for(INSIST_FOR, &refusals, "a test", never));
+        let mut two = Box::pin(insist_for(INSIST_FOR, &refusals, "a test", never));
+        assert!(futures::poll!(&mut one).is_pending() && futures::poll!(&mut two).is_pending());
+        drop(one);
+        assert!(refusals.since.borrow().is_some(), "the other still waits");
+        drop(two);
+        assert!(refusals.since.borrow().is_none());
         assert_eq!(INSIST_FOR, Duration::from_secs(10 * 60));
     }
 

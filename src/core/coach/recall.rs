@@ -51,6 +51,9 @@ const JUDGE_PROMPT: &str = "People ask a coach for short-video creators question
 /// What its calls are for, in the ledger.
 const JUDGE: &str = "judge";
 
+/// Whoever asks waits no longer for the judge, and then has a personal answer.
+const JUDGE_WITHIN: Duration = Duration::from_secs(8);
+
 /// Longest answer of the judge in tokens, reasoning included.
 const JUDGE_TOKENS: u32 = 500;
 
@@ -142,13 +145,21 @@ impl Coach {
             return Ok(shareable);
         }
         let key = format!("{}:{}:{run}:judge", turn.id, turn.attempt);
-        match self.judge(turn, &key, common, live).await? {
-            Some(shareable) => {
-                self.store.note_verdict(&common.id, shareable).await?;
-                Ok(shareable)
+        let judged = match tokio::time::timeout(JUDGE_WITHIN, self.judge(turn, &key, common, live)).await {
+            Ok(judged) => judged?,
+            Err(_) => {
+                tracing::warn!(turn = %turn.id, "a common question was not judged within {JUDGE_WITHIN:?}");
+                self.settle_abandoned(turn, live).await?;
+                live.end();
+                None
             }
-            None => Ok(false),
+        };
+        let Some(shareable) = judged else { return Ok(false) };
+        if let Err(error) = self.store.note_verdict(&common.id, shareable).await {
+            // It is judged once more when somebody asks it again.
+            tracing::warn!(turn = %turn.id, "the verdict on a common question could not be kept: {error}");
         }
+        Ok(shareable)
     }
 
     /// Asks the economy model; `None` if it does not say. It is told nothing but the question.
@@ -173,9 +184,9 @@ impl Coach {
                 let word = reply.text.trim().trim_end_matches('.').to_lowercase();
                 Ok(Some(word == "yes"))
             }
-            // It declined, which is no yes.
-            Ok(reply) if reply.ending == Ending::Completed => Ok(Some(false)),
-            Ok(_) | Err(Unanswered::Over(_)) => Ok(None),
+            // It declined, or did not come to a word, and would not the next time either: that is no yes.
+            Ok(_) => Ok(Some(false)),
+            Err(Unanswered::Over(_)) => Ok(None),
             Err(Unanswered::Failed(failure)) => {
                 tracing::warn!(turn = %turn.id, "a common question could not be judged: {failure}");
                 Ok(None)

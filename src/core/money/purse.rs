@@ -158,11 +158,7 @@ impl Purse {
         entry.usage.estimated |= is_run;
         let settle = || self.store.settle(entry.clone(), &self.caps, confirm_at);
         let moved = self.store.insist("writing a cost down", settle).await?;
-        for (standing, told) in moved.iter().flatten() {
-            if TOLD_AT.into_iter().any(|mark| mark > *told && standing.percent() >= mark) {
-                self.tell(standing, standing.percent(), now).await;
-            }
-        }
+        self.tell_passed(moved.iter().flatten(), now).await;
         let news = moved.is_some();
         if news {
             metrics::counter!(COST, "provider" => call.provider.name()).increment(micro_usd.unsigned_abs());
@@ -171,6 +167,16 @@ impl Purse {
             }
         }
         Ok(news.then_some(micro_usd))
+    }
+
+    /// The provider's final word on what a call cost, in micro-USD; by how much that differs from what was counted, if it is
+    /// news.
+    pub async fn confirm(&self, key: &str, micro_usd: i64) -> Result<Option<i64>, StoreError> {
+        let confirm = || self.store.confirm_charge(key, micro_usd, &self.caps);
+        let confirmed = self.store.insist("writing a final cost down", confirm).await?;
+        let Some((difference, standings)) = confirmed else { return Ok(None) };
+        self.tell_passed(standings.iter(), self.clock.now()).await;
+        Ok(Some(difference))
     }
 
     /// What is reserved for a call stands under another key from now on: that of the thing which costs.
@@ -275,6 +281,15 @@ impl Purse {
             tracing::error!(model = call.model, "an unpriced call was made: {unknown}");
             self.prices.dearest(&call.usage, now)
         })
+    }
+
+    /// Tells of the marks that were passed since the owner was told last.
+    async fn tell_passed(&self, standings: impl Iterator<Item = &(Standing, i64)>, now: Timestamp) {
+        for (standing, told) in standings {
+            if TOLD_AT.into_iter().any(|mark| mark > *told && standing.percent() >= mark) {
+                self.tell(standing, standing.percent(), now).await;
+            }
+        }
     }
 
     /// Tells the operator once of each mark that a budget passes. People's own are their own business.

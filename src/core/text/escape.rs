@@ -25,7 +25,7 @@ pub fn escape(text: &str) -> String {
         }
         out.push(c);
         digits = if c.is_numeric() { digits + 1 } else { 0 };
-        if is_live(before, c, after) || (digits >= LONGEST_NUMBER && after.is_some_and(char::is_numeric)) {
+        if is_live(before, c, &line[at + 1..]) || (digits >= LONGEST_NUMBER && after.is_some_and(char::is_numeric)) {
             out.push(BREAK);
             digits = 0;
         }
@@ -66,11 +66,15 @@ fn is_markup(c: char, after: Option<char>) -> bool {
 }
 
 /// Whether something that can be followed might begin or go on behind `c`.
-fn is_live(before: Option<char>, c: char, after: Option<char>) -> bool {
-    let Some(after) = after.filter(|after| !after.is_whitespace()) else { return false };
+fn is_live(before: Option<char>, c: char, rest: &[char]) -> bool {
+    let Some(after) = rest.first().copied().filter(|after| !after.is_whitespace()) else { return false };
+    let second = rest.get(1).copied();
     match c {
-        // Domains, and the dots that browsers take for one.
-        '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => after.is_alphanumeric() || after == '_',
+        // Domains, and the dots that browsers take for one. The last part of a domain is of two letters at least.
+        '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => {
+            (after.is_alphabetic() || before.is_some_and(char::is_alphabetic) && after.is_alphanumeric())
+                && second.is_some_and(|second| second.is_alphanumeric() || matches!(second, '-' | '_'))
+        }
         // Mentions, addresses of mail; `<@1>`, `<t:1>`, `<#1>`, `<:a:1>`, `</a:1>`.
         '@' | '<' => true,
         ':' => after == '/',
@@ -186,6 +190,7 @@ pub(super) mod tests {
             "3 + 4 = 7!",
             "„Grüße“ … 日本語です。",
             "a - b",
+            "It takes 3.5 s, e.g. at 9 a.m.",
         ] {
             assert_eq!(escape(text), text);
         }
@@ -201,10 +206,18 @@ pub(super) mod tests {
             ("# one", "\\# one"),
             ("a\u{202e}b", "ab"),
             (":wave: at 12:30", "\\:wave: at 12\\:30"),
+            ("a.b.co and 1.test", "a.b.\u{2060}co and 1.\u{2060}test"),
             ("/start and/or", "/\u{2060}start and/or"),
         ] {
             assert_eq!(escape(text), escaped, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_verbatim_is_code() {
+        let id = verbatim("blocked discord:803511102246789120: `spam` @everyone");
+        assert_eq!(id, "`blocked discord:803511102246789120: 'spam' @everyone`");
+        assert_eq!((verbatim(" "), verbatim("a\nb")), (String::new(), "`a b`".to_owned()));
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::filled_again;
 use crate::clock::Timestamp;
 use crate::core::access::{Refusal, invite_name};
-use crate::core::text::escape;
+use crate::core::text::{escape, verbatim};
 use crate::ids::Platform;
 use crate::store::access::{Activity, Block, Change, Invite, LimitName, Pause};
 use crate::store::budgets::Standing;

@@ -288,8 +288,10 @@ on_both! {
         assert_eq!(db.charges_to_confirm(later, 9).await.unwrap()[0].tries, 1);
         let estimated = "SELECT CAST(SUM(estimated_micro_usd) AS BIGINT) FROM usage_models";
         assert_eq!(db.number(estimated, &[]).await, 30);
-        assert_eq!(db.confirm_charge("run1", 12).await.unwrap(), Some(-18));
-        assert_eq!(db.confirm_charge("run1", 99).await.unwrap(), None, "it was said");
+        let caps = [("bot", Span::Day, 20)];
+        let (difference, standings) = db.confirm_charge("run1", 12, &caps).await.unwrap().unwrap();
+        assert_eq!((difference, standings[0].0.percent(), standings[0].1), (-18, 60, 0));
+        assert!(db.confirm_charge("run1", 99, &caps).await.unwrap().is_none(), "it was said");
         assert_eq!(db.used(&Scope::Bot, Span::Day, START).await.unwrap().total(), 12);
         assert_eq!((db.number(estimated, &[]).await, db.next_charge_at().await.unwrap()), (0, None));
         for sums in ["usage_models", "usage_places WHERE days = 1"] {

@@ -40,7 +40,7 @@ const WRITES: [(&str, Write); 19] = [
     }),
     ("writing a cost down", |store, scene| async move { store.record(call(scene, "", "ok")).await }.boxed()),
     ("writing a final cost down", |store, scene| {
-        async move { store.confirm_charge(&format!("charge {}", scene.nth), 5).await.map(|change| change.is_some()) }
+        async move { store.confirm_charge(&format!("charge {}", scene.nth), 5, &[]).await.map(|change| change.is_some()) }
             .boxed()
     }),
     ("giving a reserved cost its key", |store, scene| {
