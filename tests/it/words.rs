@@ -148,10 +148,10 @@ async fn any_persona_keeps_the_rules_on_untrusted_data() {
         TestBot::start(TestDb::sqlite().await, &[("COACH_PROMPT_FILE", &file.path().display().to_string())]).await;
     bot.sandbox.telegram.say(ANA, ANA, "Ana", "Ahoy, how do I open a reel?");
     bot.drain().await;
-    let instructions = asked(&bot)[0]["instructions"].as_str().expect("instructions").to_owned();
-    assert!(
-        instructions.starts_with("You are a pirate.\n\n# What is data") && instructions.contains("untrusted data"),
-        "{instructions}"
-    );
+    let asked = asked(&bot);
+    let mut instructions = asked.iter().filter_map(|body| body["instructions"].as_str());
+    let instructions =
+        instructions.find(|instructions| instructions.starts_with("You are a pirate.")).expect("a persona");
+    assert!(instructions.contains("\n\n# What is data\n") && instructions.contains("untrusted data"), "{instructions}");
     bot.end().await;
 }
