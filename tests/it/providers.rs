@@ -244,6 +244,8 @@ on_both! {
         let (sandbox, db, clock) = (sandbox().await, Arc::new(db), Clock::manual(Clock::System.now()));
         let mut bot_now = bot(&sandbox, &db, &[], &clock).await;
         for at in 0..9 {
+            // As fast as Telegram takes the answers.
+            clock.advance(Duration::from_secs(6));
             if at % 3 == 0 {
                 sandbox.openai.script(Script::CutAfter("The first thing to".into()));
             }
@@ -253,6 +255,7 @@ on_both! {
         pass(&db, &clock, LOOK).await;
         bot_now.drain().await;
         assert_eq!(bot_now.telegram(OPERATOR), Vec::<String>::new(), "nine are too few");
+        clock.advance(Duration::from_secs(6));
         sandbox.openai.script(Script::CutAfter("The first thing to".into()));
         sandbox.telegram.say(ANA, ANA, "Ana", "Hello number 10");
         bot_now.drain().await;
