@@ -286,7 +286,7 @@ impl DiscordSandbox {
     pub fn press_late(&self, channel: &str, user: &str, name: &str, custom_id: &str) -> Result<String, Impossible> {
         let mut world = self.shared.world();
         let own =
-            world.messages.values().filter(|message| message.from_bot && message.channel == id(channel)).next_back();
+            world.messages.values().rfind(|message| message.from_bot && message.channel == id(channel));
         let object = own.map(|m| m.object.clone()).ok_or_else(|| Impossible("no message of the bot".to_owned()))?;
         let data = json!({"custom_id": custom_id, "component_type": 2});
         Ok(world.interact(3, id(channel), id(user), name, data, Some(object)))

@@ -64,7 +64,8 @@ impl State {
         match () {
             () if head.contains(wording::late()) => State::Late,
             () if tail.ends_with(CURSOR) => State::Growing,
-            () if buttons > 0 => State::Board,
+            // An apology has a button as well.
+            () if buttons > 0 && !marks::is_apology(tail) => State::Board,
             () => State::Final,
         }
     }
