@@ -22,8 +22,8 @@ const FIRST_OPEN: Duration = Duration::from_secs(30);
 
 const LONGEST_OPEN: Duration = Duration::from_secs(600);
 
-/// How long a half-open breaker waits for a reel that has not failed before. Beyond it one that has may try, because
-/// nobody else is there whom it could hold up.
+/// How long a half-open breaker takes only reels that have not failed before. Beyond it one that has may try when there is
+/// no other: it holds nobody up.
 pub(super) const TRIAL_WAIT: Duration = Duration::from_secs(60);
 
 /// How often an upstream is tried whose quota of the day is used up: it may have been raised.

@@ -45,7 +45,7 @@ impl Store {
                     .bind(now.0)
                     .bind(choice.takes_runs)
                     .bind(choice.not_from)
-                    .bind(choice.trial_of.is_some())
+                    .bind(choice.trial_of.unwrap_or_default())
                     .fetch_optional(&mut *tx)
                     .await?;
                 let is_queued = orphan.is_none();
@@ -399,11 +399,12 @@ macro_rules! queued {
     };
 }
 
-/// A job whose worker was lost; `$4`: only one that has not failed.
+/// A job whose worker was lost; `$4`: for this upstream on trial only one that has not failed, empty for any.
 const ORPHAN: &str = concat!(
     claim_columns!(),
     " WHERE state = 'running' AND leased_until <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
-     AND (failed_on IS NULL OR failed_on <> $3) AND (not_before = 0 OR NOT $4) ORDER BY started_at, id LIMIT 1"
+     AND (failed_on IS NULL OR failed_on <> $3) AND ($4 = '' OR (not_before = 0 \
+     AND shortcode NOT IN (SELECT shortcode FROM breaker_reels WHERE upstream = $4))) ORDER BY started_at, id LIMIT 1"
 );
 
 const NEXT: &str = concat!(claim_columns!(), " WHERE ", queued!(), " ORDER BY ready_at, id LIMIT 1");
@@ -438,11 +439,14 @@ enum Takes {
     Any,
     /// One at a time that has not failed before.
     Trial,
+    /// The same, or with none of those one that has.
+    LongTrial,
     No,
 }
 
 impl<'a> Choice<'a> {
-    /// In the order in which they are tried: each upstream on trial, then all others together.
+    /// In the order in which they are tried: each upstream on trial, then all others together, among them those that have
+    /// been on trial for long.
     fn all(all: &'a [Lane], busy: &HashSet<&str>, known: &Lanes, now: Timestamp) -> Vec<Choice<'a>> {
         let is_busy = |lane: &Lane| busy.contains(lane.name.as_str());
         let takes = |lane: &Lane| {
@@ -458,7 +462,7 @@ impl<'a> Choice<'a> {
                 }
                 BreakerState::HalfOpen => {
                     let opened_until = known.breaker(upstream).map_or(now, |breaker| breaker.open_until);
-                    if now >= opened_until + TRIAL_WAIT { Takes::Any } else { Takes::Trial }
+                    if now >= opened_until + TRIAL_WAIT { Takes::LongTrial } else { Takes::Trial }
                 }
             }
         };
@@ -481,7 +485,9 @@ impl<'a> Choice<'a> {
             LaneKind::Direct => (kind_order(lane.kind), Timestamp(0)),
             LaneKind::N8n => (kind_order(lane.kind), known.used_at(lane)),
         });
-        let (trials, others): (Vec<&Lane>, Vec<&Lane>) = free.into_iter().partition(|lane| takes(lane) == Takes::Trial);
+        let is_on_trial = |lane: &&&Lane| matches!(takes(lane), Takes::Trial | Takes::LongTrial);
+        let trials: Vec<&Lane> = free.iter().filter(is_on_trial).copied().collect();
+        let others: Vec<&Lane> = free.into_iter().filter(|lane| takes(lane) != Takes::Trial).collect();
         let mut on_trial: Vec<&str> = trials.iter().map(|lane| lane.upstream()).collect();
         on_trial.dedup();
         let of = |upstream: &str| trials.iter().copied().filter(|lane| lane.upstream() == upstream).collect();

@@ -133,6 +133,22 @@ on_both! {
         assert_eq!(takes(&db, &all, at(395)).await, None);
     }
 
+    async fn however_late_a_trial_is_of_a_reel_that_has_not_failed_if_there_is_one(db: TestDb) {
+        open(&db, "direct", START).await;
+        let (mia, noor, kim) = (person(&db, "mia").await, person(&db, "noor").await, person(&db, "kim").await);
+        submit(&db, mia, &[902], START).await;
+        submit(&db, noor, &[7], at(80)).await;
+        let trial = claims(&db, &lanes(2, 0), at(100)).await.expect("a trial");
+        assert_eq!(trial.shortcode, code(7), "the one that failed stood before it");
+        // Its worker is lost, and it is known to have failed meanwhile: another one that has not goes first.
+        assert!(fails(&db, "direct", "noor", 7, Weight::OfSeveral, at(101)).await.is_some(), "it is open again");
+        submit(&db, kim, &[8], at(150)).await;
+        let trial = claims(&db, &lanes(2, 0), at(250)).await.expect("a trial");
+        assert_eq!(trial.shortcode, code(8));
+        assert!(db.finish_job(&trial, &failed(false), INTERVAL, at(251)).await.unwrap());
+        assert_eq!(claims(&db, &lanes(2, 0), at(251)).await.expect("no other is there").shortcode, code(7));
+    }
+
     async fn a_reel_that_failed_for_good_is_no_trial_when_it_is_asked_for_again(db: TestDb) {
         open(&db, "direct", START).await;
         let (mia, noor) = (person(&db, "mia").await, person(&db, "noor").await);
