@@ -132,7 +132,7 @@ impl Worker {
 
     async fn work(&self, job: &Claimed) -> Result<(), StoreError> {
         let began = self.clock.now();
-        if job.attempt > TAKEN_UP {
+        if job.tries() > TAKEN_UP {
             let reference = Reference::new();
             tracing::error!(job = %job.job, reel = %job.shortcode, %reference, "a job is given up after {TAKEN_UP} attempts without an end");
             let stopped = Stopped { why: ReelFailure::UpstreamBusy, cause: None, again: false, bought: true };
@@ -242,7 +242,8 @@ impl Worker {
         match stopped.why {
             ReelFailure::OverBudget(budget) if budget.whose != BudgetOf::Everybody => {
                 let interval = self.store.insist("reading a limit", || self.spacing()).await?;
-                self.store.insist("passing a job on", || self.store.pass_on(job, interval, now)).await
+                let pass_on = || self.store.pass_on(job, budget.whose, interval, now);
+                self.store.insist("passing a job on", pass_on).await
             }
             _ => Ok(false),
         }
@@ -260,10 +261,10 @@ impl Worker {
         let upstream = job.lane.upstream();
         let is_elsewhere = self.lanes.iter().any(|lane| lane.upstream() != upstream);
         let elsewhere = Again { pause: Duration::ZERO, asked: Duration::ZERO, failed_on: Some(upstream) };
-        let pause = PAUSE * 2u32.pow(u32::try_from(job.attempt - 1).unwrap_or(0).min(6));
+        let pause = PAUSE * 2u32.pow(u32::try_from(job.tries() - 1).unwrap_or(0).min(6));
         // What the deadline would end at once is not begun.
         let time_left = (job.began_at + self.deadline).since(now);
-        let left = job.attempt < ATTEMPTS && time_left >= pause + SHORTEST_ATTEMPT;
+        let left = job.tries() < ATTEMPTS && time_left >= pause + SHORTEST_ATTEMPT;
         match stopped.why {
             // Only the operator, or the next day, mends this one: another upstream is not concerned. One that was there
             // already is, too.

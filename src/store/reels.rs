@@ -127,8 +127,10 @@ pub struct Claimed {
     pub job: JobId,
     pub shortcode: Shortcode,
     pub lane: Lane,
-    /// 1 for the first worker that takes it.
+    /// 1 for the first worker that takes it. With `leased_by` it names the lease.
     pub attempt: i64,
+    /// How many of the earlier attempts only found that their payer's budget does not cover it.
+    pub passed: i64,
     /// The Apify run of an earlier attempt, which is paid for.
     pub run_id: Option<String>,
     /// The upstream on which the last attempt failed.
@@ -146,6 +148,13 @@ pub struct Claimed {
     /// Where they asked: the ledger's place of the cost.
     pub chat: ChatId,
     pub leased_by: InstanceId,
+}
+
+impl Claimed {
+    /// The attempts that count, this one among them: being passed on is none of the reel's fault.
+    pub fn tries(&self) -> i64 {
+        self.attempt - self.passed
+    }
 }
 
 /// What a worker learns when it renews its lease.

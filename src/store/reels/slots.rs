@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::store::budgets::guild_of;
 use crate::store::{Result, Store, exclusive};
+use crate::upstream::BudgetOf;
 
 use super::{Claimed, QUEUE, wait_in_line};
 
@@ -122,10 +124,18 @@ macro_rules! move_to_who_waits {
 pub(super) use {give_time_back, move_if_earlier, move_job, move_to_who_waits};
 
 impl Store {
-    /// Makes a running job, which its payer's budget does not cover, somebody else's who waits for it: it goes back into the
-    /// line, into their slot. `false` if nobody else is left, or the lease is lost.
-    pub async fn pass_on(&self, job: &Claimed, interval: Duration, now: Timestamp) -> Result<bool> {
+    /// Makes a running job, which the budget of `whose` does not cover, somebody else's who waits for it: it goes back into
+    /// the line, into their slot. The budget of a chat or of a community is that of all who wait for it there. `false` if
+    /// nobody else is left, or the lease is lost.
+    pub async fn pass_on(
+        &self,
+        job: &Claimed,
+        whose: BudgetOf,
+        interval: Duration,
+        now: Timestamp,
+    ) -> Result<bool> {
         let id = job.job.to_string();
+        let chat = (whose == BudgetOf::Chat).then(|| job.chat.to_string());
         let passed: Result<bool> = exclusive!(&self.db, [QUEUE], tx => {
             let held: Option<(String,)> = sqlx::query_as(
                     "SELECT id FROM jobs WHERE id = $1 AND leased_by = $2 AND attempt = $3 AND state = 'running'")
@@ -142,13 +152,19 @@ impl Store {
                 .bind(job.asked_by.to_string())
                 .execute(&mut *tx)
                 .await?;
+            let guild = match whose {
+                BudgetOf::Guild => guild_of!(tx, &job.chat).map(|guild| guild.to_string()),
+                BudgetOf::Person | BudgetOf::Chat | BudgetOf::Everybody => None,
+            };
             let heir: Option<(String, i64)> = sqlx::query_as(
                     "SELECT s.person_id, p.next_reel_at FROM subscriptions s JOIN people p ON p.id = s.person_id \
-                     WHERE s.job_id = $1 AND s.state = 'waiting' AND NOT EXISTS \
-                     (SELECT 1 FROM subscriptions u WHERE u.job_id = $1 AND u.person_id = s.person_id AND u.unfunded) \
+                     WHERE s.job_id = $1 AND s.state = 'waiting' AND s.chat <> COALESCE($3, '') AND ($4 IS NULL \
+                     OR s.chat NOT IN (SELECT id FROM chats WHERE guild = $4)) AND NOT EXISTS (SELECT 1 FROM subscriptions u WHERE u.job_id = $1 AND u.person_id = s.person_id AND u.unfunded) \
                      ORDER BY CASE WHEN p.next_reel_at > $2 THEN p.next_reel_at ELSE $2 END, s.id LIMIT 1")
                 .bind(&id)
                 .bind(now.0)
+                .bind(&chat)
+                .bind(&guild)
                 .fetch_optional(&mut *tx)
                 .await?;
             let Some((heir, next_reel_at)) = heir else { return Ok(false) };

@@ -119,6 +119,11 @@ impl Store {
                     .fetch_optional(&mut *tx)
                     .await?;
             let chat: ChatId = place.ok_or(StoreError::Corrupt("a job without its asker"))?.0.parse()?;
+            let (passed,): (i64,) =
+                sqlx::query_as("SELECT COUNT(DISTINCT person_id) FROM subscriptions WHERE job_id = $1 AND unfunded")
+                    .bind(&id)
+                    .fetch_one(&mut *tx)
+                    .await?;
             if attempt == 0 {
                 let within = Within::new(&chat, guild_of!(tx, &chat));
                 time_up!(tx, within, now, [(Timed::Wait, now.since(Timestamp(created_at)))]);
@@ -128,6 +133,7 @@ impl Store {
                 shortcode: shortcode.parse()?,
                 lane: lane.clone(),
                 attempt: attempt + 1,
+                passed,
                 run_id,
                 failed_on,
                 cancel,

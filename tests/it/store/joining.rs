@@ -1,6 +1,8 @@
 //! Joining a reel that waits for somebody else's spacing: whose slot it takes, who pays, and what the others get back.
 
+use reelcoach::ids::GuildId;
 use reelcoach::store::reels::Denied;
+use reelcoach::upstream::BudgetOf;
 
 use super::*;
 
@@ -119,13 +121,13 @@ on_both! {
         let job = claim_job(&db, at(3)).await.unwrap();
         assert_eq!((first.asked_by, job.shortcode.clone(), job.asked_by), (ana, code(2), ben));
         // Ben cannot pay: it goes on in Cleo's slot.
-        assert!(db.pass_on(&job, INTERVAL, at(4)).await.unwrap());
+        assert!(db.pass_on(&job, BudgetOf::Person, INTERVAL, at(4)).await.unwrap());
         let again = db.claim_job(InstanceId::new(), &lanes(3, 0), at(4), LEASE).await.unwrap().unwrap();
         assert_eq!((again.job, again.asked_by), (job.job, cleo));
         assert_eq!(submit(&db, cleo, &[21], at(4)).await, [queued(34)]);
-        assert!(!db.pass_on(&job, INTERVAL, at(5)).await.unwrap(), "its lease is lost");
+        assert!(!db.pass_on(&job, BudgetOf::Person, INTERVAL, at(5)).await.unwrap(), "its lease is lost");
         // Nor can she: Ana's own next slot is later.
-        assert!(db.pass_on(&again, INTERVAL, at(5)).await.unwrap());
+        assert!(db.pass_on(&again, BudgetOf::Person, INTERVAL, at(5)).await.unwrap());
         assert!(waiting(&db).await.contains(&(code(2), at(30), ana)));
         // Who could not pay does not get it again, and has their time back.
         submit(&db, ben, &[2], at(6)).await;
@@ -138,8 +140,49 @@ on_both! {
             }
         };
         assert_eq!(last.asked_by, ana);
-        assert!(!db.pass_on(&last, INTERVAL, at(32)).await.unwrap(), "nobody else is left");
+        assert!(!db.pass_on(&last, BudgetOf::Person, INTERVAL, at(32)).await.unwrap(), "nobody else is left");
         assert!(db.finish_job(&last, &failed(true), INTERVAL, at(32)).await.unwrap());
+    }
+
+    async fn the_budget_of_a_chat_or_a_community_is_that_of_all_who_wait_there(db: TestDb) {
+        let guild: GuildId = "discord:900".parse().unwrap();
+        let [room, hall] = ["1", "2"].map(|key| ChatId::new(Platform::Discord, key));
+        for (n, whose) in (1..).zip([BudgetOf::Chat, BudgetOf::Guild]) {
+            let [ana, ben, cleo, dan] =
+                people(&db, [&format!("ana {n}"), &format!("ben {n}"), &format!("cleo {n}"), &format!("dan {n}")]).await;
+            let ask = async |person: PersonId, chat: &ChatId| {
+                let message = MessageRef::new(chat.clone(), format!("{n} {person}"));
+                db.receive(Arrival { guild: Some(&guild), ..arrival(&message, person, "{}", START) }).await.unwrap();
+                let (turn, reels) = (TurnId::new(), [code(n)]);
+                let wish = Wish { turn, person, chat, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: false };
+                db.submit(&wish, LIMITS, |_| String::new(), START).await.unwrap();
+            };
+            for (person, chat) in [(ana, &room), (ben, &room), (cleo, &hall)] {
+                ask(person, chat).await;
+            }
+            submit(&db, dan, &[n], START).await;
+            let job = claim_job(&db, START).await.unwrap();
+            assert!(db.pass_on(&job, whose, INTERVAL, START).await.unwrap());
+            let job = claim_job(&db, START).await.unwrap();
+            let heir = if whose == BudgetOf::Chat { cleo } else { dan };
+            assert_eq!((job.asked_by, job.attempt, job.tries()), (heir, 2, 1), "not Ben, who asked in the same chat");
+            assert!(db.finish_job(&job, &done(), INTERVAL, START).await.unwrap());
+        }
+    }
+
+    async fn however_often_it_is_passed_on_it_has_all_its_attempts(db: TestDb) {
+        for n in 0..12 {
+            let person = person(&db, &format!("poor {n}")).await;
+            submit(&db, person, &[1], START).await;
+        }
+        for passed in 0..11 {
+            let job = claim_job(&db, START).await.unwrap();
+            assert_eq!((job.attempt, job.tries()), (passed + 1, 1));
+            assert!(db.pass_on(&job, BudgetOf::Person, INTERVAL, START).await.unwrap());
+        }
+        let job = claim_job(&db, START).await.unwrap();
+        assert!(db.requeue_job(&job, START, None).await.unwrap());
+        assert_eq!(claim_job(&db, START).await.unwrap().tries(), 2);
     }
 
     async fn many_who_join_at_once_keep_everybodys_spacing(db: TestDb) {
