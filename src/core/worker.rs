@@ -63,11 +63,21 @@ pub struct Worker {
     clock: Clock,
     instance: InstanceId,
     cache: Duration,
-    interval: Duration,
+    /// Of the configuration.
+    limits: PersonLimits,
     /// The jobs that this process runs, by id and attempt.
     leases: Leases<(JobId, i64)>,
     /// The longest that one reel may take, all attempts together.
     deadline: Duration,
+}
+
+/// What a person may have of the line.
+#[derive(Clone, Copy)]
+struct PersonLimits {
+    /// The time between two new reels.
+    interval: Duration,
+    /// New reels that may wait.
+    waiting: i64,
 }
 
 /// The lanes that a configuration has: direct ones first.
@@ -97,7 +107,10 @@ impl Worker {
             clock,
             instance,
             cache: config.reels.cache,
-            interval: config.reels.interval,
+            limits: PersonLimits {
+                interval: config.reels.interval,
+                waiting: i64::from(config.reels.waiting_per_person),
+            },
             leases: Leases::default(),
             deadline: config.reels.deadline,
         }
@@ -241,19 +254,29 @@ impl Worker {
     async fn is_passed_on(&self, job: &Claimed, stopped: &Stopped, now: Timestamp) -> Result<bool, StoreError> {
         match stopped.why {
             ReelFailure::OverBudget(budget) if budget.whose != BudgetOf::Everybody => {
-                let interval = self.store.insist("reading a limit", || self.spacing()).await?;
-                let pass_on = || self.store.pass_on(job, budget.whose, interval, now);
+                let limits = self.store.insist("reading a limit", || self.limits()).await?;
+                let pass_on = || self.store.pass_on(job, budget.whose, limits.interval, limits.waiting, now);
                 self.store.insist("passing a job on", pass_on).await
             }
             _ => Ok(false),
         }
     }
 
-    /// The time between two new reels of one person, as it is in force.
+    /// What a person may have, as it is in force.
+    async fn limits(&self) -> Result<PersonLimits, StoreError> {
+        let mut limits = self.limits;
+        for (limit, value) in self.store.set_limits().await? {
+            match limit {
+                LimitName::Spacing => limits.interval = Duration::from_secs(value.unsigned_abs()),
+                LimitName::Waiting => limits.waiting = value,
+                LimitName::Line => {}
+            }
+        }
+        Ok(limits)
+    }
+
     async fn spacing(&self) -> Result<Duration, StoreError> {
-        let set = self.store.set_limits().await?;
-        let spacing = set.iter().find(|(limit, _)| *limit == LimitName::Spacing);
-        Ok(spacing.map_or(self.interval, |(_, seconds)| Duration::from_secs(seconds.unsigned_abs())))
+        Ok(self.limits().await?.interval)
     }
 
     /// Whether and how a failed reel is tried once more.

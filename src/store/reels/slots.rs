@@ -125,13 +125,14 @@ pub(super) use {give_time_back, move_if_earlier, move_job, move_to_who_waits};
 
 impl Store {
     /// Makes a running job, which the budget of `whose` does not cover, somebody else's who waits for it: it goes back into
-    /// the line, into their slot. The budget of a chat or of a community is that of all who wait for it there. `false` if
-    /// nobody else is left, or the lease is lost.
+    /// the line, into their slot, unless as many wait for them as may. The budget of a chat or of a community is that of all
+    /// who wait for it there. `false` if nobody else is left, or the lease is lost.
     pub async fn pass_on(
         &self,
         job: &Claimed,
         whose: BudgetOf,
         interval: Duration,
+        waiting_per_person: i64,
         now: Timestamp,
     ) -> Result<bool> {
         let id = job.job.to_string();
@@ -159,12 +160,14 @@ impl Store {
             let heir: Option<(String, i64)> = sqlx::query_as(
                     "SELECT s.person_id, p.next_reel_at FROM subscriptions s JOIN people p ON p.id = s.person_id \
                      WHERE s.job_id = $1 AND s.state = 'waiting' AND s.chat <> COALESCE($3, '') AND ($4 IS NULL \
-                     OR s.chat NOT IN (SELECT id FROM chats WHERE guild = $4)) AND NOT EXISTS (SELECT 1 FROM subscriptions u WHERE u.job_id = $1 AND u.person_id = s.person_id AND u.unfunded) \
+                     OR s.chat NOT IN (SELECT id FROM chats WHERE guild = $4)) \
+                     AND (SELECT COUNT(*) FROM jobs o WHERE o.asked_by = s.person_id AND o.state = 'queued') < $5 AND NOT EXISTS (SELECT 1 FROM subscriptions u WHERE u.job_id = $1 AND u.person_id = s.person_id AND u.unfunded) \
                      ORDER BY CASE WHEN p.next_reel_at > $2 THEN p.next_reel_at ELSE $2 END, s.id LIMIT 1")
                 .bind(&id)
                 .bind(now.0)
                 .bind(&chat)
                 .bind(&guild)
+                .bind(waiting_per_person)
                 .fetch_optional(&mut *tx)
                 .await?;
             let Some((heir, next_reel_at)) = heir else { return Ok(false) };

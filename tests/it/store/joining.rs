@@ -121,13 +121,13 @@ on_both! {
         let job = claim_job(&db, at(3)).await.unwrap();
         assert_eq!((first.asked_by, job.shortcode.clone(), job.asked_by), (ana, code(2), ben));
         // Ben cannot pay: it goes on in Cleo's slot.
-        assert!(db.pass_on(&job, BudgetOf::Person, INTERVAL, at(4)).await.unwrap());
+        assert!(db.pass_on(&job, BudgetOf::Person, INTERVAL, 5, at(4)).await.unwrap());
         let again = db.claim_job(InstanceId::new(), &lanes(3, 0), at(4), LEASE).await.unwrap().unwrap();
         assert_eq!((again.job, again.asked_by), (job.job, cleo));
         assert_eq!(submit(&db, cleo, &[21], at(4)).await, [queued(34)]);
-        assert!(!db.pass_on(&job, BudgetOf::Person, INTERVAL, at(5)).await.unwrap(), "its lease is lost");
+        assert!(!db.pass_on(&job, BudgetOf::Person, INTERVAL, 5, at(5)).await.unwrap(), "its lease is lost");
         // Nor can she: Ana's own next slot is later.
-        assert!(db.pass_on(&again, BudgetOf::Person, INTERVAL, at(5)).await.unwrap());
+        assert!(db.pass_on(&again, BudgetOf::Person, INTERVAL, 5, at(5)).await.unwrap());
         assert!(waiting(&db).await.contains(&(code(2), at(30), ana)));
         // Who could not pay does not get it again, and has their time back.
         submit(&db, ben, &[2], at(6)).await;
@@ -140,12 +140,12 @@ on_both! {
             }
         };
         assert_eq!(last.asked_by, ana);
-        assert!(!db.pass_on(&last, BudgetOf::Person, INTERVAL, at(32)).await.unwrap(), "nobody else is left");
+        assert!(!db.pass_on(&last, BudgetOf::Person, INTERVAL, 5, at(32)).await.unwrap(), "nobody else is left");
         assert!(db.finish_job(&last, &failed(true), INTERVAL, at(32)).await.unwrap());
     }
 
     async fn the_budget_of_a_chat_or_a_community_is_that_of_all_who_wait_there(db: TestDb) {
-        let guild: GuildId = "discord:900".parse().unwrap();
+        let guild = GuildId::new(Platform::Discord, "900");
         let [room, hall] = ["1", "2"].map(|key| ChatId::new(Platform::Discord, key));
         for (n, whose) in (1..).zip([BudgetOf::Chat, BudgetOf::Guild]) {
             let [ana, ben, cleo, dan] =
@@ -162,7 +162,7 @@ on_both! {
             }
             submit(&db, dan, &[n], START).await;
             let job = claim_job(&db, START).await.unwrap();
-            assert!(db.pass_on(&job, whose, INTERVAL, START).await.unwrap());
+            assert!(db.pass_on(&job, whose, INTERVAL, 5, START).await.unwrap());
             let job = claim_job(&db, START).await.unwrap();
             let heir = if whose == BudgetOf::Chat { cleo } else { dan };
             assert_eq!((job.asked_by, job.attempt, job.tries()), (heir, 2, 1), "not Ben, who asked in the same chat");
@@ -178,11 +178,28 @@ on_both! {
         for passed in 0..11 {
             let job = claim_job(&db, START).await.unwrap();
             assert_eq!((job.attempt, job.tries()), (passed + 1, 1));
-            assert!(db.pass_on(&job, BudgetOf::Person, INTERVAL, START).await.unwrap());
+            assert!(db.pass_on(&job, BudgetOf::Person, INTERVAL, 5, START).await.unwrap());
         }
         let job = claim_job(&db, START).await.unwrap();
         assert!(db.requeue_job(&job, START, None).await.unwrap());
         assert_eq!(claim_job(&db, START).await.unwrap().tries(), 2);
+    }
+
+    async fn it_is_not_passed_on_to_who_has_as_many_waiting_as_may(db: TestDb) {
+        let [ana, ben, cleo] = people(&db, ["ana", "ben", "cleo"]).await;
+        submit(&db, ana, &[1], START).await;
+        submit(&db, ben, &[1], START).await;
+        submit(&db, cleo, &[1], START).await;
+        // Ben's next slot is the earlier one.
+        let (dm, reels) = (chat("dm"), [code(11), code(12), code(13)]);
+        let wish = Wish { turn: TurnId::new(), person: ben, chat: &dm, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: false };
+        let quick = QueueLimits { interval: Duration::from_secs(1), ..LIMITS };
+        db.submit(&wish, quick, |_| String::new(), START).await.unwrap();
+        submit(&db, cleo, &[21, 22], START).await;
+        let job = claim_job(&db, START).await.unwrap();
+        assert_eq!((job.shortcode.clone(), job.asked_by), (code(1), ana));
+        assert!(db.pass_on(&job, BudgetOf::Person, INTERVAL, 3, at(2)).await.unwrap());
+        assert!(waiting(&db).await.iter().any(|(reel, _, whose)| (reel, whose) == (&code(1), &cleo)));
     }
 
     async fn many_who_join_at_once_keep_everybodys_spacing(db: TestDb) {
