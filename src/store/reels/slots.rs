@@ -121,7 +121,26 @@ macro_rules! move_to_who_waits {
         }
     };
 }
-pub(super) use {give_time_back, move_if_earlier, move_job, move_to_who_waits};
+
+/// Whose a job becomes that goes back into the line although its owner does not wait for it any more, and when their next
+/// reel may start: of those who wait for it the one with the earliest slot, if one can pay for it, of those.
+macro_rules! inherit_job {
+    ($tx:ident, $job:expr, $now:expr) => {{
+        let heir: Option<(String, i64)> = sqlx::query_as(
+            "SELECT s.person_id, p.next_reel_at FROM subscriptions s JOIN people p ON p.id = s.person_id \
+             WHERE s.job_id = $1 AND s.state = 'waiting' AND NOT EXISTS (SELECT 1 FROM jobs j JOIN subscriptions o \
+             ON o.job_id = j.id AND o.person_id = j.asked_by WHERE j.id = $1 AND o.state = 'waiting') \
+             ORDER BY CASE WHEN EXISTS (SELECT 1 FROM subscriptions u WHERE u.job_id = $1 AND u.person_id = s.person_id \
+             AND u.unfunded) THEN 1 ELSE 0 END, CASE WHEN p.next_reel_at > $2 THEN p.next_reel_at ELSE $2 END, s.id LIMIT 1",
+        )
+        .bind($job)
+        .bind($now.0)
+        .fetch_optional(&mut *$tx)
+        .await?;
+        heir
+    }};
+}
+pub(super) use {give_time_back, inherit_job, move_if_earlier, move_job, move_to_who_waits};
 
 impl Store {
     /// Makes a running job, which the budget of `whose` does not cover, somebody else's who waits for it: it goes back into

@@ -12,7 +12,7 @@ use crate::store::lanes::{
 use crate::store::usage::{Counted, Timed, Within, count_up, time_up};
 use crate::store::{Result, Store, StoreError, exclusive, read, write};
 
-use super::slots::give_time_back;
+use super::slots::{give_time_back, inherit_job, move_job};
 use super::{Claimed, JobEnd, JobLease, JobPhase, LiveJob, QUEUE, Running, insert_reel_turn, wait_in_line};
 
 impl Store {
@@ -214,6 +214,15 @@ impl Store {
                 .await?;
             if state.as_ref().is_some_and(|(state,)| state == "queued") {
                 wait_in_line!(tx, 1);
+                // In the slot in which it was begun; only the next attempts are somebody else's to pay.
+                let heir = inherit_job!(tx, &job.job.to_string(), at);
+                if let Some((heir, _)) = heir {
+                    sqlx::query("UPDATE jobs SET asked_by = $1, slot_at = NULL WHERE id = $2")
+                        .bind(heir)
+                        .bind(job.job.to_string())
+                        .execute(&mut *tx)
+                        .await?;
+                }
             }
             Ok(state.is_some())
         });
@@ -280,6 +289,13 @@ impl Store {
                     .await?;
                 if again.rows_affected() == 1 {
                     wait_in_line!(tx, 1);
+                    let heir = inherit_job!(tx, &id, now);
+                    if let Some((heir, next_reel_at)) = heir {
+                        if refund {
+                            give_time_back!(tx, &id, interval, now);
+                        }
+                        move_job!(tx, &id, &heir, Timestamp(next_reel_at).max(now), interval);
+                    }
                     return Ok(true);
                 }
             }

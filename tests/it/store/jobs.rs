@@ -266,10 +266,12 @@ on_both! {
         assert_eq!(db.renew_job(&job, at(50)).await.unwrap(), JobLease::Lost);
         let again = claim_job(&db, at(3)).await.unwrap();
         assert_eq!((again.job, again.attempt, again.run_id.as_deref()), (job.job, 2, None), "its run was stopped");
+        assert_eq!((again.asked_by, &again.chat), (noor, &chat(&format!("dm-{noor}"))), "who still waits for it pays");
         assert_eq!(db.renew_job(&again, at(50)).await.unwrap(), JobLease::Held);
         assert!(db.finish_job(&again, &done(), INTERVAL, at(4)).await.unwrap());
         assert_eq!(claim_one(&db, at(4)).await.person, noor);
-        assert_eq!(submit(&db, mia, &[2], at(5)).await, [queued(30)], "it was read after all");
+        assert_eq!(submit(&db, mia, &[2], at(5)).await, [queued(5)], "hers is given back");
+        assert_eq!(submit(&db, noor, &[3], at(5)).await, [queued(33)], "it took noor's slot");
     }
 
     async fn a_job_that_nobody_waits_for_does_not_go_back_into_the_line(db: TestDb) {
@@ -294,7 +296,7 @@ on_both! {
             assert!(db.requeue_job(&job, START, None).await.unwrap());
             joining.await.unwrap();
             let again = claim_job(&db, START).await.expect("somebody waits for it");
-            assert_eq!(again.shortcode, code(n));
+            assert_eq!((again.shortcode.clone(), again.asked_by), (code(n), noor));
             assert!(db.finish_job(&again, &done(), INTERVAL, START).await.unwrap());
             assert_eq!(claim_one(&db, START).await.person, noor);
         }
