@@ -113,7 +113,9 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             let place: Option<(String,)> =
-                sqlx::query_as("SELECT chat FROM subscriptions WHERE job_id = $1 AND person_id = $2 ORDER BY id LIMIT 1")
+                sqlx::query_as(
+                        "SELECT chat FROM subscriptions WHERE job_id = $1 AND person_id = $2 \
+                         ORDER BY CASE WHEN state = 'waiting' THEN 0 ELSE 1 END, id LIMIT 1")
                     .bind(&id)
                     .bind(&asked_by)
                     .fetch_optional(&mut *tx)

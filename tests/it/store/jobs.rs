@@ -274,6 +274,18 @@ on_both! {
         assert_eq!(submit(&db, noor, &[3], at(5)).await, [queued(33)], "it took noor's slot");
     }
 
+    async fn a_job_is_paid_for_where_its_owner_still_waits_for_it(db: TestDb) {
+        let mia = person(&db, "mia").await;
+        submit(&db, mia, &[1], START).await;
+        let (group, reels) = (chat("-100"), [code(1)]);
+        let wish = Wish { turn: TurnId::new(), person: mia, chat: &group, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: false };
+        assert_eq!(db.submit(&wish, LIMITS, |_| String::new(), at(1)).await.unwrap(), [Submitted::Joined]);
+        let boards = db.open_boards_of(mia).await.unwrap();
+        let dm = boards.iter().map(|board| board.id).min().expect("the first one");
+        assert_eq!(db.cancel(&Cancelled::Board(dm, None), INTERVAL, at(2)).await.unwrap(), [code(1)]);
+        assert_eq!(claim_job(&db, at(3)).await.unwrap().chat, group);
+    }
+
     async fn a_job_that_nobody_waits_for_does_not_go_back_into_the_line(db: TestDb) {
         let mia = person(&db, "mia").await;
         submit(&db, mia, &[1], START).await;
