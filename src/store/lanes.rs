@@ -291,21 +291,26 @@ impl Store {
     /// Notes what a run says about its upstream; the breaker if it opened by that.
     pub async fn note_health(&self, upstream: &str, health: Health<'_>, now: Timestamp) -> Result<Option<Breaker>> {
         let Health::Failed(trouble) = health else {
-            let closed = write!(&self.db, connection => {
-                let closed = sqlx::query(
-                        "UPDATE breakers SET failures = 0, trips = 0, open_until = 0, quota_until = 0 \
-                         WHERE upstream = $1 AND (failures > 0 OR trips > 0)")
-                    .bind(upstream)
-                    .execute(&mut *connection)
-                    .await?;
-                if closed.rows_affected() > 0 {
-                    sqlx::query("DELETE FROM breaker_reels WHERE upstream = $1").bind(upstream).execute(connection).await?;
-                }
-                Ok::<_, sqlx::Error>(closed.rows_affected())
-            })?;
-            if closed > 0 {
-                self.jobs_changed().await;
+            // A success is the usual case: it takes the line's lock only when there is something to forget.
+            let (has_failed,): (i64,) = read!(&self.db, connection => sqlx::query_as(
+                    "SELECT COUNT(*) FROM breakers WHERE upstream = $1 AND (failures > 0 OR trips > 0)")
+                .bind(upstream)
+                .fetch_one(connection)
+                .await)?;
+            if has_failed == 0 {
+                return Ok(None);
             }
+            // In one transaction, because a failure may be noted meanwhile.
+            let closed: Result<()> = exclusive!(&self.db, [QUEUE], tx => {
+                sqlx::query("UPDATE breakers SET failures = 0, trips = 0, open_until = 0, quota_until = 0 WHERE upstream = $1")
+                    .bind(upstream)
+                    .execute(&mut *tx)
+                    .await?;
+                sqlx::query("DELETE FROM breaker_reels WHERE upstream = $1").bind(upstream).execute(&mut *tx).await?;
+                Ok(())
+            });
+            closed?;
+            self.jobs_changed().await;
             return Ok(None);
         };
         let person = trouble.person.to_string();

@@ -158,6 +158,31 @@ on_both! {
         assert_eq!(trial.shortcode, code(7));
     }
 
+    async fn a_success_forgets_no_failure_that_is_noted_meanwhile(db: TestDb) {
+        let instances = three_instances(&db).await;
+        let mia = person(&db, "mia").await;
+        for round in 0..60 {
+            fails(&db, "direct", "mia", 1, Weight::OfSeveral, at(round)).await;
+            let mut tasks = Vec::new();
+            for (n, store) in (2..).zip(instances.clone()) {
+                let failing = store.clone();
+                tasks.push(tokio::spawn(async move {
+                    let reel = code(n);
+                    let trouble = ReelTrouble { reel: &reel, person: mia, cause: "unavailable", reference: "7K3QXZ", weight: Weight::OfSeveral, held_until: None };
+                    failing.note_health("direct", Health::Failed(trouble), at(round)).await.unwrap();
+                }));
+                tasks.push(tokio::spawn(async move {
+                    store.note_health("direct", Health::Worked, at(round)).await.unwrap();
+                }));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let counted = db.number("SELECT CAST(COALESCE(SUM(failures), 0) AS BIGINT) FROM breakers", &[]).await;
+            assert_eq!(counted, db.number("SELECT COUNT(*) FROM breaker_reels", &[]).await, "round {round}");
+        }
+    }
+
     async fn an_upstream_that_asks_to_wait_gets_nothing_until_then(db: TestDb) {
         line_of(&db, 3).await;
         let all = lanes(2, 1);
