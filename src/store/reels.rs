@@ -16,6 +16,7 @@ use super::usage::{Counted, Within, count_up};
 use super::{Result, Store, StoreError, exclusive, read, storable};
 
 pub use self::cancel::Cancelled;
+pub(crate) use self::slots::gap;
 use self::slots::{give_time_back, move_if_earlier, move_job};
 
 /// Serialises submissions, claims and endings.

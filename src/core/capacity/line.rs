@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::core::reels::eta::{self, LaneState};
 use crate::store::lanes::{Lane, LaneKind};
-use crate::store::reels::{Denied, QueueLimits, Submitted};
+use crate::store::reels::{Denied, QueueLimits, Submitted, gap};
 
 /// A reel, by a number that the caller chooses.
 pub type ReelNumber = u64;
@@ -27,7 +27,8 @@ pub struct Line {
     live: HashMap<ReelNumber, JobNumber>,
     /// In order.
     queue: BTreeSet<(Timestamp, JobNumber)>,
-    queued: HashMap<JobNumber, (ReelNumber, u32)>,
+    /// Which reel, whose, and from when on it may start.
+    queued: HashMap<JobNumber, (ReelNumber, u32, Timestamp)>,
     people: HashMap<u32, Person>,
     next_job: JobNumber,
 }
@@ -39,11 +40,31 @@ struct Slot {
     running: Option<(JobNumber, ReelNumber, Timestamp)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
 struct Person {
     next_reel_at: Timestamp,
-    waiting: i64,
-    last_ready: Timestamp,
+    /// Their slots in which a reel still waits; it is ready when its slot begins.
+    waiting: BTreeSet<(Timestamp, JobNumber)>,
+    /// Those in which one has begun, as far back as they keep a later one off.
+    begun: Vec<Timestamp>,
+}
+
+impl Person {
+    /// As the store gives time back: `slot` is free again, and later ones move forward into the gap. By how much, which are
+    /// moved with the jobs in them.
+    fn give_back(&mut self, slot: Timestamp, interval: Duration, now: Timestamp) -> (i64, Vec<(Timestamp, JobNumber)>) {
+        let later: Vec<_> = self.waiting.iter().copied().filter(|(at, _)| *at > slot).collect();
+        let before = self.waiting.iter().map(|(at, _)| *at).filter(|at| *at <= slot);
+        let kept = before.chain(self.begun.iter().copied()).filter(|at| *at > now - interval).max();
+        let first = later.first().map_or(self.next_reel_at, |(at, _)| *at);
+        let shift = gap(kept, first, interval, now);
+        for (at, job) in &later {
+            self.waiting.remove(&(*at, *job));
+            self.waiting.insert((Timestamp(at.0 - shift), *job));
+        }
+        self.next_reel_at = Timestamp(self.next_reel_at.0 - shift);
+        (shift, later)
+    }
 }
 
 /// A job that a lane has taken.
@@ -80,15 +101,16 @@ impl Line {
         {
             return (if *failed { Submitted::Failed(String::new()) } else { Submitted::Cached }, None);
         }
-        if let Some(job) = self.live.get(&reel) {
-            return (Submitted::Joined, Some(*job));
+        if let Some(job) = self.live.get(&reel).copied() {
+            self.move_if_earlier(job, person, now);
+            return (Submitted::Joined, Some(job));
         }
-        let nobody = Person { next_reel_at: Timestamp(0), waiting: 0, last_ready: Timestamp(0) };
-        let asker = self.people.entry(person).or_insert(nobody);
+        let asker = self.people.entry(person).or_default();
         let interval = self.limits.interval;
-        if asker.waiting >= self.limits.waiting_per_person {
-            let last = if asker.waiting > 0 { asker.last_ready } else { Timestamp(0) };
-            let again = Timestamp(last.0.max(now.0)) - interval * (asker.waiting.clamp(1, 100) as u32 - 1);
+        let waiting = asker.waiting.len() as i64;
+        if waiting >= self.limits.waiting_per_person {
+            let last = asker.waiting.last().map_or(Timestamp(0), |(at, _)| *at);
+            let again = Timestamp(last.0.max(now.0)) - interval * (waiting.clamp(1, 100) as u32 - 1);
             let again_at = again.max(now + interval);
             let limit = self.limits.waiting_per_person;
             return (Submitted::Denied(Denied::TooManyWaiting { limit, again_at }), None);
@@ -98,13 +120,43 @@ impl Line {
             return (Submitted::Denied(denied), None);
         }
         let ready_at = asker.next_reel_at.max(now);
-        *asker = Person { next_reel_at: ready_at + interval, waiting: asker.waiting + 1, last_ready: ready_at };
         let job = self.next_job;
+        asker.next_reel_at = ready_at + interval;
+        asker.waiting.insert((ready_at, job));
         self.next_job += 1;
         self.live.insert(reel, job);
         self.queue.insert((ready_at, job));
-        self.queued.insert(job, (reel, person));
+        self.queued.insert(job, (reel, person, ready_at));
         (Submitted::Queued { ready_at }, Some(job))
+    }
+
+    /// Nobody waits out another person's spacing: a job that waits for it goes to whoever joins it with an earlier slot and
+    /// may have one more waiting.
+    fn move_if_earlier(&mut self, job: JobNumber, person: u32, now: Timestamp) {
+        let Some(&(reel, owner, ready_at)) = self.queued.get(&job) else { return };
+        let joins = self.people.entry(person).or_default();
+        let own = joins.next_reel_at.max(now);
+        let interval = self.limits.interval;
+        let may_wait = (joins.waiting.len() as i64) < self.limits.waiting_per_person;
+        if owner == person || ready_at <= now || own >= ready_at || !may_wait {
+            return;
+        }
+        joins.next_reel_at = own + interval;
+        joins.waiting.insert((own, job));
+        self.queue.remove(&(ready_at, job));
+        self.queue.insert((own, job));
+        self.queued.insert(job, (reel, person, own));
+        let Some(left) = self.people.get_mut(&owner) else { return };
+        left.waiting.remove(&(ready_at, job));
+        let (shift, moved) = left.give_back(ready_at, interval, now);
+        for (at, job) in moved {
+            let sooner = Timestamp(at.0 - shift);
+            self.queue.remove(&(at, job));
+            self.queue.insert((sooner, job));
+            if let Some((.., ready_at)) = self.queued.get_mut(&job) {
+                *ready_at = sooner;
+            }
+        }
     }
 
     /// As [`crate::store::Store::claim_job`]: the first of the line that is ready, on the lane that is preferred among the
@@ -118,9 +170,12 @@ impl Line {
             (first_of(slot.lane.kind), turn, *at)
         })?;
         self.queue.remove(&(ready_at, job));
-        let (reel, person) = self.queued.remove(&job)?;
+        let (reel, person, _) = self.queued.remove(&job)?;
         if let Some(asker) = self.people.get_mut(&person) {
-            asker.waiting -= 1;
+            asker.waiting.remove(&(ready_at, job));
+            let interval = self.limits.interval;
+            asker.begun.retain(|at| *at > now - interval);
+            asker.begun.push(ready_at);
         }
         let slot = self.lanes.get_mut(lane)?;
         slot.used_at = now;

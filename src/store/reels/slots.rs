@@ -213,7 +213,7 @@ impl Store {
 
 /// By how many milliseconds the reels from `first` on may move forward: neither into the past nor closer than
 /// `interval` to the last one before them, `kept`, and by no more than the one interval given back.
-pub(super) fn gap(kept: Option<Timestamp>, first: Timestamp, interval: Duration, now: Timestamp) -> i64 {
+pub(crate) fn gap(kept: Option<Timestamp>, first: Timestamp, interval: Duration, now: Timestamp) -> i64 {
     let earliest = kept.map_or(now, |kept| now.max(kept + interval));
     i64::try_from(first.since(earliest).min(interval).as_millis()).unwrap_or(0)
 }

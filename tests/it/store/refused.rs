@@ -78,7 +78,9 @@ const WRITES: [(&str, Write); 19] = [
     ("noting a paid run", |store, scene| async move { store.note_run(&scene.job, Some("run")).await }.boxed()),
     ("requeueing a job", |store, scene| async move { store.requeue_job(&scene.job, at(9), None).await }.boxed()),
     // Nobody else waits for it: that is what it notes.
-    ("passing a job on", |store, scene| async move { Ok(!store.pass_on(&scene.job, BudgetOf::Person, INTERVAL, 5, at(9)).await?) }.boxed()),
+    ("passing a job on", |store, scene| {
+        async move { Ok(!store.pass_on(&scene.job, BudgetOf::Person, INTERVAL, 5, at(9)).await?) }.boxed()
+    }),
     ("ending a job", |store, scene| {
         async move { store.finish_job(&scene.job, &done(), INTERVAL, at(9)).await }.boxed()
     }),
