@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -182,12 +182,17 @@ async fn metrics(State(web): State<Arc<Web>>) -> Response {
 }
 
 /// One update. 200 only once its row is committed: Telegram repeats everything else (Bot API, setWebhook).
-async fn telegram(State(web): State<Arc<Web>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn telegram(State(web): State<Arc<Web>>, request: Request) -> StatusCode {
     let Some(webhook) = web.webhook.get() else { return StatusCode::SERVICE_UNAVAILABLE };
-    let given = headers.get("x-telegram-bot-api-secret-token").map(|value| value.as_bytes()).unwrap_or_default();
-    if !bool::from(given.ct_eq(webhook.secret.expose_secret().as_bytes())) {
+    let given = request.headers().get("x-telegram-bot-api-secret-token").map(|value| value.as_bytes());
+    if !bool::from(given.unwrap_or_default().ct_eq(webhook.secret.expose_secret().as_bytes())) {
         return StatusCode::FORBIDDEN;
     }
+    // Read only now: the bodies of strangers would fill the memory.
+    let body = match Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(refused) => return refused.status(),
+    };
     let update = match webhook.telegram.decode(&webhook.me, &body) {
         Ok(Some(update)) => update,
         Ok(None) => return StatusCode::OK,

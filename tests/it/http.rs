@@ -127,6 +127,31 @@ async fn who_sends_slowly_is_let_go() {
     bot.end().await;
 }
 
+/// Bodies of strangers are not waited for, and so take no memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_knows_its_caller_before_it_reads() {
+    // All of the body is missing, and the connection stays open for it.
+    let ask = async |bot: &TestBot, secret: &str| {
+        let secret =
+            if secret.is_empty() { String::new() } else { format!("x-telegram-bot-api-secret-token: {secret}\r\n") };
+        let header = format!("POST /telegram HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n{secret}\r\n");
+        let said = closed(&mut unfinished(bot.http, &header).await.unwrap()).await;
+        said.split(' ').nth(1).map(str::to_owned).unwrap_or(said)
+    };
+    let without = TestBot::start(TestDb::sqlite().await, &[]).await;
+    assert_eq!(ask(&without, "s3cret").await, "503", "no webhook is set");
+    without.end().await;
+    let settings = [("TELEGRAM_WEBHOOK_URL", "https://bot.invalid/telegram"), ("TELEGRAM_WEBHOOK_SECRET", "s3cret")];
+    let bot = TestBot::start(TestDb::sqlite().await, &settings).await;
+    until("the webhook is open", async || ask(&bot, "").await != "503").await;
+    for secret in ["", "wrong", "s3cre", "s3crets"] {
+        assert_eq!(ask(&bot, secret).await, "403", "{secret:?}");
+    }
+    let known = ask(&bot, "s3cret").await;
+    assert!(known.starts_with('4') && known != "403", "Telegram's body is waited for: {known}");
+    bot.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_goes_by_its_own_names_alone() {
     let bot = TestBot::start(TestDb::sqlite().await, &[ON, ("PUBLIC_URL", "https://coach.example.org")]).await;
