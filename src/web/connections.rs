@@ -59,6 +59,8 @@ pub struct ConnectionLimits {
     pub all: usize,
     /// Of one address on the internet.
     pub of_one: usize,
+    /// Of all addresses on the internet together: the rest is kept for reverse proxies, monitoring and health checks.
+    pub of_internet: usize,
     /// Of one address of this machine or a private network, where reverse proxies are.
     pub of_proxy: usize,
 }
@@ -72,7 +74,7 @@ impl ConnectionLimits {
     fn within(descriptors: u64) -> ConnectionLimits {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let all = (descriptors / PART_OF_DESCRIPTORS).clamp(FEWEST, MOST);
-        ConnectionLimits { all, of_one: all / 8, of_proxy: all - all / 8 }
+        ConnectionLimits { all, of_one: all / 8, of_internet: all - all / 8, of_proxy: all - all / 8 }
     }
 
     fn of(&self, address: IpAddr) -> usize {
@@ -181,6 +183,7 @@ struct OpenState {
 
 struct Entry {
     network: IpAddr,
+    is_private: bool,
     close: CancellationToken,
     /// Requests under way, the writing of their answers among it, and since when there is none.
     wait: Mutex<Wait>,
@@ -199,11 +202,15 @@ impl OpenConnections {
 
     /// A place for a connection from this address, if need be that of another which only waits.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let network = network(address);
+        let (network, is_private) = (network(address), is_private(address));
         let mut state = self.lock();
-        let own = state.entries.values().filter(|entry| entry.network == network).count();
+        let count = |among: &dyn Fn(&Entry) -> bool| state.entries.values().filter(|entry| among(entry)).count();
+        let own = count(&|entry| entry.network == network);
+        let of_internet = count(&|entry| !entry.is_private);
         let is_admitted = if own >= self.limits.of(address) {
             state.close_longest_waiting(|entry| entry.network == network)
+        } else if !is_private && of_internet >= self.limits.of_internet {
+            state.close_longest_waiting(|entry| !entry.is_private)
         } else if state.entries.len() >= self.limits.all {
             state.close_longest_waiting(|_| true)
         } else {
@@ -215,7 +222,7 @@ impl OpenConnections {
         }
         let id = state.number();
         let wait = Mutex::new(Wait { requests: 0, since: id });
-        let entry = Arc::new(Entry { network, close: CancellationToken::new(), wait });
+        let entry = Arc::new(Entry { network, is_private, close: CancellationToken::new(), wait });
         state.entries.insert(id, entry.clone());
         Some(Place { open: self.clone(), id, entry })
     }
@@ -369,13 +376,13 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn open(all: usize, of_one: usize, of_proxy: usize) -> Arc<OpenConnections> {
-        Arc::new(OpenConnections::new(ConnectionLimits { all, of_one, of_proxy }))
+    fn open(all: usize, of_one: usize, of_internet: usize, of_proxy: usize) -> Arc<OpenConnections> {
+        Arc::new(OpenConnections::new(ConnectionLimits { all, of_one, of_internet, of_proxy }))
     }
 
     #[test]
     fn who_has_waited_longest_gives_way() {
-        let open = open(3, 2, 3);
+        let open = open(3, 2, 2, 3);
         let [a, b, c] = ["10.0.0.1", "192.0.2.1", "192.0.2.2"].map(|text| open.admit(address(text)).unwrap());
         let (a, b) = (Arc::new(a), Arc::new(b));
         let at_work = b.begin();
@@ -383,7 +390,7 @@ mod tests {
         let d = open.admit(address("192.0.2.3")).expect("a place");
         assert!(c.entry.close.is_cancelled() && !a.entry.close.is_cancelled(), "a was at work since c came");
         drop(c);
-        let e = open.admit(address("192.0.2.4")).expect("a place");
+        let e = open.admit(address("10.0.0.2")).expect("a place");
         assert!(a.entry.close.is_cancelled() && !b.entry.close.is_cancelled());
         let (d, e) = (Arc::new(d), Arc::new(e));
         let all_at_work = [d.begin(), e.begin()];
@@ -394,7 +401,7 @@ mod tests {
 
     #[test]
     fn one_address_takes_its_share_alone() {
-        let open = open(64, 8, 56);
+        let open = open(64, 8, 56, 56);
         let many: Vec<Place> = (0..100).filter_map(|_| open.admit(address("192.0.2.1"))).collect();
         let waiting = |many: &[Place]| many.iter().filter(|place| !place.entry.close.is_cancelled()).count();
         assert_eq!((many.len(), waiting(&many)), (100, 8), "each new one takes the place of its own oldest");
@@ -405,6 +412,52 @@ mod tests {
         let proxy: Vec<Place> = (0..56).filter_map(|_| open.admit(address("172.18.0.1"))).collect();
         assert_eq!(waiting(&proxy), 56);
         assert!(other.entry.close.is_cancelled(), "in all there are too many: who waited longest gave way");
+    }
+
+    #[test]
+    fn the_internet_leaves_places_to_this_machine_and_its_proxies() {
+        let open = Arc::new(OpenConnections::new(ConnectionLimits::within(256)));
+        let mut idle: Vec<Place> = (1..=7).filter_map(|at| open.admit(IpAddr::from([10, 0, 0, at]))).collect();
+        idle.extend(open.admit(address("::1")));
+        let flood: Vec<Arc<Place>> = (0..4000_u16)
+            .filter_map(|at| open.admit(IpAddr::from([192, 0, 2, at.to_be_bytes()[1]])))
+            .map(Arc::new)
+            .collect();
+        assert!(idle.iter().all(|place| !place.entry.close.is_cancelled()), "the flood closes its own connections");
+        let kept = flood.iter().filter(|place| !place.entry.close.is_cancelled());
+        let at_work: Vec<Busy> = kept.map(Place::begin).collect();
+        assert_eq!(at_work.len(), 56);
+        assert!(open.admit(address("198.51.100.1")).is_none(), "all places of the internet are at work");
+        drop(idle);
+        let own: Vec<Place> =
+            ["127.0.0.1", "::1", "10.0.0.1", "172.18.0.1", "192.168.0.7", "fd12::1", "100.64.0.7", "127.0.0.1"]
+                .into_iter()
+                .filter_map(|text| open.admit(address(text)))
+                .collect();
+        assert!(own.len() == 8 && own.iter().all(|place| !place.entry.close.is_cancelled()));
+    }
+
+    /// At the end nobody waits for a header that may never come.
+    #[tokio::test]
+    async fn the_end_does_not_wait_for_headers() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let limits = ConnectionLimits::within(256);
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, Router::new(), limits, stop.clone()));
+        let mut held = Vec::new();
+        for sent in ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            held.push(stream);
+        }
+        // The last one is answered, so all are accepted.
+        assert!(held[2].read(&mut [0; 16]).await.unwrap() > 0);
+        stop.cancel();
+        tokio::time::timeout(HEADER_WITHIN / 2, serving.join_next()).await.expect("it ends").unwrap().unwrap();
     }
 
     #[test]
