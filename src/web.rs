@@ -3,6 +3,7 @@
 pub mod connections;
 mod dashboard;
 pub mod hosts;
+mod ready;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -13,10 +14,9 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router, middleware};
+use axum::{Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,15 +25,15 @@ use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 use crate::clock::Clock;
 use crate::core::chat::{Receive, ReceiveFailed};
-use crate::core::providers::{ProviderStatus, ProviderTarget, status};
+use crate::core::providers::ProviderTarget;
 use crate::platforms::telegram::{Me, Telegram, Undecodable};
-use crate::store::providers::Trouble;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::life::Role;
 use crate::telemetry::system;
 
 use self::connections::ConnectionLimits;
 use self::hosts::KnownHosts;
+use self::ready::Readiness;
 
 pub use self::dashboard::Dashboard;
 
@@ -104,71 +104,16 @@ fn router(web: Arc<Web>) -> Router {
         .route("/metrics", get(metrics))
         .merge(dashboard::router(web.dashboard.clone()))
         .layer(middleware::from_fn_with_state(web.hosts.clone(), hosts::check));
+    let readiness = Arc::new(Readiness::new(web.clone()));
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready::ready).with_state(readiness))
         .route("/telegram", post(telegram).layer(DefaultBodyLimit::max(LARGEST_UPDATE)))
         .merge(named)
         .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(20)))
         .layer(CatchPanicLayer::new())
         .with_state(web)
-}
-
-/// 200 if the database takes writes and no role that this instance has is silent for too long; who has none waits for one,
-/// and is ready. A paid service that refuses everybody is told beside it as `degraded`: another instance would be refused as
-/// well, so none may be taken out of use for it.
-async fn ready(State(web): State<Arc<Web>>) -> Response {
-    let database = web.store.check_writes(web.clock.now()).await;
-    if let Err(error) = &database {
-        tracing::warn!("not ready: {error}");
-    }
-    let now = web.clock.now();
-    let mut is_ready = database.is_ok();
-    let mut roles = serde_json::Map::new();
-    for role in &web.roles {
-        let state = role.state(now);
-        if !state.is_well {
-            tracing::warn!(role = role.name, silence = ?state.silence, "not ready: a role is silent");
-            is_ready = false;
-        }
-        let silence = state.silence.map(|silence| silence.as_secs());
-        roles.insert(role.name.into(), json!({"held": state.is_held, "silent_s": silence, "well": state.is_well}));
-    }
-    let services = match &database {
-        Ok(()) => web.services().await.unwrap_or_else(|error| {
-            tracing::warn!("how the paid services stand is not known: {error}");
-            Vec::new()
-        }),
-        // Whoever asks has waited for it once.
-        Err(_) => Vec::new(),
-    };
-    let refuses_everybody = |status: &ProviderStatus| match status {
-        ProviderStatus::Stuck(Trouble::Credit | Trouble::Key | Trouble::Gone) => true,
-        ProviderStatus::Stuck(Trouble::Request) => false,
-        ProviderStatus::Working | ProviderStatus::SomeFail | ProviderStatus::Failing => false,
-    };
-    let is_degraded = services.iter().any(|(_, status)| refuses_everybody(status));
-    let words = |(name, status): (String, ProviderStatus)| (name, status.name().into());
-    let services: serde_json::Map<String, serde_json::Value> = services.into_iter().map(words).collect();
-    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let state = json!({
-        "ready": is_ready,
-        "degraded": is_degraded,
-        "database": database.is_ok(),
-        "roles": roles,
-        "services": services,
-    });
-    (status, Json(state)).into_response()
-}
-
-impl Web {
-    /// How each paid service stands.
-    async fn services(&self) -> Result<Vec<(String, ProviderStatus)>, StoreError> {
-        let rows = self.store.providers().await?;
-        let of = |target: &ProviderTarget| (target.name.clone(), status(&target.name, &rows, &self.targets, None));
-        Ok(self.targets.iter().map(of).collect())
-    }
 }
 
 async fn metrics(State(web): State<Arc<Web>>) -> Response {

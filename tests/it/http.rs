@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reelcoach::clock::Clock;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, COOKIE, HOST};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -287,4 +288,30 @@ async fn half_open_connections_do_not_hold_up_the_end() {
     };
     tokio::time::timeout(Duration::from_secs(20), ends).await.expect("they are closed");
     bot.end().await;
+}
+
+on_both! {
+    /// Anybody may ask, however often: the database is written to once a second.
+    async fn who_asks_for_readiness_all_the_time_shares_one_write(db: TestDb) {
+        let (db, clock) = (Arc::new(db), Clock::manual(Clock::System.now()));
+        let bot = TestBot::start_at(sandbox().await, db.clone(), &[ON], clock.clone(), None).await;
+        let address = format!("http://{}/readyz", bot.http);
+        let client = reqwest012::Client::new();
+        let ask = async || client.get(&address).send().await.unwrap().status().as_u16();
+        // The time of the latest write.
+        let written = async || db.number("SELECT at FROM write_check", &[]).await;
+        assert_eq!(ask().await, 200);
+        let first = written().await;
+        for _ in 0..9 {
+            clock.advance(Duration::from_millis(100));
+            let all = futures::future::join_all((0..8).map(|_| ask())).await;
+            assert_eq!((all, written().await), (vec![200; 8], first));
+            // Who goes away at once costs nothing either.
+            drop(unfinished(bot.http, "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await);
+        }
+        clock.advance(Duration::from_millis(100));
+        assert_eq!(ask().await, 200);
+        assert_eq!(written().await, first + 1000, "a second later it is looked at again");
+        bot.end().await;
+    }
 }
