@@ -1,11 +1,11 @@
 //! What an answer leaves in the memory, and the questions that a button asks once more. Owns the rows that know which
 //! lines a turn left; the lines themselves are read in [`super::chats`].
 
-use crate::ids::{ConversationId, TurnId};
+use crate::ids::{ConversationId, SubscriptionId, TurnId};
 
 use super::chats::{Line, Role};
 use super::turns::{NewMessage, Turn, talk_lock};
-use super::{Result, Store, exclusive};
+use super::{Result, Store, exclusive, read};
 
 /// Failed questions of one person in one chat whose lines are kept, so that the memory of somebody who gets nothing but
 /// failures stays small.
@@ -43,7 +43,7 @@ pub enum Retry {
 pub enum Retried {
     /// What the question and its answer left, which is this turn's now: with `failed` its own lines are to replace it.
     Taken { lines: Vec<Line>, failed: bool },
-    /// Another turn has asked it again.
+    /// Another turn has asked it again, or is about to.
     Already,
     /// It is not kept any more, or its conversation is over.
     Gone,
@@ -73,8 +73,17 @@ impl Store {
             if (asked_by, asked_in) != (person, chat) {
                 return Ok(Retried::NotTheirs);
             }
-            if taken_by.is_some_and(|other| other != by) {
-                return Ok(Retried::Already);
+            if let Some(other) = taken_by.filter(|other| *other != by) {
+                let (is_on_its_way,): (bool,) = sqlx::query_as(
+                        "SELECT EXISTS (SELECT 1 FROM turns WHERE id = $1 AND state <> 'closed') OR EXISTS \
+                         (SELECT 1 FROM subscriptions WHERE turn_id = $1 AND state IN ('waiting', 'answering'))")
+                    .bind(other)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                // Of one that still counts as failed nothing came of the other turn: its reel was cancelled, say.
+                if is_on_its_way || !failed {
+                    return Ok(Retried::Already);
+                }
             }
             if is_over != Some(false) {
                 return Ok(Retried::Gone);
@@ -101,6 +110,23 @@ impl Store {
             Ok(Retried::Taken { lines, failed })
         })
     }
+
+    /// The failed turn whose question this reel was submitted for once more, and its lines: the answer about the reel takes
+    /// their place.
+    pub async fn retry_of_reel(&self, subscription: SubscriptionId) -> Result<Option<(TurnId, Vec<Line>)>> {
+        let rows: Vec<(String, String, String, String)> = read!(&self.db, connection => sqlx::query_as(
+                "SELECT r.turn_id, m.id, m.role, m.content FROM subscriptions s \
+                 JOIN retries r ON r.person_id = s.person_id AND r.chat = s.chat AND r.taken_by = s.turn_id AND r.failed \
+                 JOIN messages m ON m.conversation_id = r.conversation_id AND m.id BETWEEN r.first_line AND r.last_line \
+                 AND m.turn_id = r.turn_id WHERE s.id = $1 ORDER BY m.id")
+            .bind(subscription.to_string())
+            .fetch_all(connection)
+            .await)?;
+        let Some((turn, ..)) = rows.first() else { return Ok(None) };
+        let turn = turn.parse()?;
+        let lines = rows.into_iter().map(|(_, id, role, content)| Ok(Line { id, role: Role::parse(&role)?, content }));
+        Ok(Some((turn, lines.collect::<Result<Vec<_>>>()?)))
+    }
 }
 
 /// Adds the lines to a conversation, in the transaction of the answer.
@@ -109,15 +135,9 @@ macro_rules! remember {
         let (turn, remembered): (&$crate::store::turns::Turn, &$crate::store::memory::Remembered<'_>) =
             ($turn, $remembered);
         if let Some(replaced) = remembered.replaces {
-            sqlx::query(
-                "DELETE FROM messages WHERE id IN (SELECT m.id FROM retries r JOIN messages m \
-                 ON m.conversation_id = r.conversation_id AND m.id BETWEEN r.first_line AND r.last_line \
-                 AND m.turn_id = r.turn_id WHERE r.turn_id = $1 AND r.taken_by = $2 AND r.failed)",
-            )
-            .bind(replaced.to_string())
-            .bind(turn.id.to_string())
-            .execute(&mut *$tx)
-            .await?;
+            for statement in $crate::store::memory::REPLACE {
+                sqlx::query(statement).bind(replaced.to_string()).bind(turn.id.to_string()).execute(&mut *$tx).await?;
+            }
         }
         // Each is made after the one before: they sort in this order.
         let ids: Vec<String> = remembered.lines.iter().map(|_| $crate::ids::TurnId::new().to_string()).collect();
@@ -162,14 +182,25 @@ macro_rules! remember {
 }
 pub(super) use remember;
 
+/// A failed turn's lines go, and it is no longer one that failed. `$1` that turn, `$2` the one that asked again, or that
+/// answers about the reel which was submitted then.
+pub(super) const REPLACE: [&str; 2] = [
+    "DELETE FROM messages WHERE id IN (SELECT m.id FROM retries r JOIN messages m \
+     ON m.conversation_id = r.conversation_id AND m.id BETWEEN r.first_line AND r.last_line AND m.turn_id = r.turn_id \
+     WHERE r.turn_id = $1 AND r.failed AND (r.taken_by = $2 OR r.taken_by = (SELECT s.turn_id FROM turns t \
+     JOIN subscriptions s ON s.id = t.subscription_id WHERE t.id = $2)))",
+    "UPDATE retries SET failed = FALSE WHERE turn_id = $1 AND failed AND (taken_by = $2 OR taken_by = \
+     (SELECT s.turn_id FROM turns t JOIN subscriptions s ON s.id = t.subscription_id WHERE t.id = $2))",
+];
+
 /// The failure beyond those that are kept: its lines, then itself. Each new one pushes at most one out.
 pub(super) const FORGET_OLDEST: [&str; 2] = [
     "DELETE FROM messages WHERE id IN (SELECT m.id FROM retries r JOIN messages m \
      ON m.conversation_id = r.conversation_id AND m.id BETWEEN r.first_line AND r.last_line AND m.turn_id = r.turn_id \
-     WHERE r.turn_id = (SELECT turn_id FROM retries WHERE person_id = $1 AND chat = $2 AND failed AND taken_by IS NULL \
+     WHERE r.turn_id = (SELECT turn_id FROM retries WHERE person_id = $1 AND chat = $2 AND failed \
      ORDER BY turn_id DESC LIMIT 1 OFFSET $3))",
     "DELETE FROM retries WHERE turn_id = (SELECT turn_id FROM retries WHERE person_id = $1 AND chat = $2 AND failed \
-     AND taken_by IS NULL ORDER BY turn_id DESC LIMIT 1 OFFSET $3)",
+     ORDER BY turn_id DESC LIMIT 1 OFFSET $3)",
 ];
 
 /// Adds so many lines to a conversation. `$1` the conversation, `$2` the turn, `$3` the time; then id, role and text of

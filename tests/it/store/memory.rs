@@ -89,6 +89,35 @@ on_both! {
         assert!(!db.is_unoccupied(mia, &chat_of_submissions(&db, mia).await, third.id).await.unwrap(), "a reel is on its way");
     }
 
+    async fn a_question_of_which_nothing_came_can_be_taken_again(db: TestDb) {
+        let (mia, here) = (person(&db, "mia").await, chat("1"));
+        let failed = turn(&db, mia, &here, "1").await;
+        fails(&db, &failed, "why", Retry::Failed, None).await;
+        let press = turn(&db, mia, &here, "2").await;
+        let taken = db.take_retry(failed.id, &press).await.unwrap();
+        let other = Turn { id: reelcoach::ids::TurnId::new(), ..press.clone() };
+        assert_eq!(db.take_retry(failed.id, &other).await.unwrap(), Retried::Already, "its answer is on its way");
+        db.close_turn(&press, Outcome::Silent, START).await.unwrap();
+        let second = turn(&db, mia, &here, "3").await;
+        assert_eq!(db.take_retry(failed.id, &second).await.unwrap(), taken);
+        fails(&db, &second, "why again", Retry::Failed, Some(&failed)).await;
+        let third = turn(&db, mia, &here, "4").await;
+        assert_eq!(db.take_retry(failed.id, &third).await.unwrap(), Retried::Already, "it was answered");
+    }
+
+    async fn who_keeps_pressing_has_a_short_memory_too(db: TestDb) {
+        let (mia, here) = (person(&db, "mia").await, chat("1"));
+        for n in 0..30 {
+            let failed = turn(&db, mia, &here, &format!("m{n}")).await;
+            fails(&db, &failed, &format!("question {n}"), Retry::Failed, None).await;
+            let press = turn(&db, mia, &here, &format!("p{n}")).await;
+            assert!(matches!(db.take_retry(failed.id, &press).await.unwrap(), Retried::Taken { failed: true, .. }));
+            db.close_turn(&press, Outcome::Silent, START).await.unwrap();
+        }
+        let lines = remembered(&db, mia, &here).await;
+        assert_eq!((lines.len(), lines[1].as_str()), (60, "question 10"), "the latest 20");
+    }
+
     async fn nothing_but_failures_leaves_a_short_memory(db: TestDb) {
         let (mia, here) = (person(&db, "mia").await, chat("1"));
         for n in 0..30 {
