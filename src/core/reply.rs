@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use self::plan::Plan;
+use self::plan::{Kept, Plan};
 use super::access::Gate;
 use super::admin::Admin;
 use super::board::Boards;
@@ -209,12 +209,12 @@ impl Replies {
                 }
                 Plan::Again => {}
                 Plan::Lost => return Ok(Done::Closed),
-                Plan::Say(body, lines) => {
-                    self.say(turn, body, &lines, None, &mut screen).await?;
+                Plan::Say(body, kept) => {
+                    self.say(turn, body, &kept, None, &mut screen).await?;
                     return Ok(Done::Closed);
                 }
-                Plan::Fail(body, lines) => {
-                    self.say(turn, body, &lines, Some(Retry::Failed), &mut screen).await?;
+                Plan::Fail(body, kept) => {
+                    self.say(turn, body, &kept, Some(Retry::Failed), &mut screen).await?;
                     return Ok(Done::Closed);
                 }
                 Plan::Coach(question) => {
@@ -227,22 +227,22 @@ impl Replies {
         }
     }
 
-    /// Says a sentence of our own, and remembers these lines.
+    /// Says a sentence of our own, and remembers what is kept with it.
     async fn say(
         &self,
         turn: &Turn,
         body: Body,
-        lines: &[NewMessage],
+        kept: &Kept,
         retry: Option<Retry>,
         screen: &mut Screen,
     ) -> Result<(), StoreError> {
         screen.told.source = Some(Source::Own);
-        if lines.is_empty() {
+        if kept.lines.is_empty() {
             return self.finish(turn, body, None, screen).await;
         }
         let read = || self.store.memory(turn.person, &turn.chat, self.clock.now());
         let conversation = self.store.insist("reading the memory", read).await?.conversation;
-        let remembered = Remembered { retry, ..Remembered::of(conversation, lines) };
+        let remembered = Remembered { retry, replaces: kept.replaces, ..Remembered::of(conversation, &kept.lines) };
         self.finish(turn, body, Some(remembered), screen).await
     }
 

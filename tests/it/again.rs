@@ -56,6 +56,12 @@ impl TestBot {
         asked.last().expect("a request").body["input"].to_string()
     }
 
+    /// How many lines of the memory contain these words.
+    async fn times_remembered(&self, words: &str) -> i64 {
+        let count = format!("SELECT COUNT(*) FROM messages WHERE content LIKE '%{words}%'");
+        self.db.number(&count, &[]).await
+    }
+
     fn requests(&self) -> usize {
         self.sandbox.openai.control.count("/responses")
     }
@@ -150,12 +156,25 @@ on_both! {
         // Until the failure is too old, it is the answer; the button under it works in its turn.
         let known = bot.ana_presses(&busy).await;
         assert!(known.text.contains("overloaded or down") && known.buttons[0].1 != busy.buttons[0].1, "{known:?}");
+        assert_eq!(bot.times_remembered("is the hook good?").await, 1);
         bot.db.empty("reels").await;
         bot.db.empty("breakers").await;
-        let answer = bot.ana_presses(&known).await;
+        // A line that takes nothing uses up the button that was pressed, and gives a new one.
+        bot.db.execute("UPDATE line SET draining = TRUE").await;
+        let mut pressed = known;
+        for _ in 0..2 {
+            let denied = bot.ana_presses(&pressed).await;
+            assert!(denied.message_id != pressed.message_id && denied.buttons[0].0 == "Try again", "{denied:?}");
+            assert_eq!(bot.times_remembered("is the hook good?").await, 1);
+            pressed = denied;
+        }
+        bot.db.execute("UPDATE line SET draining = FALSE").await;
+        let answer = bot.ana_presses(&pressed).await;
         assert!(answer.text.contains("Hook"), "{}", answer.text);
         let sent = bot.last_input();
-        assert!(sent.contains("<reel-") && sent.contains("is the hook good?"), "{sent}");
+        assert_eq!((sent.matches("<reel-").count(), sent.matches("is the hook good?").count()), (1, 1), "{sent}");
+        assert!(!sent.contains("overloaded or down"), "{sent}");
+        assert_eq!(bot.times_remembered("is the hook good?").await, 1);
         bot.end().await;
     }
 

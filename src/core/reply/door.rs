@@ -2,7 +2,7 @@
 //! said then; who may use the bot is decided in [`crate::core::access`].
 
 use super::Replies;
-use super::plan::Plan;
+use super::plan::{Kept, Plan};
 use crate::core::access::{Authority, Refusal, Verdict};
 use crate::core::chat::{Addressed, Body, Inbound};
 use crate::core::inbox::WRONG_CODE;
@@ -43,6 +43,6 @@ impl Replies {
         // Why is for nobody else to read.
         let is_among_people = turn.chat.is_telegram_group() || self.store.guild_of(&turn.chat).await?.is_some();
         let sentence = if is_among_people { wording::reel_cancelled() } else { wording::no_longer_yours() };
-        Ok(Some(Plan::Say(Body::text(sentence), Vec::new())))
+        Ok(Some(Plan::Say(Body::text(sentence), Kept::default())))
     }
 }

@@ -3,15 +3,17 @@
 
 use std::collections::HashSet;
 
+use super::retry::{asks_again, is_passing};
 use super::{Replies, Screen, ShowEnd};
 use crate::core::access::Authority;
 use crate::core::admin::Asked;
 use crate::core::chat::{Addressed, Audience, Body, Inbound, NOTICE};
-use crate::core::coach::{Question, Sharing, tools};
+use crate::core::coach::{Question, Replaced, Sharing, tools};
 use crate::core::command::{CancelWish, Command, QueueWish};
 use crate::core::reels::{Mentioned, read_result};
 use crate::core::wording;
 use crate::crash;
+use crate::ids::TurnId;
 use crate::store::StoreError;
 use crate::store::chats::Role;
 use crate::store::reels::{Cancelled, Submitted, Subscription, Wish};
@@ -20,9 +22,9 @@ use crate::store::turns::{NewMessage, Turn};
 /// What a turn comes to.
 pub(super) enum Plan {
     /// A sentence, and what enters the memory with it.
-    Say(Body, Vec<NewMessage>),
+    Say(Body, Kept),
     /// The same where something failed: the button under it asks once more.
-    Fail(Body, Vec<NewMessage>),
+    Fail(Body, Kept),
     /// The answer stands elsewhere: a board, or nothing is owed.
     Nothing,
     /// The same, and what shows that an answer is awaited goes away.
@@ -34,27 +36,54 @@ pub(super) enum Plan {
     Lost,
 }
 
+/// What enters the memory with a sentence of our own.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) lines: Vec<NewMessage>,
+    /// The failed turn that these lines take the place of.
+    pub(super) replaces: Option<TurnId>,
+}
+
+impl Kept {
+    /// The question, and the sentence as its answer.
+    pub(super) fn of(question: &Question, sentence: &str) -> Self {
+        let mut lines = question.lines();
+        lines.push(NewMessage { role: Role::Coach, content: sentence.to_owned() });
+        Self { lines, replaces: question.replaces.as_ref().map(|replaced| replaced.turn) }
+    }
+}
+
+/// How reels are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    First,
+    /// Read anew, whatever is known of them.
+    Fresh,
+    /// By a button, which is used up by it.
+    Again,
+}
+
 impl Plan {
     fn say(text: String) -> Plan {
-        Plan::Say(Body::text(text), Vec::new())
+        Plan::Say(Body::text(text), Kept::default())
     }
 
     /// For the asker's eyes, where the platform can do that.
     pub(super) fn say_privately(text: String) -> Plan {
-        Plan::Say(Body { private: true, ..Body::text(text) }, Vec::new())
+        Plan::Say(Body { private: true, ..Body::text(text) }, Kept::default())
     }
 
     /// As it may be said to this audience. Nothing that does not belong into a room comes here for one (`plan_command`), so
     /// that what is said there is meant for it; a notice is for one person alone, and what does not fit into it is no notice.
     fn to(self, audience: Audience) -> Plan {
         match (self, audience) {
-            (Plan::Say(body, lines), Audience::Room) => Plan::Say(Body { private: false, ..body }, lines),
+            (Plan::Say(body, kept), Audience::Room) => Plan::Say(Body { private: false, ..body }, kept),
             (Plan::Say(body, _), Audience::Notice)
                 if !body.files.is_empty() || body.text.encode_utf16().count() > NOTICE =>
             {
                 Plan::say_privately(wording::ask_in_private())
             }
-            (Plan::Say(body, lines), Audience::Notice) => Plan::Say(Body { private: true, ..body }, lines),
+            (Plan::Say(body, kept), Audience::Notice) => Plan::Say(Body { private: true, ..body }, kept),
             (plan, _) => plan,
         }
     }
@@ -130,7 +159,8 @@ impl Replies {
             return Ok(Plan::say(wording::fresh_is_for_admins()));
         }
         if !mentioned.reels.is_empty() {
-            return self.plan_submission(turn, question, mentioned, fresh).await;
+            let asking = if fresh { Asking::Fresh } else { Asking::First };
+            return self.plan_submission(turn, question, mentioned, asking).await;
         }
         Ok(match note {
             _ if overheard => Plan::Nothing,
@@ -221,7 +251,7 @@ impl Replies {
             _ if authority == Authority::None => Plan::say_privately(wording::not_an_admin()),
             _ if !is_alone => Plan::say_privately(wording::admins_in_private()),
             command => match self.admin.answer(command, &asked).await? {
-                Some(body) => Plan::Say(body, Vec::new()),
+                Some(body) => Plan::Say(body, Kept::default()),
                 None => Plan::Nothing,
             },
         })
@@ -233,7 +263,7 @@ impl Replies {
         turn: &Turn,
         question: Question,
         mentioned: Mentioned,
-        fresh: bool,
+        asking: Asking,
     ) -> Result<Plan, StoreError> {
         let now = self.clock.now();
         let Mentioned { reels, left_out, unresolved, unsupported, question: asked } = mentioned;
@@ -248,7 +278,7 @@ impl Replies {
             placeholder: turn.placeholder.as_deref(),
             question: &asked,
             reels: &reels,
-            fresh,
+            fresh: asking == Asking::Fresh,
         };
         let interval = self.reels.limits().await?.interval.as_secs();
         let note = |outcomes: &[Submitted]| wording::submission_note(&reels, outcomes, &also, interval, now);
@@ -270,9 +300,16 @@ impl Replies {
             _ => note(&outcomes),
         };
         // Remembered with its links, so that the coach may take them up when the person asks again.
-        let mut lines = question.lines();
-        lines.push(NewMessage { role: Role::Coach, content: sentence.clone() });
-        Ok(Plan::Say(Body::text(sentence), lines))
+        let kept = Kept::of(&question, &sentence);
+        let may_work_later = outcomes.iter().any(|outcome| match outcome {
+            Submitted::Denied(_) => true,
+            Submitted::Failed(content) => is_passing(content),
+            _ => false,
+        });
+        Ok(match asking {
+            Asking::Again if may_work_later => Plan::Fail(asks_again(turn, sentence), kept),
+            _ => Plan::Say(Body::text(sentence), kept),
+        })
     }
 
     /// A reel whose result is known now.
@@ -294,7 +331,8 @@ impl Replies {
     pub(super) async fn reel_question(&self, turn: &Turn, wish: &Subscription) -> Result<Question, StoreError> {
         let name = self.store.names(turn.person).await?.into_iter().next().unwrap_or_default();
         let text = format!("{} {}", wish.shortcode.url(), wish.question).trim().to_owned();
-        Ok(Question::of(text, name))
+        let replaces = self.store.retry_of_reel(wish.id).await?.map(|(turn, lines)| Replaced { turn, lines });
+        Ok(Question { replaces, ..Question::of(text, name) })
     }
 
     pub(super) async fn said(&self, turn: &Turn) -> Result<Said, StoreError> {

@@ -3,13 +3,15 @@
 //!
 //! ```text
 //! question ──► failed ──► button ──► taken by the turn of the press ──► answered: its lines replace the failed ones
-//!                ▲                                                    └► failed: likewise, with a button of its own
+//!                ▲                                                    ├► failed or refused: likewise, with a button of its own
+//!                │                                                    └► a reel in the line: the turn that answers about it does so
 //!                └─ words ("please try again"): the model finds the question in the memory
 //! ```
 //!
-//! The button names the turn that failed. Only the person who asked can take it, in the chat where they asked, and once.
+//! The button names the turn that failed. Only the person who asked can take it, in the chat where they asked, and once;
+//! only if nothing came of it, as where the reel was cancelled, once more.
 
-use super::plan::Plan;
+use super::plan::{Asking, Kept, Plan};
 use super::{Replies, Screen};
 use crate::core::chat::{Body, Inbound};
 use crate::core::coach::{Question, QuestionReel, Replaced};
@@ -74,8 +76,7 @@ impl Replies {
             Ok(Some((question, memory))) => {
                 let lines = question.lines_without_answer(None);
                 let remembered = Remembered { retry: Some(Retry::Failed), ..question.remembered(&memory, &lines) };
-                let body = Body { text, buttons: vec![wording::try_again(turn.id)], ..Body::default() };
-                self.finish(turn, body, Some(remembered), screen).await
+                self.finish(turn, asks_again(turn, text), Some(remembered), screen).await
             }
             Ok(None) => self.finish(turn, Body::text(text), None, screen).await,
             Err(error) => {
@@ -125,7 +126,7 @@ impl Replies {
                 // A reel that could not be watched is watched now.
                 if question.reel.is_none() && !mentioned.reels.is_empty() {
                     return match self.once_sealed(turn, screen, Plan::Nothing).await? {
-                        Plan::Nothing => self.plan_submission(turn, question, mentioned, false).await,
+                        Plan::Nothing => self.plan_submission(turn, question, mentioned, Asking::Again).await,
                         other => Ok(other),
                     };
                 }
@@ -155,14 +156,22 @@ impl Replies {
         named: Option<&Shortcode>,
     ) -> Plan {
         let text = named.map_or_else(|| wording::known_failure(content), |code| wording::failure_of(code, content));
-        let mut lines = question.lines();
-        lines.push(crate::store::turns::NewMessage { role: Role::Coach, content: text.clone() });
-        let is_passing = serde_json::from_str(content).is_ok_and(|known: KnownFailure| known.failure.is_passing());
-        match is_passing {
-            true => Plan::Fail(Body { text, buttons: vec![wording::try_again(turn.id)], ..Body::default() }, lines),
-            false => Plan::Say(Body::text(text), lines),
+        let kept = Kept::of(question, &text);
+        match is_passing(content) {
+            true => Plan::Fail(asks_again(turn, text), kept),
+            false => Plan::Say(Body::text(text), kept),
         }
     }
+}
+
+/// Whether a reel that could not be watched, for this cause as JSON, may be watched a little later.
+pub(super) fn is_passing(content: &str) -> bool {
+    serde_json::from_str(content).is_ok_and(|known: KnownFailure| known.failure.is_passing())
+}
+
+/// A sentence in place of an answer, with the button that asks this turn's question once more.
+pub(super) fn asks_again(turn: &Turn, text: String) -> Body {
+    Body { text, buttons: vec![wording::try_again(turn.id)], ..Body::default() }
 }
 
 /// The question that an earlier turn left in the memory.
