@@ -31,7 +31,7 @@ pub use self::access::{
     unclear_invitation, unclear_invites, unclear_limits, unclear_person, who_is_that,
 };
 pub use self::capacity::{also_loaded, basis, capacity, change, effect, grouped, part, percent, usd, wait, wait_of};
-use self::demand::{HOURS, daily_quota};
+use self::demand::{DAY, HOURS, daily_quota, overloaded};
 pub use self::demand::{crowded, from_memory, in_demand, not_yours_to_ask_again, too_fast, try_again, try_again_gone};
 pub use self::line::{
     Hold, LaneLine, LaneWork, LastFailure, ReelState, board, cancelled, denied, draining, fresh_is_for_admins, lanes,
@@ -261,14 +261,14 @@ const TRANSCRIPT_SHOWN: usize = 700;
 /// the length, and what only the owner can mend it says so.
 pub fn failure(cause: &Cause, reference: &Reference, now: Timestamp) -> String {
     let what = match cause {
-        Cause::RateLimited { retry_after: Some(pause) } if *pause >= HOURS => daily_quota(now + *pause),
+        Cause::RateLimited { retry_after: Some(pause) } if *pause >= DAY => daily_quota(now + *pause),
         Cause::RateLimited { retry_after } | Cause::Unavailable { retry_after } => {
             let when = match *retry_after {
                 None => "in a minute".to_owned(),
                 Some(pause) if pause < HOURS => format!("in {}", about(pause)),
                 Some(pause) => format!("after {}", moment(now + pause)),
             };
-            format!("The AI service is overloaded right now. Please try again {when}.")
+            overloaded(&when)
         }
         Cause::DayQuota { resets_at } => daily_quota(*resets_at),
         Cause::TimedOut | Cause::Cut => "The AI service didn't finish its answer. Please try again.".into(),
@@ -491,6 +491,7 @@ mod tests {
             Cause::Cancelled,
             Cause::Crowded { again_in: seconds(150) },
             Cause::RateLimited { retry_after: Some(seconds(130)) },
+            Cause::RateLimited { retry_after: Some(seconds(3_600)) },
             Cause::RateLimited { retry_after: Some(seconds(86_400)) },
             Cause::Unavailable { retry_after: Some(seconds(40)) },
             Cause::Unavailable { retry_after: Some(seconds(86_400)) },

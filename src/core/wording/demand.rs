@@ -14,21 +14,32 @@ pub fn in_demand(left: Duration) -> String {
 
 /// Too many are waiting, or the service takes nothing for hours.
 pub fn crowded(again_in: Duration, now: Timestamp) -> String {
-    match again_in < HOURS {
-        true => format!("The coach is in great demand right now. {} {}.", marks::CROWDED, about(again_in)),
-        false => daily_quota(now + again_in),
+    if again_in >= DAY {
+        daily_quota(now + again_in)
+    } else if again_in >= HOURS {
+        overloaded(&format!("after {}", moment(now + again_in)))
+    } else {
+        format!("The coach is in great demand right now. {} {}.", marks::CROWDED, about(again_in))
     }
 }
 
 /// Somebody sends more than they may; said once.
 pub fn too_fast(again_in: Duration) -> String {
-    format!("{}. I'll take your next message in {}.", marks::TOO_FAST, about(again_in))
+    format!("{}, so I skipped that one. Send it again in {}.", marks::TOO_FAST, about(again_in))
 }
 
-/// A pause that the service asks for counts from here on as one that lasts until its next day.
+/// From here on the time is told at which a pause ends, not how long it is.
 pub(super) const HOURS: Duration = Duration::from_secs(3600);
 
-/// The service takes nothing for hours.
+/// Only of a day's quota does the service ask for such a pause.
+pub(super) const DAY: Duration = Duration::from_secs(12 * 3600);
+
+/// The service takes nothing for a while.
+pub(super) fn overloaded(when: &str) -> String {
+    format!("{} Please try again {when}.", marks::OVERLOADED)
+}
+
+/// The service takes nothing until its next day.
 pub(super) fn daily_quota(until: Timestamp) -> String {
     format!("{} Please try again after {}.", marks::DAILY, moment(until))
 }
@@ -79,6 +90,7 @@ mod tests {
             too_fast(Duration::from_secs(43)),
             format!("{} [{}: {}]", body.text, body.buttons[0].label, body.buttons[0].command),
             format!("[{}: {}]", button.label, button.command),
+            crowded(Duration::from_secs(3_600), Timestamp(1_795_500_000_000)),
             crowded(Duration::from_secs(86_400), Timestamp(1_795_500_000_000)),
             try_again_gone(),
             not_yours_to_ask_again(),

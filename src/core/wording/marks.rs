@@ -21,8 +21,11 @@ pub(super) const OF_ANOTHER: &str = "the budget of who asked for it first";
 /// In place of an answer, or of its rest, for which too many are waiting.
 pub(super) const CROWDED: &str = "Nothing was started: please ask again in";
 
-/// In place of an answer that the service refuses for hours.
+/// In place of an answer that the service refuses until its next day.
 pub(super) const DAILY: &str = "I've used up today's allowance at the AI service.";
+
+/// In place of an answer that the service refuses for less than a day.
+pub(super) const OVERLOADED: &str = "The AI service is overloaded right now.";
 
 /// In an answer that may be on a screen twice.
 pub(super) const TWICE: &str = "If you see this twice";
@@ -38,7 +41,7 @@ pub(super) fn reference(reference: impl Display) -> String {
 /// Whether this ends in an apology: something failed, or too many were waiting.
 pub fn is_apology(text: &str) -> bool {
     let follows = |(at, mark): (usize, &str)| Reference::begins(&text[at + mark.len()..]);
-    text.contains(CROWDED) || text.contains(DAILY) || text.match_indices(REFERENCE).any(follows)
+    [CROWDED, DAILY, OVERLOADED].iter().any(|mark| text.contains(mark)) || text.match_indices(REFERENCE).any(follows)
 }
 
 /// Whether this says that a budget does not cover an answer, or a reel.
@@ -109,7 +112,7 @@ mod tests {
         let reference = Reference::new();
         let remembered = KnownFailure { failure: ReelFailure::UpstreamBusy, reference: Some(reference.to_string()) };
         let now = Timestamp(1_795_500_000_000);
-        let crowded = [150, 86_400].map(|seconds| Cause::Crowded { again_in: Duration::from_secs(seconds) });
+        let crowded = [150, 3_600, 86_400].map(|seconds| Cause::Crowded { again_in: Duration::from_secs(seconds) });
         let day = Cause::RateLimited { retry_after: Some(Duration::from_secs(86_400)) };
         let causes = [Cause::TimedOut, Cause::Blocked, day].into_iter().chain(crowded).collect::<Vec<_>>();
         let broken = causes.iter().map(|cause| broke_off(cause, &reference, now));
