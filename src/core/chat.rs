@@ -39,6 +39,9 @@ pub struct Inbound {
     /// A command or a button: complete in itself, never merged with what came before or after.
     pub atomic: bool,
     pub at: Timestamp,
+    /// When the platform says that it was sent, if `at` is only when it was received.
+    #[serde(default)]
+    pub sent_at: Option<Timestamp>,
 }
 
 impl Inbound {

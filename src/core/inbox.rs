@@ -5,9 +5,10 @@ mod senders;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::senders::Sender;
 use self::senders::Senders;
 use super::access::{Entry, Gate, Refusal, Verdict};
-use super::chat::{Addressed, Author, Body, Inbound};
+use super::chat::{Addressed, Audience, Author, Body, Inbound};
 use super::command::Command;
 use super::wording;
 use crate::clock::{Clock, Timestamp};
@@ -44,21 +45,34 @@ impl Inbox {
         Self { store, gate, clock, settings, senders: Senders::default() }
     }
 
-    /// Takes an event in: once it returns `Ok`, the row is committed and the platform may be told so. `None` for what
-    /// is not for the bot, and for what is turned away without a word. Of somebody who is refused nothing is kept but that
-    /// they are to be told.
-    pub async fn receive(&self, inbound: &Inbound) -> Result<Option<Received>, StoreError> {
-        if inbound.addressed == Addressed::Overheard && !(self.settings.overheard_reels && mentions_instagram(inbound))
-        {
-            return Ok(None);
+    /// Waits until no other event of its author is being stored; `None` for what is not for the bot.
+    pub async fn wait_for(&self, inbound: &Inbound) -> Option<Sender> {
+        let is_unwanted = inbound.addressed == Addressed::Overheard
+            && !(self.settings.overheard_reels && mentions_instagram(inbound));
+        match is_unwanted {
+            true => None,
+            false => Some(self.senders.wait_for(&account(inbound)).await),
         }
+    }
+
+    /// Takes an event in, whose author's turn it is ([`Inbox::wait_for`]): once it returns `Ok`, the row is committed and the
+    /// platform may be told so. `None` for what is turned away without a word. Of somebody who is refused nothing is kept
+    /// but that they are to be told.
+    pub async fn receive(&self, inbound: &Inbound, sender: Sender) -> Result<Option<Received>, StoreError> {
         let author = &inbound.author;
         let now = self.clock.now();
         // A platform's clock may be ahead of this machine's, by which everything here is timed.
         let at = inbound.at.min(now);
+        // What waited at the platform comes all at once, but was not sent so.
+        let sent_at = inbound.sent_at.unwrap_or(at).min(now);
         let per_minute = self.settings.per_minute.filter(|_| !self.gate.is_exempt(inbound));
-        let sender = self.senders.wait_for(&account(inbound)).await;
-        if let Some(until) = sender.refused_until(at) {
+        // Whoever waits for the answer to a command or a button on Discord is told by its adapter.
+        let is_waited_for = inbound.placeholder.is_some() && inbound.message.chat.platform == Platform::Discord;
+        if let Some(until) = sender.refused_until(sent_at) {
+            // A second delivery of something that was taken: the answer to it is under way.
+            if is_waited_for && self.store.is_received(&inbound.message).await? {
+                return Ok(Some(Received::Duplicate));
+            }
             return Ok(Some(Received::TooFast { until, is_first: false }));
         }
         let kept;
@@ -74,7 +88,7 @@ impl Inbox {
             Entry::Refused { told, person, refusal } => {
                 // They may have no row that they could be counted in.
                 if let Some(per_minute) = per_minute {
-                    sender.count(per_minute, at);
+                    sender.count(per_minute, sent_at);
                 }
                 if !told {
                     return Ok(None);
@@ -84,15 +98,15 @@ impl Inbox {
             }
         };
         let payload = serde_json::to_string(inbound).unwrap_or_default();
+        let private = inbound.audience() != Audience::Room;
         let told = |until: Timestamp| {
-            let body = Body { private: true, ..Body::text(wording::too_fast(until.since(now))) };
+            let body = Body { private, ..Body::text(wording::too_fast(until.since(now))) };
             serde_json::to_string(&body).unwrap_or_default()
         };
         let limit = per_minute.map(|per_minute| MessageLimit {
             per_minute,
-            // Whoever waits for the answer to a command or a button on Discord is told by its adapter.
-            told: (inbound.placeholder.is_none() || inbound.message.chat.platform != Platform::Discord)
-                .then_some(&told as _),
+            sent_at,
+            told: (!is_waited_for).then_some(&told as _),
         });
         let received = self
             .store

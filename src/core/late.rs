@@ -33,7 +33,7 @@ impl Late {
         Self { outbox, clock, outage: Mutex::default() }
     }
 
-    /// The outage, if there was one, is over: a message was stored, or what was refused is.
+    /// The outage, if there was one, is over: something was stored.
     pub fn over(&self) {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if outage.since.is_some() || !outage.told.is_empty() {

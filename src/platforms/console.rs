@@ -205,6 +205,7 @@ impl Console {
             // A line is whole when Enter ends it; a paste of several lines is one text already.
             atomic: true,
             at: now,
+            sent_at: None,
         })
     }
 }

@@ -106,6 +106,12 @@ impl TelegramSandbox {
         self.write(chat, user, name, text, None, None)
     }
 
+    /// The same at that time, in epoch seconds: it waited since.
+    pub fn say_at(&self, chat: i64, user: i64, text: &str, date: u64) -> i64 {
+        let from = json!({"id": user, "is_bot": false, "first_name": format!("Person {user}")});
+        self.write_from(chat, from, text, None, None, json!({"date": date}))
+    }
+
     /// The same in a forum topic, which is there from then on.
     pub fn say_in_topic(&self, chat: i64, topic: i64, user: i64, name: &str, text: &str) -> i64 {
         self.write(chat, user, name, text, Some(topic), None)
@@ -183,6 +189,11 @@ impl TelegramSandbox {
     /// What whoever pressed was told, and nobody else; empty if the press was answered without a word.
     pub fn notice(&self, press: &str) -> Option<String> {
         self.world.state().presses.get(press).cloned().flatten()
+    }
+
+    /// Every notice that somebody saw who pressed.
+    pub fn notices(&self) -> Vec<String> {
+        self.world.state().presses.values().flatten().filter(|notice| !notice.is_empty()).cloned().collect()
     }
 
     /// Makes a press too old to be answered.
@@ -328,7 +339,8 @@ impl TelegramSandbox {
         let mut update = place.message_json(chat, &message);
         place.messages.insert(id, message);
         update["entities"] = found_entities(text);
-        update["date"] = json!(DATE);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        update["date"] = json!(now.as_secs());
         for (field, value) in more.as_object().into_iter().flatten() {
             update[field.as_str()] = value.clone();
         }

@@ -70,7 +70,9 @@ async fn a_backlog_of_one_account_keeps_nobody_waiting() {
         bot.db.number("SELECT COUNT(*) FROM turns WHERE NOT aside AND state = 'closed'", &[]).await == 3
     })
     .await;
-    assert!(bot.store.open_turns().await.unwrap() > 150, "the flood is far from answered");
+    // 20 a minute are said in the group: its hundred take minutes.
+    let waiting = "SELECT COUNT(*) FROM turns WHERE aside AND state <> 'closed' AND chat = 'telegram:-1001234567890'";
+    assert!(bot.db.number(waiting, &[]).await > 0, "the flood is far from answered");
     assert_eq!((bot.sandbox.telegram.control.refused(), bot.sandbox.discord.control.refused()), (0, 0));
     bot.leaves_work = true;
     bot.stop().await;
@@ -95,6 +97,46 @@ async fn who_sends_too_much_is_told_once_on_telegram() {
     assert!(all.iter().all(|text| !text.contains("If you see this twice")), "{all:#?}");
     assert_eq!(bot.sandbox.telegram.control.refused(), 0);
     bot.end().await;
+}
+
+/// In a group everybody may read it; whoever presses a button there sees a notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_too_much_in_a_group_is_told_there() {
+    for db in [TestDb::sqlite().await, TestDb::postgres().await] {
+        let few = [("MESSAGES_PER_MINUTE", "5"), ("TELEGRAM_PER_CHAT", "100")];
+        let bot = TestBot::start_on(strict(100.0).await, db.into(), &few).await;
+        for _ in 0..20 {
+            help(&bot, GROUP, ANA);
+            bot.sandbox.telegram.press(GROUP, BEN, 1, &format!("/cancel {}", BoardId::new()));
+        }
+        bot.drain().await;
+        let told = |said: Vec<String>| said.iter().filter(|text| text.contains(TOO_FAST)).count();
+        assert_eq!(told(bot.telegram(GROUP)), 1, "{:#?}", bot.telegram(GROUP));
+        assert_eq!(told(bot.sandbox.telegram.notices()), 1, "{:#?}", bot.sandbox.telegram.notices());
+        bot.end().await;
+    }
+}
+
+/// What was sent over an hour comes in one second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_counts_in_the_minutes_in_which_it_was_sent() {
+    for db in [TestDb::sqlite().await, TestDb::postgres().await] {
+        let few = [("MESSAGES_PER_MINUTE", "5"), ("TELEGRAM_PER_CHAT", "100")];
+        let bot = TestBot::start_on(strict(100.0).await, db.into(), &few).await;
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        for nth in 0..20 {
+            bot.sandbox.telegram.say_at(ANA, ANA, "/help", now - 3600 + 90 * nth);
+        }
+        // Somebody else did send that many in a minute of it.
+        for nth in 0..20 {
+            bot.sandbox.telegram.say_at(BEN, BEN, "/help", now - 3600 + nth);
+        }
+        bot.drain().await;
+        assert_eq!(bot.telegram(ANA).len(), 20);
+        assert!(bot.telegram(ANA).iter().all(|text| !text.contains(TOO_FAST)));
+        assert_eq!(bot.telegram(BEN).len(), 6, "five answers, and that they are too many");
+        bot.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,7 @@ struct Rate {
 }
 
 /// The right to store an event of an account.
-pub(super) struct Sender {
+pub struct Sender {
     account: Arc<Account>,
     _turn: OwnedMutexGuard<()>,
 }
@@ -98,7 +98,9 @@ impl Default for Rate {
 
 impl Rate {
     fn refused_until(&self, at: Timestamp) -> Option<Timestamp> {
-        (at < self.refused_until).then_some(self.refused_until)
+        // What was sent well before that minute is of another one, though it comes later.
+        let is_of_it = at < self.refused_until && at + MINUTE * 2 >= self.refused_until;
+        is_of_it.then_some(self.refused_until)
     }
 
     fn newest(&self) -> Timestamp {
@@ -106,7 +108,7 @@ impl Rate {
     }
 
     fn count(&mut self, per_minute: u32, at: Timestamp) {
-        if self.since + MINUTE <= at {
+        if self.since + MINUTE <= at || at + MINUTE < self.since {
             (self.since, self.messages) = (at, 0);
         }
         self.messages += 1;
@@ -130,6 +132,7 @@ mod tests {
         }
         assert_eq!(rate.refused_until(at(3)), Some(at(60)));
         assert_eq!(rate.refused_until(at(60)), None);
+        assert_eq!(rate.refused_until(at(-61)), None, "of another minute, though it comes later");
         rate.count(3, at(61));
         assert_eq!(rate, Rate { refused_until: at(60), since: at(61), messages: 1 });
     }

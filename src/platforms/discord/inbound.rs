@@ -67,6 +67,7 @@ pub(super) fn message(message: &Message, bot: UserId, place: Place) -> Option<In
         placeholder: None,
         atomic: false,
         at: snowflake_time(message.id.get()),
+        sent_at: None,
     })
 }
 
@@ -105,6 +106,7 @@ pub(super) fn command(
         placeholder,
         atomic: true,
         at: snowflake_time(interaction.id.get()),
+        sent_at: None,
     }
 }
 
@@ -129,6 +131,7 @@ pub(super) fn press(interaction: &ComponentInteraction, placeholder: MessageRef)
         placeholder: Some(placeholder),
         atomic: true,
         at: snowflake_time(interaction.id.get()),
+        sent_at: None,
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) fn moved(message: &Message) -> Option<(ChatId, ChatId)> {
 #[derive(Deserialize)]
 pub(super) struct Message {
     message_id: i64,
+    /// Epoch seconds.
+    date: Option<i64>,
     message_thread_id: Option<i64>,
     #[serde(default)]
     is_topic_message: bool,
@@ -205,6 +207,7 @@ pub(super) fn said(message: Message, me: &Me, at: Timestamp) -> Option<Inbound> 
         placeholder: None,
         atomic,
         at,
+        sent_at: message.date.map(|seconds| Timestamp(seconds.saturating_mul(1000))),
     })
 }
 
@@ -230,6 +233,8 @@ pub(super) fn pressed(press: Press, at: Timestamp) -> Option<Inbound> {
         placeholder,
         atomic: true,
         at,
+        // The date that comes with a press is that of the message with the button.
+        sent_at: None,
     })
 }
 
@@ -388,6 +393,7 @@ mod tests {
                 placeholder: None,
                 atomic: false,
                 at: Timestamp(5),
+                sent_at: Some(Timestamp(1000)),
             }
         );
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{json, talk_lock};
 use crate::clock::Timestamp;
 use crate::ids::{GuildId, MessageRef, PersonId, TurnId};
-use crate::store::{Result, Store, exclusive};
+use crate::store::{Result, Store, exclusive, read};
 
 /// However many messages keep coming, a turn waits no longer than this many merge windows.
 const MERGE_WINDOWS: u32 = 5;
@@ -44,6 +44,8 @@ pub struct Arrival<'a> {
 #[derive(Clone, Copy)]
 pub struct MessageLimit<'a> {
     pub per_minute: u32,
+    /// When this one was sent: the minute that it counts in.
+    pub sent_at: Timestamp,
     /// What they are told once, as the JSON of an answer, given the time from which on they are heard again. `None`: the
     /// caller tells them.
     pub told: Option<&'a (dyn Fn(Timestamp) -> String + Sync)>,
@@ -72,6 +74,16 @@ pub enum Received {
 }
 
 impl Store {
+    /// Whether this was taken in before.
+    pub async fn is_received(&self, message: &MessageRef) -> Result<bool> {
+        let row: Option<(i64,)> = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM inbox WHERE chat = $1 AND message = $2")
+            .bind(message.chat.to_string())
+            .bind(&message.id)
+            .fetch_optional(connection)
+            .await)?;
+        Ok(row.is_some_and(|(count,)| count > 0))
+    }
+
     /// Commits an arrival to the inbox and to a turn.
     pub async fn receive(&self, arrival: Arrival<'_>) -> Result<Received> {
         let chat = arrival.message.chat.to_string();
@@ -92,20 +104,22 @@ impl Store {
             // With what they are told instead.
             let mut refused: Option<(Received, String)> = None;
             if let Some(limit) = &arrival.limit {
-                // A minute that follows at once on one with too many is of the same flood.
+                // What was sent more than a minute before the one that is counted is of another one: what waited at a
+                // platform need not come in order. A minute that follows at once on one with too many is of the same flood.
                 let (since, messages, told): (i64, i64, bool) = sqlx::query_as(
                         "INSERT INTO message_rates (person_id, since, messages, told) VALUES ($1, $2, 1, FALSE) \
                          ON CONFLICT (person_id) DO UPDATE SET \
-                         since = CASE WHEN message_rates.since <= $3 THEN $2 ELSE message_rates.since END, \
-                         messages = CASE WHEN message_rates.since <= $3 THEN 1 ELSE message_rates.messages + 1 END, \
+                         since = CASE WHEN message_rates.since <= $3 OR message_rates.since > $6 THEN $2 ELSE message_rates.since END, \
+                         messages = CASE WHEN message_rates.since <= $3 OR message_rates.since > $6 THEN 1 ELSE message_rates.messages + 1 END, \
                          told = message_rates.told AND (message_rates.since > $3 \
                          OR (message_rates.messages > $5 AND message_rates.since > $4)) \
                          RETURNING since, messages, told")
                     .bind(&person)
-                    .bind(arrival.at.0)
-                    .bind((arrival.at - MINUTE).0)
-                    .bind((arrival.at - MINUTE * 2).0)
+                    .bind(limit.sent_at.0)
+                    .bind((limit.sent_at - MINUTE).0)
+                    .bind((limit.sent_at - MINUTE * 2).0)
                     .bind(i64::from(limit.per_minute))
+                    .bind((limit.sent_at + MINUTE).0)
                     .fetch_one(&mut *tx)
                     .await?;
                 if messages > i64::from(limit.per_minute) {

@@ -14,7 +14,7 @@ fn told(_: Timestamp) -> String {
 /// A person who may send three messages a minute sends one more.
 async fn limited(store: &Store, person: PersonId, chat: &ChatId, id: &str, at: Timestamp) -> Received {
     let message = MessageRef::new(chat.clone(), id);
-    let limit = Some(MessageLimit { per_minute: 3, told: Some(&told) });
+    let limit = Some(MessageLimit { per_minute: 3, sent_at: at, told: Some(&told) });
     store.receive(Arrival { limit, atomic: true, ..arrival(&message, person, "{}", at) }).await.unwrap()
 }
 
@@ -47,6 +47,21 @@ on_both! {
         let answers: Vec<_> = claim(&db, InstanceId::new(), at(12)).await.into_iter().filter_map(|turn| turn.answer).collect();
         assert_eq!(answers, [TOLD]);
         assert_eq!(db.number("SELECT COUNT(*) FROM inbox WHERE message = 'm4'", &[]).await, 0);
+    }
+
+    /// A platform that held messages back hands them over by chat, so that an earlier minute may come later.
+    async fn what_was_sent_in_another_minute_counts_there(db: TestDb) {
+        let mia = person(&db, "mia").await;
+        for nth in 0..3 {
+            assert_eq!(limited(&db, mia, &chat("1"), &format!("a{nth}"), at(600)).await, Received::New);
+        }
+        for nth in 0..3 {
+            assert_eq!(limited(&db, mia, &chat("-100"), &format!("b{nth}"), at(30 + nth)).await, Received::New);
+        }
+        assert_eq!(limited(&db, mia, &chat("-100"), "b3", at(33)).await, too_fast(90, true));
+        assert!(db.is_received(&MessageRef::new(chat("-100"), "b2")).await.unwrap());
+        assert_eq!(limited(&db, mia, &chat("-100"), "b4", at(34)).await, too_fast(90, false));
+        assert!(!db.is_received(&MessageRef::new(chat("-100"), "b4")).await.unwrap(), "nothing is kept of it");
     }
 
     async fn a_flood_is_told_once_until_it_ends(db: TestDb) {
