@@ -437,7 +437,9 @@ async fn take(ctx: Context<'_>, text: String, links: Vec<String>, seen: Seen) ->
         }
         seen => seen,
     };
-    let acknowledged = match ctx.defer_response(seen == Seen::ByAsker).await {
+    let response = ctx.defer_response(seen == Seen::ByAsker).await;
+    let is_first_response = response.is_ok();
+    let acknowledged = match response {
         Ok(()) => true,
         // Another instance was faster; the message for the answer is there all the same.
         Err(error) if code(&error) == Some(40060) => true,
@@ -464,8 +466,8 @@ async fn take(ctx: Context<'_>, text: String, links: Vec<String>, seen: Seen) ->
     let sentence = match ctx.data().give(inbound(placeholder)).await {
         Some(Taken::Stored) => return Ok(()),
         Some(Taken::TooFast { again_in, is_first: true }) => wording::too_fast(again_in),
-        // They know it; nothing must go on saying that an answer comes.
-        Some(Taken::TooFast { .. }) if acknowledged => {
+        // They know it; nothing of this delivery must go on saying that an answer comes.
+        Some(Taken::TooFast { .. }) if is_first_response => {
             return interaction.delete_response(ctx.serenity_context()).await;
         }
         Some(Taken::TooFast { .. }) => return Ok(()),

@@ -250,7 +250,9 @@ impl Listener {
             true => CreateInteractionResponse::Defer(CreateInteractionResponseMessage::new().ephemeral(!is_alone)),
             false => CreateInteractionResponse::Acknowledge,
         };
-        match press.create_response(ctx, response).await {
+        let response = press.create_response(ctx, response).await;
+        let is_first_response = response.is_ok();
+        match response {
             Ok(()) => {}
             // Another instance was faster; the message for the answer is there all the same.
             Err(error) if code(&error) == Some(40060) => {}
@@ -274,8 +276,8 @@ impl Listener {
         let placeholder = placeholder.reference(inbound::chat(press.channel_id.get()));
         let sentence = match self.ears.desk.give(inbound::press(press, placeholder)).await {
             Some(Taken::TooFast { again_in, is_first: true }) => wording::too_fast(again_in),
-            // They know it; nothing must go on saying that an answer comes.
-            Some(Taken::TooFast { .. }) if asks_the_coach => {
+            // They know it; nothing of this delivery must go on saying that an answer comes.
+            Some(Taken::TooFast { .. }) if asks_the_coach && is_first_response => {
                 if let Err(error) = press.delete_response(ctx).await {
                     tracing::warn!(interaction = %press.id, code = code(&error), "a button's sign could not be removed");
                 }
