@@ -176,6 +176,9 @@ pub struct Books {
     /// How many requests met which fault; by service and kind.
     #[serde(default)]
     pub troubles: BTreeMap<String, usize>,
+    /// What people on Telegram were told by notices on their buttons.
+    #[serde(default)]
+    pub notices: Vec<String>,
     /// Updates that Telegram still holds.
     pub pending: usize,
     pub is_connected: bool,
@@ -487,6 +490,7 @@ async fn books(State(hand): State<Hand>) -> Json<Books> {
         refused_by_discord: reach.discord.control.refused(),
         violations: reach.discord.violations(),
         troubles: reach.troubles(),
+        notices: reach.telegram.notices(),
         pending: reach.telegram.pending(),
         is_connected: reach.discord.is_connected(),
     })

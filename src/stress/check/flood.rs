@@ -11,6 +11,9 @@ use crate::stress::measure::Percentiles;
 /// The first sign of life comes within this time, at the 95th percentile.
 const SIGN_MS: f64 = 2_000.0;
 
+/// Of fewer a 95th percentile is the slowest one, and says nothing.
+const ENOUGH: usize = 20;
+
 /// In direct messages and in the group of each platform, the others soon see that they are heard: the bot is typing there,
 /// or their answer begins.
 pub(super) fn others(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
@@ -32,7 +35,7 @@ pub(super) fn others(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut V
         let ms = first.map_or(f64::INFINITY, |first| (first - asked.at) as f64 / 1e3);
         places.entry((asked.on, asked.in_group)).or_default().push((ms, nth));
     }
-    let (mut found, mut notes) = (Vec::new(), Vec::new());
+    let (mut found, mut notes, mut judged) = (Vec::new(), Vec::new(), 0);
     for ((on, in_group), signs) in places {
         let Percentiles { p50, p95, max, .. } = Percentiles::of(signs.iter().map(|(ms, _)| *ms));
         let place = format!("{on:?}, {}", if in_group { "in the group" } else { "direct messages" });
@@ -40,13 +43,18 @@ pub(super) fn others(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut V
             "{place}: first sign of life p50 {p50:.0} ms, p95 {p95:.0} ms, max {max:.0} ms of {}",
             signs.len()
         ));
+        if signs.len() < ENOUGH {
+            notes.push(format!("{place}: fewer than {ENOUGH}, not judged"));
+            continue;
+        }
+        judged += signs.len();
         let slowest = signs.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, nth)| &evidence.asked[*nth]);
         if let Some(slowest) = slowest.filter(|_| p95 > SIGN_MS) {
             let what = format!("{place}: p95 {p95:.0} ms, slowest {} {}", chat_id(on, &slowest.chat), slowest.message);
             found.push((what, story::of(slowest, evidence, index)));
         }
     }
-    verdict.rule(RULE, evidence.asked.len(), found, notes.join("; "));
+    verdict.rule(RULE, judged, found, notes.join("; "));
 }
 
 /// Whoever sends more than they may is told so, once.
@@ -62,7 +70,9 @@ pub(super) fn told(evidence: &Evidence<'_>, verdict: &mut Verdict) {
         let is_told = |shown: &&crate::sandbox::hand::OnScreen| {
             shown.on == *on && chats.contains(shown.chat.as_str()) && marks::is_too_fast(&shown.head)
         };
-        let told = evidence.screens.iter().filter(is_told).count();
+        // A notice names no account; but nobody else sends too much.
+        let notices = evidence.books.notices.iter().filter(|notice| *on == On::Telegram && marks::is_too_fast(notice));
+        let told = evidence.screens.iter().filter(is_told).count() + notices.count();
         let expected = usize::from(evidence.rules.per_minute.is_some_and(|most| *count > most as usize));
         notes.push(format!("{on:?}: {count} messages of one account, told {told} times"));
         if told != expected {
