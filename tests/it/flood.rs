@@ -90,7 +90,7 @@ async fn who_sends_too_much_is_told_once_on_telegram() {
     }
     help(&bot, GROUP, BEN);
     bot.drain().await;
-    let all = [bot.telegram(ANA), bot.telegram(GROUP)].concat();
+    let all = [bot.telegram(ANA), bot.telegram(GROUP), bot.sandbox.telegram.notices()].concat();
     assert_eq!(all.iter().filter(|text| text.contains(TOO_FAST)).count(), 1, "{all:#?}");
     // 30 of hers, the sentence, and Ben's.
     assert_eq!(bot.db.number("SELECT COUNT(*) FROM inbox", &[]).await, 32);
