@@ -12,7 +12,7 @@ use reelcoach::core::board::Boards;
 use reelcoach::core::outbox::Outbox;
 use reelcoach::core::wording::ReelState;
 use reelcoach::core::worker;
-use reelcoach::ids::{JobId, Shortcode};
+use reelcoach::ids::{JobId, PersonId, Shortcode};
 use reelcoach::sandbox::Settings;
 use reelcoach::store::boards::BoardReel;
 use reelcoach::store::reels::SubscriptionState;
@@ -82,14 +82,16 @@ pub async fn run(quick: bool) -> Outcome<Found> {
             break;
         }
         let view = boards.view().await?;
+        // What is told of the time left is the same for everybody who reads.
+        let reader = PersonId::new();
         let now = Clock::System.now();
         for (job, code) in live {
             let shortcode: Shortcode = code.parse()?;
             let id: JobId = job.parse()?;
-            let reel = BoardReel { shortcode, state: SubscriptionState::Waiting, job: Some(id) };
+            let reel = BoardReel { shortcode, state: SubscriptionState::Waiting, job: Some(id), failure: None };
             if let Some(
                 ReelState::Queued { left, .. } | ReelState::Scraping { left, .. } | ReelState::Analysing { left, .. },
-            ) = view.state(&reel, now)
+            ) = view.state(reader, &reel, now)
             {
                 told.push(Told { job, at: now, end: now + left });
             }

@@ -238,7 +238,7 @@ impl Telegram {
     pub async fn take(&self, update: Update, receive: &Receive) -> Result<(), ReceiveFailed> {
         match update {
             Update::Said(inbound) => {
-                match receive(inbound.clone()).await? {
+                match receive((*inbound).clone()).await? {
                     Taken::Stored => self.acknowledge(&inbound).await,
                     // Everybody else would wait for the answers to such presses.
                     Taken::TooFast { .. } => {}

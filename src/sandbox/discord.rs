@@ -285,8 +285,7 @@ impl DiscordSandbox {
     /// When there is no message of the bot.
     pub fn press_late(&self, channel: &str, user: &str, name: &str, custom_id: &str) -> Result<String, Impossible> {
         let mut world = self.shared.world();
-        let own =
-            world.messages.values().rfind(|message| message.from_bot && message.channel == id(channel));
+        let own = world.messages.values().rfind(|message| message.from_bot && message.channel == id(channel));
         let object = own.map(|m| m.object.clone()).ok_or_else(|| Impossible("no message of the bot".to_owned()))?;
         let data = json!({"custom_id": custom_id, "component_type": 2});
         Ok(world.interact(3, id(channel), id(user), name, data, Some(object)))

@@ -366,7 +366,7 @@ mod tests {
 
     fn read(update: Value) -> Option<Inbound> {
         match translate(update, &me(), Timestamp(5)).unwrap()? {
-            Update::Said(inbound) => Some(inbound),
+            Update::Said(inbound) => Some(*inbound),
             Update::Moved { .. } => None,
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn update_id(update: &Value) -> Option<i64> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
     /// A person did something.
-    Said(Inbound),
+    Said(Box<Inbound>),
     /// A group became a supergroup, which has another id. Both chats tell it.
     Moved { from: ChatId, to: ChatId },
 }
@@ -57,13 +57,13 @@ pub(super) fn translate(mut update: Value, me: &Me, at: Timestamp) -> Result<Opt
         let message = Message::deserialize(message).map_err(|_| shape)?;
         return Ok(match inbound::moved(&message) {
             Some((from, to)) => Some(Update::Moved { from, to }),
-            None => inbound::said(message, me, at).map(Update::Said),
+            None => inbound::said(message, me, at).map(|inbound| Update::Said(Box::new(inbound))),
         });
     }
     if let Some(press) = update.get_mut("callback_query").map(Value::take) {
         let shape = Undecodable::UnknownShape { update_id, kind: "callback_query" };
         let press = Press::deserialize(press).map_err(|_| shape)?;
-        return Ok(inbound::pressed(press, at).map(Update::Said));
+        return Ok(inbound::pressed(press, at).map(|inbound| Update::Said(Box::new(inbound))));
     }
     Ok(None)
 }

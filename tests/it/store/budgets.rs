@@ -31,7 +31,7 @@ fn call<'a>(key: &'a str, person: PersonId, chat: &'a ChatId, micro_usd: i64) ->
 }
 
 fn is_yes(reserved: &Reserved) -> bool {
-    matches!(reserved, Reserved::Yes { .. })
+    matches!(reserved, Reserved::Yes)
 }
 
 on_both! {
