@@ -152,7 +152,7 @@ impl Line {
                 self.boards.look().await?;
                 let asked = async {
                     let own = store.open_boards_of(person).await?;
-                    let (_, states) = self.boards.states_of(own.iter().flat_map(|board| &board.reels)).await?;
+                    let (_, states) = self.boards.states_of(person, own.iter().flat_map(|board| &board.reels)).await?;
                     Ok::<_, Failed>(states)
                 };
                 let states = probe.run("a place and an ETA", asked).await?;
