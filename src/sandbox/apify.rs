@@ -2,7 +2,7 @@
 //! the documented answers of the run, dataset and account endpoints; no page is ever scraped.
 //!
 //! The shortcode decides how a run ends: `DFAIL…` failed, `DTIME…` timed out, `DEVER…` never, `DSLOW…` three times as
-//! slow. What a scrape finds and what the video servers give is in [`posts`]; anything else is a good reel.
+//! slow. What a scrape finds and what the video servers give is in `posts`; anything else is a good reel.
 
 mod posts;
 

@@ -4,7 +4,8 @@
 //! Nobody may get an answer that was made for somebody else, so a question becomes common in steps:
 //!
 //! 1. It can be one only where it is the whole of what a person brings: the first text of a conversation, short, without
-//!    link, file or reply, while nothing else is going on between the person and the bot ([`Store::is_unoccupied`]).
+//!    link, file or reply, while nothing else is going on between the person and the bot
+//!    ([`crate::store::Store::is_unoccupied`]).
 //! 2. Of those who ask it, keyed hashes are kept, for [`ASKED_WITHIN`]. They get a personal answer like any other.
 //! 3. When [`ASKERS`] people have asked it, the economy model is asked once whether it is understood by itself, is about
 //!    making content, and has the same good answer for everyone ([`judge`](Coach::judge)). The person who waits meanwhile
