@@ -75,6 +75,8 @@ pub struct Taken {
     /// Its place in the list of lanes.
     pub lane: usize,
     pub kind: LaneKind,
+    /// Whose slot it has: not always the one who asked first.
+    pub person: u32,
     pub ready_at: Timestamp,
 }
 
@@ -180,7 +182,7 @@ impl Line {
         let slot = self.lanes.get_mut(lane)?;
         slot.used_at = now;
         slot.running = Some((job, reel, now));
-        Some(Taken { job, reel, lane, kind: slot.lane.kind, ready_at })
+        Some(Taken { job, reel, lane, kind: slot.lane.kind, person, ready_at })
     }
 
     /// The job on a lane ends; what is known of its reel then holds until `until`.

@@ -64,6 +64,7 @@ struct Waiting {
     part: f64,
     unreadable: bool,
     asked: Vec<(i64, bool)>,
+    /// Whose slot it has.
     person: u32,
     told: Option<Timestamp>,
 }
@@ -277,6 +278,9 @@ impl<'a> World<'a> {
         };
         let end = self.now + ms(self.takes(taken.kind, part, unreadable) + self.plan.bot.lane_time);
         self.ends.push(Reverse((end, taken.lane)));
+        if let Some(waiting) = self.waiting.get_mut(&taken.job) {
+            waiting.person = taken.person;
+        }
         self.running.insert(taken.lane, (taken.job, taken.ready_at, self.now));
         if !measured {
             return;
