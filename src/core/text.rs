@@ -152,4 +152,4 @@ fn prefix(text: &str, unit: LengthUnit, limit: usize) -> usize {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -129,6 +129,8 @@ async fn a_hostile_reel_is_only_words_on_discord_too() {
     bot.until_on_discord().await;
     let channel = bot.sandbox.discord.dm("80000000000000001");
     bot.sandbox.discord.say(&channel, "80000000000000001", "Ana", &link(HOSTILE));
+    let said = || bot.sandbox.discord.screen(&channel).into_iter().any(|shown| shown.from_bot);
+    bot.until("she is heard", async || said()).await;
     bot.drain().await;
     let shown = bot.sandbox.discord.screen(&channel).into_iter().rfind(|shown| shown.from_bot).expect("an answer");
     let quoted: Vec<&str> = shown.content.lines().filter(|line| line.starts_with("> ")).collect();
