@@ -30,17 +30,20 @@ async fn dropped_after<T>(polls: usize, future: impl Future<Output = T>) -> Opti
 /// statement on the same connection must be seen by everybody.
 async fn holds_at_every_await<F: Future>(db: &TestDb, store: &Store, name: &str, transaction: impl Fn(usize) -> F) {
     let written = || db.number("SELECT CAST(COALESCE(SUM(value), 0) AS BIGINT) FROM tallies", &[]);
-    for polls in 1..MOST_AWAITS {
+    let mut polls = 1;
+    for nth in 1..MOST_AWAITS {
         let before = written().await;
-        let ended = dropped_after(polls, transaction(polls)).await.is_some();
+        let ended = dropped_after(polls, transaction(nth)).await.is_some();
         store.tally(name, START, 1).await.unwrap();
         assert_eq!(written().await, before + 1, "{name} was dropped at its await {polls}");
-        if ended {
-            assert!(polls > 1, "{name}: nothing was ever dropped");
-            return;
+        match ended {
+            true if polls > 1 => return,
+            // Each answer was there before it was waited for, as a busy machine may have it: nothing was dropped.
+            true => {}
+            false => polls += 1,
         }
     }
-    panic!("{name} does not end");
+    panic!("{name} does not end, or is never dropped");
 }
 
 on_both! {
