@@ -155,6 +155,7 @@ on_both! {
         assert!(said.len() == 2 && !said[1].buttons.is_empty(), "{said:?}");
         assert!(said[0].content.contains("has paused"), "{said:?}");
         assert_eq!(said[0].edits, 0, "the old one is left alone");
+        bot.until("its run has begun", async || !bot.sandbox.apify.runs().is_empty()).await;
         bot.sandbox.apify.finish_runs();
         bot.drain().await;
         let said = bot.said_in(&dm);
