@@ -197,9 +197,9 @@ async fn a_flood_is_in_nobodys_way_on_both_databases() {
             assert!(signs.contains(place) && !signs.contains(&format!("{place}: fewer")), "{signs}");
         }
         for place in ["Telegram, in the group", "Discord, in the group"] {
-            assert!(signs.contains(&format!("{place}: fewer than 20, not judged")), "{signs}");
+            assert!(signs.contains(&format!("{place}: fewer than 5, not judged")), "{signs}");
         }
-        assert!(looked_at(flood, "sign of life") >= 40, "{signs}");
+        assert!(looked_at(flood, "sign of life") >= 20, "{signs}");
     }
 }
 

@@ -92,7 +92,7 @@ on_both! {
         assert!(name.starts_with("reelcoach-20") && name.ends_with("-by-tool.csv"), "{name}");
         let paid = bot.db.number("SELECT micro_usd FROM ledger WHERE tool = 'scrape'", &[]).await;
         assert!(table.starts_with("tool,calls,failed,called_off,input_tokens,"), "{table}");
-        assert!(table.lines().any(|line| line == format!("scrape,1,0,0,0,0,0,0,0,0.{paid:06}")), "{table}");
+        assert!(table.lines().any(|line| line == format!("scrape,1,0,0,0,0,0,0,0,0.{paid:06},0.{paid:06}")), "{table}");
         let (pictures, tables) = files("/usage").await;
         assert_eq!((pictures, tables.len()), (2, 0), "messages and reels, and the wait in line");
         bot.end().await;
@@ -147,7 +147,7 @@ on_both! {
         let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
         assert_eq!((&json["total"]["micro_usd"], &json["activity"]["messages_answered"]), (&3000.into(), &2.into()), "{json}");
         let ran = usage(&["by", "person", "--csv", "-"]).await;
-        has(&ran.out, &["\"Mia, the \"\"first\"\"\",1,0,", "\n'=HYPERLINK(1),1,0,", ",0.002000\r\n"]);
+        has(&ran.out, &["\"Mia, the \"\"first\"\"\",1,0,", "\n'=HYPERLINK(1),1,0,", ",0.002000,0.000000\r\n"]);
         let folder = tempfile::tempdir().unwrap();
         let (table, chart) = (folder.path().join("a.csv"), folder.path().join("a.png"));
         let ran = usage(&["--csv", table.to_str().unwrap(), "--chart", chart.to_str().unwrap()]).await;

@@ -12,7 +12,7 @@ use crate::stress::measure::Percentiles;
 const SIGN_MS: f64 = 2_000.0;
 
 /// Of fewer a 95th percentile is the slowest one, and says nothing.
-const ENOUGH: usize = 20;
+const ENOUGH: usize = 5;
 
 /// In direct messages and in the group of each platform, the others soon see that they are heard: the bot is typing there,
 /// or their answer begins.
