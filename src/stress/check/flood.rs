@@ -11,7 +11,7 @@ use crate::stress::measure::Percentiles;
 /// The first sign of life comes within this time, at the 95th percentile.
 const SIGN_MS: f64 = 2_000.0;
 
-/// Of fewer a 95th percentile is the slowest one, and says nothing.
+/// Fewer say nothing of the other messages.
 const ENOUGH: usize = 5;
 
 /// In direct messages and in the group of each platform, the others soon see that they are heard: the bot is typing there,
