@@ -138,7 +138,11 @@ async fn a_hostile_reel_is_only_words_on_discord_too() {
     for line in quoted {
         assert_eq!(discord::live(line), ["> "], "{line}");
     }
-    assert!(!shown.content.contains("](http") && !shown.content.contains("@everyone"), "{}", shown.content);
+    let heading = shown.content.lines().next().expect("a heading");
+    let (ours, owner) = heading.split_once(" by ").expect("an owner");
+    assert_eq!(ours, format!("**Transcript** of `{HOSTILE}`"));
+    assert_eq!(discord::live(owner), [""; 0], "{owner}");
+    assert!(!shown.content.contains("@everyone"), "{}", shown.content);
     bot.end().await;
 }
 
