@@ -150,6 +150,12 @@ pub fn only_attachments() -> String {
     "I cannot open files yet. Paste an Instagram reel link, or tell me in words what you are working on.".into()
 }
 
+/// Beside an answer to words that came with files.
+pub fn files_beside(files: u32) -> String {
+    let what = if files == 1 { "attachment".to_owned() } else { format!("{files} attachments") };
+    format!("I can't open the {what} you sent, so this is based on your words alone.")
+}
+
 pub fn nothing_said() -> String {
     "I am here. Ask me about your content, or paste a reel link.".into()
 }
@@ -499,7 +505,15 @@ mod tests {
         said.extend(causes.iter().map(|cause| super::failure(cause, &reference, NOW)));
         let broken = [Cause::Cut, Cause::Filtered, Cause::OutOfCredit, Cause::InputTooLong];
         said.extend(broken.iter().map(|cause| broke_off(cause, &reference, NOW)));
-        said.extend([share_unresolved(), no_link(), only_attachments(), nothing_said(), unknown_command("dance")]);
+        said.extend([
+            share_unresolved(),
+            no_link(),
+            only_attachments(),
+            files_beside(1),
+            files_beside(3),
+            nothing_said(),
+            unknown_command("dance"),
+        ]);
         said.extend([new_conversation(true), new_conversation(false), not_an_admin(), length_limit()]);
         said.extend([maybe_repeated(), internal_failure(&reference), cancelled(&[]), cancelled(&one), cancelled(&two)]);
         said.extend([history("", 0, NOW), history("", 4, NOW), history("Ana bakes.\nShe wants reach.", 12, NOW)]);

@@ -2,6 +2,7 @@
 
 use reelcoach::sandbox::Fault;
 use reelcoach::sandbox::openai::Script;
+use serde_json::json;
 
 use crate::bot::{TestBot, until};
 use crate::support::TestDb;
@@ -100,6 +101,27 @@ on_both! {
         assert_eq!(bot.telegram(ANA).len(), 1);
         let last = bot.sandbox.openai.control.asked().pop().unwrap().body["input"].to_string();
         assert!(last.contains("first half,\\nsecond half"), "{last}");
+        bot.end().await;
+    }
+
+    async fn the_coach_is_told_of_a_file_beside_the_words(db: TestDb) {
+        let bot = TestBot::start(db, &[]).await;
+        bot.until_on_discord().await;
+        let asked = || bot.sandbox.openai.control.asked().pop().expect("a request").body["input"].to_string();
+        bot.sandbox.telegram.push(json!({"message": {"message_id": 900, "date": 1_790_000_000, "chat": {"id": ANA, "type": "private"},
+            "from": {"id": ANA, "is_bot": false, "first_name": "Ana"}, "caption": "please shorten my script",
+            "document": {"file_id": "BQAC", "file_unique_id": "AgAD", "file_name": "script.txt", "file_size": 9000}}}));
+        bot.drain().await;
+        assert!(asked().contains("please shorten my script") && asked().contains("can't open the attachment"), "{}", asked());
+        let channel = bot.sandbox.discord.dm("80000000000000001");
+        let file = |id: &str| {
+            json!({"id": id, "filename": "message.txt", "size": 9000, "url": "https://cdn.example/a", "proxy_url": "https://cdn.example/b"})
+        };
+        let fields = json!({"attachments": [file("41"), file("42")]});
+        bot.sandbox.discord.say_with(&channel, "80000000000000001", "Ana", "please shorten these", fields);
+        bot.until("the model is asked", async || asked().contains("shorten these")).await;
+        bot.drain().await;
+        assert!(asked().contains("can't open the 2 attachments"), "{}", asked());
         bot.end().await;
     }
 

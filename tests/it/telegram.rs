@@ -18,7 +18,7 @@ use reelcoach::core::chat::{
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::telegram::{IdentifyError, Me, PollEnded, Settings, Telegram, Undecodable};
 use reelcoach::sandbox::telegram::{Settings as SandboxSettings, TelegramSandbox};
-use reelcoach::sandbox::{Fault, Served};
+use reelcoach::sandbox::{Asked, Fault, Served};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -190,6 +190,34 @@ async fn an_update_nobody_can_read_neither_stops_nor_holds_up_the_others() {
 }
 
 #[tokio::test]
+async fn an_update_that_is_not_json_is_stepped_over() {
+    let bench = Bench::start().await;
+    let (receive, mut inbox) = door(0);
+    let written = |text: &str| {
+        format!(
+            r#"{{"message_id":1,"chat":{{"id":7,"type":"private"}},"date":1,"from":{{"id":7,"is_bot":false,"first_name":"Ann"}},"text":{text}}}"#
+        )
+    };
+    let deep = format!("{}1{}", "[".repeat(2_000), "]".repeat(2_000));
+    let updates = [
+        format!(r#"{{"update_id":700000001,"message":{}}}"#, written(r#""half \ud83d of a pair""#)),
+        format!(r#"{{"update_id":700000002,"message":{}}}"#, written(&deep)),
+        format!(r#"{{"update_id":700000003,"message":{}}}"#, written(r#""good""#)),
+    ];
+    let body = format!(r#"{{"ok":true,"result":[{}]}}"#, updates.join(","));
+    bench.sandbox.control.fault("getUpdates", Fault::Answer { status: 200, headers: vec![], body });
+    bench
+        .polling(receive, async {
+            assert_eq!(inbox.recv().await.unwrap().text, "good");
+            let all_are_acknowledged = |all: &[Asked]| {
+                all.iter().any(|asked| asked.path.ends_with("getUpdates") && asked.body["offset"] == 700_000_004)
+            };
+            bench.sandbox.control.until(all_are_acknowledged).await;
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn polling_outlives_a_rival_a_webhook_and_a_broken_line() {
     let bench = Bench::start().await;
     let (receive, mut inbox) = door(0);
@@ -224,7 +252,7 @@ async fn polling_outlives_a_rival_a_webhook_and_a_broken_line() {
         .await;
 }
 
-fn polls(asked: &[reelcoach::sandbox::Asked]) -> usize {
+fn polls(asked: &[Asked]) -> usize {
     asked.iter().filter(|asked| asked.path.ends_with("getUpdates")).count()
 }
 

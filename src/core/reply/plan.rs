@@ -139,15 +139,17 @@ impl Replies {
         let question = Question::of(wanted.trim().to_owned(), first.author.name.clone());
         // A talk may begin to think before it is known whether more follows; everything else has an effect that could not
         // be taken back, and waits.
+        let files: u32 = said.inbounds.iter().map(|inbound| inbound.attachments).sum();
         let note = mentioned
             .unsupported
             .map(wording::unsupported)
             .or((mentioned.unresolved > 0).then(wording::share_unresolved));
         let is_talk = mentioned.reels.is_empty() && !mentioned.question.is_empty() && !overheard && !must_have_link;
         if is_talk {
-            let has_more = |inbound: &Inbound| inbound.attachments > 0 || inbound.reply_to.is_some();
-            let is_only_text = said.links.is_empty() && !said.inbounds.iter().any(has_more);
+            let is_reply = said.inbounds.iter().any(|inbound| inbound.reply_to.is_some());
+            let is_only_text = said.links.is_empty() && files == 0 && !is_reply;
             let sharing = if is_only_text { Sharing::IfCommon } else { Sharing::Never };
+            let note = note.or((files > 0).then(|| wording::files_beside(files)));
             return Ok(Plan::Coach(Question { note, sharing, ..question }));
         }
         match self.seal(turn, screen).await? {
@@ -166,9 +168,7 @@ impl Replies {
             _ if overheard => Plan::Nothing,
             Some(sentence) => Plan::say(sentence),
             None if must_have_link => Plan::say(wording::no_link()),
-            None if said.inbounds.iter().any(|inbound| inbound.attachments > 0) => {
-                Plan::say(wording::only_attachments())
-            }
+            None if files > 0 => Plan::say(wording::only_attachments()),
             None => Plan::say(wording::nothing_said()),
         })
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use teloxide::payloads;
 use teloxide::requests::{JsonRequest, MultipartPayload, MultipartRequest, Payload};
 use teloxide::types::{AllowedUpdate, InputFile};
@@ -26,7 +27,7 @@ pub(super) struct Sent {
     pub message_id: i64,
 }
 
-/// `getUpdates` with every update as it came: one that we cannot read must not hide the others.
+/// `getUpdates` with every update as it came; see [`updates`].
 #[derive(Serialize)]
 pub(super) struct NewUpdates {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +60,39 @@ where
 {
     let lean = Lean { payload, answer: PhantomData };
     MultipartRequest::new(bot.clone(), lean).await.map_err(Fault::from)
+}
+
+/// The next updates. One that is not JSON to us (half of a surrogate pair in a text, more nesting than a parser takes) must
+/// not hide the others, nor come again for ever: only its `update_id` is left of it.
+pub(super) async fn updates(bot: &Bot, asked: NewUpdates) -> Result<Vec<Value>, Fault> {
+    JsonRequest::new(bot.clone(), asked).await.or_else(|error| match error {
+        RequestError::InvalidJson { raw, source } => {
+            one_by_one(&raw).ok_or_else(|| Fault::from(RequestError::InvalidJson { raw, source }))
+        }
+        other => Err(Fault::from(other)),
+    })
+}
+
+/// The updates of an answer that cannot be read as a whole; `None` if it is no list of updates.
+fn one_by_one(raw: &str) -> Option<Vec<Value>> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        result: Vec<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Id {
+        update_id: i64,
+    }
+    let Answer { result } = serde_json::from_str(raw).ok()?;
+    let updates = result.into_iter().filter_map(|update| {
+        serde_json::from_str(update.get()).ok().or_else(|| {
+            let Id { update_id } = serde_json::from_str(update.get()).ok()?;
+            tracing::warn!(update_id, "telegram: an update that is not JSON was passed over");
+            Some(json!({ "update_id": update_id }))
+        })
+    });
+    Some(updates.collect())
 }
 
 /// One of teloxide's calls with another type of answer.
@@ -229,6 +263,26 @@ impl From<Fault> for SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_json_hides_nothing_else() {
+        let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+        for broken in [r#""\ud83d half""#, r#""\udc00\ud83d""#, deep.as_str(), r#"{"a":"\ud83d"}"#, "1e999"] {
+            let raw = format!(
+                r#"{{"ok":true,"result":[{{"message":{{"text":{broken}}},"update_id":7}},{{"update_id":8,"message":{{"text":"good"}}}}]}}"#
+            );
+            let read = one_by_one(&raw).expect("a list");
+            assert_eq!(
+                read,
+                [json!({ "update_id": 7 }), json!({ "update_id": 8, "message": { "text": "good" } })],
+                "{broken}"
+            );
+        }
+        for no_list in ["", "{}", r#"{"ok":false,"description":"Conflict"}"#, r#"{"ok":true,"result":[{"update_id":7"#]
+        {
+            assert!(one_by_one(no_list).is_none(), "{no_list}");
+        }
+    }
 
     fn read(body: &str) -> SendError {
         let source = std::sync::Arc::new(serde_json::from_str::<u8>("x").unwrap_err());

@@ -42,7 +42,7 @@ pub(super) async fn poll(
         let answer = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            answer = api::call(telegram.poller(), asked) => answer,
+            answer = api::updates(telegram.poller(), asked) => answer,
         };
         if answer.is_ok() {
             telegram.sign_of_life().give(telegram.clock().now());
