@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// In the group of each platform one of so many speaks so often: what a group of Telegram can be answered in a minute.
 const IN_GROUP: u64 = 8;
-const GROUP_PAUSE: Duration = Duration::from_secs(5);
+const GROUP_PAUSE: Duration = Duration::from_millis(2_500);
 
 /// How often a part of the flood goes out.
 const TICK: Duration = Duration::from_millis(50);

@@ -197,7 +197,7 @@ async fn a_flood_is_in_nobodys_way_on_both_databases() {
             assert!(signs.contains(place) && !signs.contains(&format!("{place}: fewer")), "{signs}");
         }
         for place in ["Telegram, in the group", "Discord, in the group"] {
-            assert!(signs.contains(&format!("{place}: fewer than 5, not judged")), "{signs}");
+            assert!(signs.contains(&format!("{place}: fewer than 8, not judged")), "{signs}");
         }
         assert!(looked_at(flood, "sign of life") >= 20, "{signs}");
     }

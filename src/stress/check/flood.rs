@@ -12,7 +12,7 @@ use crate::stress::measure::Percentiles;
 const SIGN_MS: f64 = 2_000.0;
 
 /// Fewer say nothing of the other messages.
-const ENOUGH: usize = 5;
+const ENOUGH: usize = 8;
 
 /// In direct messages and in the group of each platform, the others soon see that they are heard: the bot is typing there,
 /// or their answer begins.
