@@ -192,7 +192,7 @@ async fn a_flood_is_in_nobodys_way_on_both_databases() {
         let note = check(flood, "told once")["note"].as_str().unwrap();
         assert!(note.matches("told 1 times").count() == 2 && note.contains("208 messages"), "{note}");
         let signs = check(flood, "sign of life")["note"].as_str().unwrap();
-        // One in a group every 5 s is too few for a percentile, and that is told.
+        // One in a group every 2.5 s for 15 s is too few for a percentile, and that is told.
         for place in ["Telegram, direct messages", "Discord, direct messages"] {
             assert!(signs.contains(place) && !signs.contains(&format!("{place}: fewer")), "{signs}");
         }
