@@ -8,7 +8,9 @@ mod crowd;
 pub mod faults;
 mod flood;
 mod health;
+pub mod kills;
 pub mod lies;
+mod machine;
 pub mod measure;
 mod money;
 pub mod people;
@@ -256,9 +258,9 @@ impl Run<'_> {
 
 /// What the faults of a play need.
 fn faulty(mut play: Play, host: &Host) -> Play {
-    if play.faults.kill() && host.server.is_some() {
-        play.setting.instances = 2;
+    if play.faults.kill() {
         play.setting.is_breakable = true;
+        play.setting.instances = if host.server.is_some() { 2 } else { 1 };
     }
     play
 }

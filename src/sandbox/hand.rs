@@ -95,6 +95,8 @@ pub struct Seen {
     pub message: String,
     pub head: String,
     pub tail: String,
+    /// Of the whole text.
+    pub chars: usize,
     pub buttons: usize,
     pub is_edit: bool,
 }
@@ -332,9 +334,9 @@ impl Hand {
 
     async fn note(self, on: On, mut watched: mpsc::UnboundedReceiver<(Instant, Stood)>) {
         while let Some((at, stood)) = watched.recv().await {
-            let (head, tail) = ends(&stood.text);
+            let ((head, tail), chars) = (ends(&stood.text), stood.text.chars().count());
             let Stood { typing, chat, message, buttons, is_edit, .. } = stood;
-            let seen = Seen { at: self.at(at), typing, on, chat, message, head, tail, buttons, is_edit };
+            let seen = Seen { at: self.at(at), typing, on, chat, message, head, tail, chars, buttons, is_edit };
             lock(&self.0.seen).get_or_insert_default().push(seen);
             self.0.grown.notify_waiters();
         }

@@ -36,6 +36,28 @@ impl Scratch {
         Ok(Scratch { url: url.into(), server: Some((server.to_owned(), name)) })
     }
 
+    /// Whether it is on a server.
+    pub fn is_far(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// On a server: from now on, or no longer, every session can only read. Those that are open are ended, as in a failover.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn refuse_writes(&self, refused: bool) -> Result<()> {
+        let Some((server, name)) = &self.server else { return Ok(()) };
+        let mut admin = PgConnection::connect(server).await?;
+        let to = if refused { "SET default_transaction_read_only = on" } else { "RESET default_transaction_read_only" };
+        sqlx::query(AssertSqlSafe(format!("ALTER DATABASE {name} {to}"))).execute(&mut admin).await?;
+        sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1")
+            .bind(name)
+            .execute(&mut admin)
+            .await?;
+        admin.close().await?;
+        Ok(())
+    }
+
     /// Drops what was made on a server; a file goes with its folder.
     pub async fn remove(self) -> Result<()> {
         if let Some((server, name)) = self.server {

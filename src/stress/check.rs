@@ -196,6 +196,7 @@ pub fn check(evidence: &Evidence<'_>) -> Verdict {
     let failed = answered(evidence, &index, &mut verdict);
     well(evidence, &index, &failed, &mut verdict);
     once::held(evidence, &index, &mut verdict);
+    once::only_grow(evidence, &index, &mut verdict);
     spacing::held(evidence, &index, &mut verdict);
     spacing::lanes(evidence, &mut verdict);
     paid::budgets(evidence, &mut verdict);

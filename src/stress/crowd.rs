@@ -56,6 +56,8 @@ pub struct Change {
     pub chat: String,
     pub message: String,
     pub state: State,
+    /// Of its text.
+    pub chars: usize,
     pub is_edit: bool,
 }
 
@@ -278,7 +280,7 @@ impl Crowd {
 
 /// Takes one change on a screen in, and tells whoever waited for it.
 fn note(state: &mut Memory, seen: Seen) {
-    let Seen { at, typing, on, chat, message, head, tail, buttons, is_edit } = seen;
+    let Seen { at, typing, on, chat, message, head, tail, chars, buttons, is_edit } = seen;
     let how = if typing { State::Typing } else { State::of(&head, &tail, buttons) };
     if how == State::Final {
         let place = state.chats.entry((on, chat.clone())).or_default();
@@ -296,7 +298,7 @@ fn note(state: &mut Memory, seen: Seen) {
             }
         }
     }
-    state.changes.push(Change { at, on, chat, message, state: how, is_edit });
+    state.changes.push(Change { at, on, chat, message, state: how, chars, is_edit });
 }
 
 /// When each message of the bot's stood where.

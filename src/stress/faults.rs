@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::crowd::Crowd;
 use super::proxy::Path;
-use super::stage::Stage;
+use super::stage::{Clock, Stage};
 use crate::sandbox::hand::{At, Trouble};
 
 /// How much goes wrong.
@@ -26,8 +26,9 @@ pub enum Faults {
     None,
     /// 429s, 5xx, cut streams, slow upstreams, redelivered updates, gateway reconnects.
     Light,
-    /// The same more often, requests that are carried out but not answered, and a kill -9 of an instance: of one of two on
-    /// PostgreSQL, after an outage of the database; of the only one on SQLite.
+    /// The same more often, requests that are carried out but not answered, a database that refuses writes, an instance
+    /// that stands still for a minute, a kill -9, a clock that is 30 s off; on PostgreSQL also an outage of the database.
+    /// There two instances run, and what starts after the kill has the wrong clock; on SQLite the only one has it.
     Heavy,
 }
 
@@ -52,23 +53,36 @@ impl Faults {
     }
 }
 
-/// How long the database is gone.
+/// How long the database is gone, and how long it takes no writes.
 const OUTAGE: Duration = Duration::from_secs(2);
+const REFUSAL: Duration = Duration::from_secs(4);
+
+/// How long an instance stands still: longer than any lease.
+const FREEZE: Duration = Duration::from_secs(60);
 
 /// After the death of an instance the next one starts.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// The database goes when this part of the load is through, and an instance dies at that one.
-const OUTAGE_AT: f64 = 0.2;
-const DEATH_AT: f64 = 0.4;
+/// What is to happen when which part of the load is through.
+const OUTAGE_AT: f64 = 0.1;
+const REFUSAL_AT: f64 = 0.2;
+const FREEZE_AT: f64 = 0.3;
+
+/// An instance dies so soon after somebody began to wait.
+const DEATH: Duration = Duration::from_millis(300);
 
 /// What did go wrong on purpose.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Happened {
     /// Outages of the database.
     pub outages: usize,
-    /// For each kill -9, how many messages had no answer at that moment.
+    /// Times it took no writes for a while.
+    pub refusals: usize,
+    /// For each instance that stood still, and for each kill -9, how many messages had no answer at that moment.
+    pub freezes: Vec<usize>,
     pub kills: Vec<usize>,
+    /// An instance had a clock that was so many seconds ahead.
+    pub clock_ahead: Option<u64>,
     /// Messages that their platform delivered twice.
     pub delivered_twice: usize,
     /// How many requests met which fault; by service and kind.
@@ -80,7 +94,8 @@ pub struct Happened {
 impl Happened {
     /// Whether anything failed: a message that comes twice is no failure.
     pub fn is_anything(&self) -> bool {
-        self.outages > 0 || !self.kills.is_empty() || !self.troubles.is_empty()
+        let is_large = self.outages + self.refusals + self.freezes.len() + self.kills.len() > 0;
+        is_large || self.clock_ahead.is_some() || !self.troubles.is_empty()
     }
 
     /// In one line.
@@ -89,7 +104,13 @@ impl Happened {
         if self.outages > 0 {
             all.push(format!("{} outage of the database for {} s", self.outages, OUTAGE.as_secs()));
         }
+        if self.refusals > 0 {
+            all.push(format!("{} time without writes for {} s", self.refusals, REFUSAL.as_secs()));
+        }
+        let still = FREEZE.as_secs();
+        all.extend(self.freezes.iter().map(|owed| format!("1 instance still for {still} s with {owed} answers owed")));
         all.extend(self.kills.iter().map(|owed| format!("1 kill -9 with {owed} answers owed")));
+        all.extend(self.clock_ahead.map(|seconds| format!("1 clock {seconds} s ahead")));
         if self.delivered_twice > 0 {
             all.push(format!("{} messages delivered twice", self.delivered_twice));
         }
@@ -103,20 +124,29 @@ impl Happened {
     }
 }
 
-/// The outage and the death of a run: when they are due, and whether they are over.
+/// So much of the load goes out before an instance that stood still goes on, so much before one dies, and then the rest:
+/// there is always somebody who waits.
+const BEFORE_THAW: f64 = 0.5;
+const BEFORE_DEATH: f64 = 0.75;
+
+/// After so long an instance dies also if nobody waits.
+const NOBODY: Duration = Duration::from_secs(5);
+
+/// What goes wrong for long in a run: when it is due, and how much of the load waits for its end.
 pub struct Course {
     faults: Faults,
     seed: u64,
     /// How much of the load is through, 0 to 1.
     through: watch::Sender<f64>,
-    over: watch::Sender<bool>,
+    /// How much of it may go out by now; all of it once everything is over.
+    gate: watch::Sender<f64>,
     happened: Mutex<Happened>,
 }
 
 impl Course {
     pub fn new(faults: Faults, seed: u64) -> Course {
-        let (through, over) = (watch::Sender::new(0.0), watch::Sender::new(!faults.kill()));
-        Course { faults, seed, through, over, happened: Mutex::default() }
+        let gate = watch::Sender::new(if faults.kill() { BEFORE_THAW } else { 1.0 });
+        Course { faults, seed, through: watch::Sender::new(0.0), gate, happened: Mutex::default() }
     }
 
     /// So much of the load is through, 0 to 1.
@@ -129,13 +159,19 @@ impl Course {
     }
 
     pub fn is_over(&self) -> bool {
-        *self.over.borrow()
+        *self.gate.borrow() >= 1.0
     }
 
-    /// Until the database was gone and an instance has died and come back, if they are to.
+    /// Until all that is to go wrong for long is over.
     pub async fn over(&self) {
         // It fails only without a sender, and this is one.
-        let _ = self.over.subscribe().wait_for(|over| *over).await;
+        let _ = self.gate.subscribe().wait_for(|gate| *gate >= 1.0).await;
+    }
+
+    /// Until that part of the load may go out, 0 to 1.
+    pub async fn let_out(&self, part: f64) {
+        // It fails only without a sender, and this is one.
+        let _ = self.gate.subscribe().wait_for(|gate| *gate >= 1.0 || part < *gate).await;
     }
 
     /// What has happened to this side of the sandbox.
@@ -145,6 +181,11 @@ impl Course {
             happened.left_out.push("the kill -9 (the load was stopped before)");
         }
         happened
+    }
+
+    /// An instance was killed while so many answers were owed.
+    pub fn killed(&self, owed: usize) {
+        self.lock().kills.push(owed);
     }
 
     /// Makes trouble until it is dropped.
@@ -180,14 +221,39 @@ impl Course {
             }
             None => self.lock().left_out.push("the outage of the database (SQLite has no server)"),
         }
-        self.until(DEATH_AT).await;
+        self.until(REFUSAL_AT).await;
+        stage.refuse_writes(true).await?;
+        self.lock().refusals += 1;
+        tokio::time::sleep(REFUSAL).await;
+        stage.refuse_writes(false).await?;
+        self.until(FREEZE_AT).await;
+        let owed = crowd.owed();
+        if let Some(frozen) = stage.freeze_bot()? {
+            self.lock().freezes.push(owed);
+            tokio::time::sleep(FREEZE).await;
+            drop(frozen);
+        }
+        self.gate.send_replace(BEFORE_DEATH);
+        let began = Instant::now();
+        while began.elapsed() < NOBODY && crowd.owed() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // While their answers are being made.
+        tokio::time::sleep(DEATH).await;
         let owed = crowd.owed();
         if stage.kill_bot() {
-            self.lock().kills.push(owed);
+            self.killed(owed);
             tokio::time::sleep(RESTART).await;
-            stage.start_bot().await?;
+            stage.start_bot(Clock::Wrong).await?;
         }
-        self.over.send_replace(true);
+        let clock_ahead = stage.clock_ahead();
+        let mut happened = self.lock();
+        happened.clock_ahead = clock_ahead;
+        if clock_ahead.is_none() {
+            happened.left_out.push("the wrong clock (there is no C compiler)");
+        }
+        drop(happened);
+        self.gate.send_replace(1.0);
         std::future::pending().await
     }
 
@@ -331,15 +397,18 @@ mod tests {
         assert!(!course.is_over() && !course.happened().is_anything());
         *course.lock() = Happened {
             outages: 1,
+            refusals: 1,
+            freezes: vec![4],
             kills: vec![17],
+            clock_ahead: Some(30),
             delivered_twice: 5,
             troubles: [("OpenAI 429".to_owned(), 12), ("Discord gateway".to_owned(), 2)].into(),
             left_out: Vec::new(),
         };
         assert_eq!(
             course.happened().told(),
-            "1 outage of the database for 2 s, 1 kill -9 with 17 answers owed, 5 messages delivered twice, \
-             2 x Discord gateway, 12 x OpenAI 429"
+            "1 outage of the database for 2 s, 1 time without writes for 4 s, 1 instance still for 60 s with 4 answers owed, \
+             1 kill -9 with 17 answers owed, 1 clock 30 s ahead, 5 messages delivered twice, 2 x Discord gateway, 12 x OpenAI 429"
         );
         assert!(Course::new(Faults::Light, 1).is_over());
         assert_eq!(Course::new(Faults::Light, 1).happened().told(), "nothing went wrong");

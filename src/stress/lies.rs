@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::check::{Rules, is_day};
-use super::crowd::Change;
+use super::crowd::{Change, State};
 use super::stage::Stage;
 use crate::core::wording;
 use crate::sandbox::hand::{Books, OnScreen, Trouble};
@@ -41,6 +41,8 @@ pub enum Lie {
     HeldUp,
     /// Nobody sees anything for 3 s.
     Silence,
+    /// Somebody saw less of an answer than they had seen.
+    GoesBack,
     /// Whoever sends too many is told so with every answer.
     ToldAgain,
 }
@@ -58,17 +60,25 @@ impl Lie {
         }
     }
 
-    /// Makes what was seen come later, where it is a lie of that kind.
-    pub fn delay(self, changes: &mut [Change]) {
-        if self == Lie::Silence {
-            changes.iter_mut().for_each(|change| change.at += 3_000_000);
+    /// Makes a lie of what was seen, where it is one of that kind.
+    pub fn misremember(self, changes: &mut Vec<Change>) {
+        match self {
+            Lie::Silence => changes.iter_mut().for_each(|change| change.at += 3_000_000),
+            Lie::GoesBack => {
+                if let Some(at) = changes.iter().rposition(|change| change.state == State::Final) {
+                    let frame = |chars| Change { state: State::Growing, chars, ..changes[at].clone() };
+                    let frames = [frame(627), frame(53)];
+                    changes.splice(at..at, frames);
+                }
+            }
+            _ => {}
         }
     }
 
     /// Makes a lie of the records, where it is one of that kind.
     pub fn tamper(self, rules: &Rules, history: &mut History, books: &mut Books, screens: &mut [OnScreen]) {
         match self {
-            Lie::Lost | Lie::DoubleMessage | Lie::DoubleCharge | Lie::Exit | Lie::Silence => {}
+            Lie::Lost | Lie::DoubleMessage | Lie::DoubleCharge | Lie::Exit | Lie::Silence | Lie::GoesBack => {}
             Lie::ToldAgain => {
                 let sentence = wording::too_fast(Duration::from_secs(30));
                 screens.iter_mut().take(3).for_each(|shown| shown.head.clone_from(&sentence));

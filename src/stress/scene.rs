@@ -11,7 +11,7 @@ use super::check::{Answer, Breach, Check, Evidence, Kind, Rules, check};
 use super::crowd::{Crowd, State, Wish};
 use super::faults::{Course, Faults, Happened};
 use super::measure::{Meter, Percentiles, Used};
-use super::stage::{Host, Setting, Stage};
+use super::stage::{Clock, Host, Setting, Stage};
 use super::{Lie, Stop};
 use crate::sandbox::hand::{On, OnScreen, Trouble};
 use crate::store::history::History;
@@ -86,6 +86,8 @@ pub struct Played {
     pub figures: Figures,
     pub answers: Vec<Answer>,
     pub history: History,
+    /// For each kill -9, how many answers were owed.
+    pub kills: Vec<usize>,
 }
 
 /// What is reported of a scene.
@@ -197,13 +199,14 @@ async fn on(
     let (asked, mut changes, exits) = (crowd.asked(), crowd.changes(), stage.exits());
     if let Some(lie) = play.lie {
         lie.tamper(&play.rules, &mut history, &mut books, &mut screens);
-        lie.delay(&mut changes);
+        lie.misremember(&mut changes);
     }
     let mut happened = course.happened();
     happened.delivered_twice = asked.iter().filter(|asked| asked.twice).count();
     happened.troubles.clone_from(&books.troubles);
     // What did not go wrong excuses nothing.
-    let (faults, deaths) = (happened.is_anything(), !happened.kills.is_empty());
+    let kills = happened.kills.clone();
+    let (faults, deaths) = (happened.is_anything(), !kills.is_empty());
     let rules = &Rules { faults, deaths, ..play.rules.clone() };
     let verdict = check(&Evidence {
         asked: &asked,
@@ -236,7 +239,7 @@ async fn on(
         breaches: verdict.breaches,
         ..figures(&answers)
     };
-    Ok(Played { figures, answers, history })
+    Ok(Played { figures, answers, history, kills })
 }
 
 /// Rate and percentiles of answers.
@@ -256,7 +259,7 @@ pub fn figures(answers: &[Answer]) -> Figures {
 
 /// Discord tells a message once. After a death the bot reads the chats again in which it has spoken, and no others: so
 /// that a message can be held to its answer, everybody there has had one before.
-async fn greet(scene: &Scene<'_>) {
+pub(super) async fn greet(scene: &Scene<'_>) {
     let on_discord = (0..scene.play.people).filter(|person| !person.is_multiple_of(2));
     let greetings = on_discord.map(|person| {
         let wish = scene.wish(person, format!("hello, I am number {person}"), None, 1.0);
@@ -273,13 +276,13 @@ async fn recover(stage: &Stage) -> anyhow::Result<()> {
     // Those that ended by themselves do not count.
     stage.exits();
     while stage.instances() < stage.setting.instances {
-        stage.start_bot().await?;
+        stage.start_bot(Clock::Right).await?;
     }
     Ok(())
 }
 
 /// Until nothing is owed to anybody, or nothing comes any more.
-async fn drain(scene: &Scene<'_>) -> anyhow::Result<()> {
+pub(super) async fn drain(scene: &Scene<'_>) -> anyhow::Result<()> {
     let (began, mut idle_since) = (Instant::now(), None);
     let patience = PATIENCE + scene.play.backlog;
     let (said, exits) = (scene.crowd.sent_count(), scene.stage.exits().len());

@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::machine::{self, AHEAD, Frozen};
 use super::measure::{Reading, machine_seconds, process_mb, process_peak_mb, process_seconds};
 use super::proxy::Proxy;
 use super::reach::Reach;
@@ -39,7 +40,7 @@ pub struct Setting {
     pub instances: usize,
     /// How many workflows of n8n are lanes, too.
     pub workflows: u32,
-    /// Whether the way to PostgreSQL can be taken away.
+    /// Whether the way to the database can be taken away, and an instance may have the wrong time.
     pub is_breakable: bool,
 }
 
@@ -67,7 +68,10 @@ pub struct Stage {
     pub reach: Reach,
     pub store: Store,
     pub setting: Setting,
+    /// The way to PostgreSQL, where it can be taken away.
     pub proxy: Option<Proxy>,
+    /// What gives a program the wrong time.
+    wrong_clock: Option<PathBuf>,
     program: PathBuf,
     sandbox: Leashed,
     bots: Mutex<Vec<Bot>>,
@@ -93,7 +97,16 @@ impl Drop for Leashed {
 /// One instance.
 struct Bot {
     process: Leashed,
+    clock: Clock,
     log: Arc<Mutex<Log>>,
+}
+
+/// The time that an instance believes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    Right,
+    /// [`AHEAD`] seconds later.
+    Wrong,
 }
 
 /// What the instances leave behind that were killed, or ended by themselves.
@@ -103,6 +116,8 @@ struct Gone {
     /// The most memory that all had together until the last of them died.
     peak_mb: f64,
     logs: Vec<Arc<Mutex<Log>>>,
+    /// One of them had the wrong time.
+    wrong_clock: bool,
 }
 
 #[derive(Default)]
@@ -137,7 +152,9 @@ impl Stage {
         let ready = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(move || first_line(said)));
         let ready = ready.await.context("the sandbox does not start")???;
         let ready: Ready = serde_json::from_str(&ready).context("the sandbox's first line")?;
-        let proxy = if setting.is_breakable { Some(Proxy::to(&scratch.url).await?) } else { None };
+        let is_far = host.server.is_some();
+        let proxy = if setting.is_breakable && is_far { Some(Proxy::to(&scratch.url).await?) } else { None };
+        let wrong_clock = if setting.is_breakable { machine::wrong_clock(folder.path())? } else { None };
         let database = proxy.as_ref().map_or_else(|| scratch.url.clone(), |proxy| proxy.url(&scratch.url));
         let mut environment: BTreeMap<String, String> = ready.environment.into_iter().collect();
         let usual = [
@@ -179,6 +196,7 @@ impl Stage {
             store,
             setting,
             proxy,
+            wrong_clock,
             program,
             sandbox,
             bots: Mutex::default(),
@@ -188,8 +206,10 @@ impl Stage {
             scratch,
             folder,
         };
+        // With a file for a database nobody else's time could be asked, so that it must do no harm there.
+        let clock = if stage.setting.is_breakable && !is_far { Clock::Wrong } else { Clock::Right };
         for _ in 0..instances {
-            stage.start_bot().await?;
+            stage.start_bot(clock).await?;
         }
         let began = Instant::now();
         while !stage.reach.books().await?.is_connected {
@@ -201,10 +221,15 @@ impl Stage {
         Ok(stage)
     }
 
-    /// One more instance.
-    pub async fn start_bot(&self) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.program);
+    /// One more instance; with the right time where there is nothing that could give it the wrong one.
+    pub async fn start_bot(&self, clock: Clock) -> anyhow::Result<()> {
+        let mut command = machine::unstoppable(&self.program);
         command.args(["serve", "--leashed"]).envs(&self.environment);
+        let wrong = self.wrong_clock.as_ref().filter(|_| clock == Clock::Wrong);
+        if let Some(library) = wrong {
+            command.env("LD_PRELOAD", library);
+        }
+        let clock = if wrong.is_some() { Clock::Wrong } else { Clock::Right };
         let mut process = leashed(command, self.folder.path(), Stdio::null(), Stdio::piped())?;
         let log = Arc::new(Mutex::new(Log::default()));
         let lines = process.0.stderr.take().context("the bot has no log")?;
@@ -217,7 +242,7 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        lock(&self.bots).push(Bot { process, log });
+        lock(&self.bots).push(Bot { process, clock, log });
         Ok(())
     }
 
@@ -234,8 +259,43 @@ impl Stage {
         let _ = bot.process.0.kill();
         // The dead keep their times until they are waited for.
         gone.cpu_seconds += process_seconds(bot.process.0.id());
+        gone.wrong_clock |= bot.clock == Clock::Wrong;
         gone.logs.push(bot.log);
         true
+    }
+
+    /// Lets an instance stand still until what is returned is dropped: the one that was started first. Now it is the last
+    /// one to be taken.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn freeze_bot(&self) -> std::io::Result<Option<Frozen>> {
+        let mut bots = lock(&self.bots);
+        let frozen = bots.first().map(|bot| Frozen::freeze(bot.process.0.id())).transpose()?;
+        if frozen.is_some() {
+            bots.rotate_left(1);
+        }
+        Ok(frozen)
+    }
+
+    /// The database takes no writes from now on, or takes them again: PostgreSQL as after a failover to a server that is
+    /// only read, SQLite as on a disk that is full.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or an instance is gone.
+    pub async fn refuse_writes(&self, refused: bool) -> anyhow::Result<()> {
+        if self.scratch.is_far() {
+            return Ok(self.scratch.refuse_writes(refused).await?);
+        }
+        let bots = lock(&self.bots);
+        bots.iter().try_for_each(|bot| machine::refuse_writes(bot.process.0.id(), refused))?;
+        Ok(())
+    }
+
+    /// Whether an instance has had the wrong time, by so many seconds.
+    pub fn clock_ahead(&self) -> Option<u64> {
+        let was = lock(&self.gone).wrong_clock || lock(&self.bots).iter().any(|bot| bot.clock == Clock::Wrong);
+        was.then_some(AHEAD)
     }
 
     /// Lets an instance end by itself, as far as anybody here knows.

@@ -224,11 +224,16 @@ pub(super) async fn come(scene: &Scene<'_>, setting: &StormSetting) {
                 () = tokio::time::sleep_until(at) => {}
                 () = scene.stop.cancelled() => return,
             }
+            (scene.progress)((began.elapsed().as_secs_f64() / scene.play.span.as_secs_f64()).min(1.0));
+            let part = (arrival.at / setting.compress.max(1)).div_duration_f64(scene.play.span);
+            tokio::select! {
+                () = scene.course.let_out(part) => {}
+                () = scene.stop.cancelled() => return,
+            }
             let code = setting.code(arrival.reel);
             let text = format!("https://www.instagram.com/reel/{code}/");
             // Nobody hears it only when all is over.
             let _ = scene.crowd.say(scene.wish(u64::from(arrival.person), text, Some(code), dice)).await;
-            (scene.progress)((began.elapsed().as_secs_f64() / scene.play.span.as_secs_f64()).min(1.0));
         }
     });
     futures::future::join_all(coming).await;

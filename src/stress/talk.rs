@@ -65,7 +65,7 @@ pub async fn in_turns(scene: &Scene<'_>, at_a_time: usize, text: Text, most: usi
 }
 
 /// Until the scene's time or messages are up; the last answers are waited for by whoever asks whether all is well. What is
-/// to go wrong for long goes wrong meanwhile: half of the messages are kept for afterwards, and the time is longer if it
+/// to go wrong for long goes wrong meanwhile: a part of the messages is kept for afterwards, and the time is longer if it
 /// must be. Whoever waits for an answer when an instance dies is not waited for: the next one asks.
 /// `who` asks in a place when it is their turn there, and how long a place rests after it is answered.
 pub async fn keep_asking(
@@ -86,9 +86,7 @@ pub async fn keep_asking(
         async move {
             for turn in 0.. {
                 scene.reached(through());
-                if ration.through() >= 0.5 {
-                    course.over().await;
-                }
+                course.let_out(ration.through()).await;
                 let Some(nth) = ration.take() else { break };
                 let wish = scene.wish(who(place, turn), text(nth as u64), None, random.random_range(0.0..1.0));
                 // One that is not answered is found by the checks.

@@ -69,6 +69,35 @@ pub(super) fn held(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Ver
     verdict.rule("nothing is answered twice, one board each", evidence.screens.len(), found, notes.join(", "));
 }
 
+/// Closing marks of a text that grows come and go.
+const MARKUP: usize = 16;
+
+/// Nobody sees less of an answer than they have seen: neither while it grows, nor where an instance goes on that stood still
+/// while others answered.
+pub(super) fn only_grow(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mut Verdict) {
+    // A board may look finished before the answer takes its place.
+    let boards: HashSet<(&str, &str)> =
+        evidence.history.boards.iter().filter_map(|board| Some((&*board.chat, board.message.as_deref()?))).collect();
+    let (mut before, mut found, mut looked_at) = (HashMap::new(), Vec::new(), 0);
+    for change in evidence.changes.iter().filter(|change| matches!(change.state, State::Growing | State::Final)) {
+        let (was, chars) = before
+            .insert((change.on, &change.chat, &change.message), (change.state, change.chars))
+            .unwrap_or((State::Growing, 0));
+        if change.state == State::Final {
+            continue;
+        }
+        looked_at += 1;
+        let chat = chat_id(change.on, &change.chat);
+        let is_late = was == State::Final && !boards.contains(&(chat.as_str(), change.message.as_str()));
+        if is_late || was == State::Growing && change.chars + MARKUP < chars {
+            let what = format!("{chat} {}: {chars} characters stood there, then {}", change.message, change.chars);
+            let asked = evidence.asked.iter().rev().find(|asked| asked.on == change.on && asked.chat == change.chat);
+            found.push((what, asked.map(|asked| story::of(asked, evidence, index)).unwrap_or_default()));
+        }
+    }
+    verdict.rule("no answer goes back on the screen", looked_at, found, String::new());
+}
+
 /// The first answer to an interaction, which rows name by it.
 fn of_interaction(id: &str) -> String {
     format!("@{id}")

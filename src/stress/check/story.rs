@@ -85,10 +85,11 @@ pub(super) fn of(asked: &Asked, evidence: &Evidence<'_>, index: &Index<'_>) -> V
     for change in here.take(CHANGES) {
         let how = if change.is_edit { "edited" } else { "sent" };
         lines.push(format!(
-            "screen: message {} {how} at {:.3} s, {:?}",
+            "screen: message {} {how} at {:.3} s, {:?} of {} characters",
             change.message,
             seconds(change.at),
-            change.state
+            change.state,
+            change.chars
         ));
     }
     lines

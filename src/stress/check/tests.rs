@@ -54,6 +54,7 @@ fn made() -> Made {
         chat: "42".into(),
         message: "8".into(),
         state: State::Final,
+        chars: 100,
         is_edit: false,
     };
     let turn = TurnRow {
@@ -149,6 +150,34 @@ fn flooded() -> Made {
 }
 
 #[test]
+fn an_answer_only_grows() {
+    let frames = |all: &[(State, usize)]| {
+        let mut made = made();
+        let last = made.changes.remove(0);
+        made.changes.extend(all.iter().map(|(state, chars)| Change { state: *state, chars: *chars, ..last.clone() }));
+        let rule = "no answer goes back on the screen";
+        made.verdict()
+            .breaches
+            .into_iter()
+            .filter(|breach| breach.rule == rule)
+            .map(|breach| breach.what)
+            .collect::<Vec<_>>()
+    };
+    let (growing, done) = (State::Growing, State::Final);
+    // Marks that close a bold word come and go; an apology is shorter than what stood there.
+    assert_eq!(frames(&[(growing, 40), (growing, 90), (growing, 86), (growing, 200), (done, 20)]), [""; 0]);
+    assert_eq!(
+        frames(&[(growing, 627), (growing, 53), (done, 700)]),
+        ["telegram:42 8: 627 characters stood there, then 53"]
+    );
+    // The frame of one that stood still meanwhile.
+    assert_eq!(
+        frames(&[(growing, 90), (done, 200), (growing, 90)]),
+        ["telegram:42 8: 200 characters stood there, then 90"]
+    );
+}
+
+#[test]
 fn others_are_heard_beside_a_flood() {
     let mut made = flooded();
     made.changes[0].at = 2_002_000;
@@ -184,7 +213,7 @@ fn what_is_right_holds() {
     let verdict = made().verdict();
     assert!(verdict.breaches.is_empty(), "{:#?}", verdict.breaches);
     let answer = Answer { asked: 1_000, first: 3_000, last: 3_000, kind: Kind::Answered, is_reel: false };
-    assert_eq!((verdict.answers, verdict.checks.len()), (vec![answer], 10));
+    assert_eq!((verdict.answers, verdict.checks.len()), (vec![answer], 11));
 }
 
 #[test]
