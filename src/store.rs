@@ -12,6 +12,7 @@ pub mod boards;
 pub mod budgets;
 pub mod chats;
 pub mod failures;
+mod held;
 pub mod history;
 pub mod instances;
 pub mod lanes;
@@ -274,6 +275,7 @@ pub struct Store {
     /// Held for its lock alone.
     lock: Option<std::fs::File>,
     refusals: outage::Refusals,
+    held: held::HeldRows,
     pub wake: Wake,
 }
 
@@ -314,7 +316,13 @@ impl Store {
         } else {
             return Err(StoreError::Url("must begin with sqlite:// or postgres://".into()));
         };
-        Ok(Store { db, lock: None, refusals: outage::Refusals::default(), wake: Wake::default() })
+        Ok(Store {
+            db,
+            lock: None,
+            refusals: outage::Refusals::default(),
+            held: held::HeldRows::default(),
+            wake: Wake::default(),
+        })
     }
 
     /// Whether the database answers.

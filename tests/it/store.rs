@@ -9,6 +9,7 @@ mod dropped;
 mod fairness;
 mod fences;
 mod flood;
+mod held;
 mod instances;
 mod joining;
 mod jobs;

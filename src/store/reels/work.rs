@@ -18,7 +18,8 @@ use super::{Claimed, JobEnd, JobLease, JobPhase, LiveJob, QUEUE, Running, insert
 impl Store {
     /// Takes the next job for one of `lanes` that is free, not paused and whose upstream's breaker lets it: first one
     /// whose worker was lost, then the first of the line. Prefers lanes in the order given; those of n8n take turns. An
-    /// upstream that is on trial gets a reel that has not failed before, if it can of somebody whose reels have not.
+    /// upstream that is on trial gets a reel that has not failed before, if it can of somebody whose reels have not. A job
+    /// that this process works on is never taken: it keeps its lease.
     pub async fn claim_job(
         &self,
         who: InstanceId,
@@ -27,12 +28,23 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<Claimed>> {
         exclusive!(&self.db, [QUEUE], tx => {
-            let busy: Vec<(String,)> =
-                sqlx::query_as("SELECT lane FROM jobs WHERE state = 'running' AND leased_until > $1 AND lane IS NOT NULL")
-                    .bind(now.0)
-                    .fetch_all(&mut *tx)
-                    .await?;
-            let busy: HashSet<&str> = busy.iter().map(|(lane,)| lane.as_str()).collect();
+            let running: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(
+                    "SELECT id, lane, leased_by, leased_until FROM jobs WHERE state = 'running' AND lane IS NOT NULL")
+                .fetch_all(&mut *tx)
+                .await?;
+            let own = who.to_string();
+            let is_at_work =
+                |id: &str, leased_by: &Option<String>| leased_by.as_deref() == Some(&own) && self.held.contains(id);
+            let mut busy: HashSet<&str> = HashSet::new();
+            for (id, lane, leased_by, leased_until) in &running {
+                let is_overdue = *leased_until <= now.0;
+                if is_overdue && is_at_work(id, leased_by) {
+                    sqlx::query("UPDATE jobs SET leased_until = $1 WHERE id = $2").bind((now + lease).0).bind(id).execute(&mut *tx).await?;
+                }
+                if !is_overdue || is_at_work(id, leased_by) {
+                    busy.insert(lane);
+                }
+            }
             if lanes.iter().all(|lane| busy.contains(lane.name.as_str())) {
                 return Ok(None);
             }
@@ -41,13 +53,15 @@ impl Store {
             let known = Lanes::from_rows(settings, breakers, false);
             let mut found = None;
             for choice in Choice::all(lanes, &busy, &known, now) {
-                let orphan: Option<ClaimRow> = sqlx::query_as(ORPHAN)
+                let orphans: Vec<ClaimRow> = sqlx::query_as(ORPHANS)
                     .bind(now.0)
                     .bind(choice.takes_runs)
                     .bind(choice.not_from)
                     .bind(choice.trial_of.unwrap_or_default())
-                    .fetch_optional(&mut *tx)
+                    .fetch_all(&mut *tx)
                     .await?;
+                // One that this process has lost without knowing it yet waits until the work on it has ended here.
+                let orphan = orphans.into_iter().find(|row| !self.held.contains(&row.id));
                 let is_queued = orphan.is_none();
                 let row: Option<ClaimRow> = match (orphan, choice.trial_of) {
                     (Some(row), _) => Some(row),
@@ -423,12 +437,13 @@ macro_rules! queued {
     };
 }
 
-/// A job whose worker was lost; `$4`: for this upstream on trial only one that has not failed, empty for any.
-const ORPHAN: &str = concat!(
+/// The jobs whose workers were lost, at most one a lane; `$4`: for this upstream on trial only those that have not failed,
+/// empty for any.
+const ORPHANS: &str = concat!(
     claim_columns!(),
     " WHERE state = 'running' AND leased_until <= $1 AND (run_id IS NULL OR $2 OR failed_on = 'direct') \
      AND (failed_on IS NULL OR failed_on <> $3) AND ($4 = '' OR (not_before = 0 \
-     AND shortcode NOT IN (SELECT shortcode FROM breaker_reels WHERE upstream = $4))) ORDER BY started_at, id LIMIT 1"
+     AND shortcode NOT IN (SELECT shortcode FROM breaker_reels WHERE upstream = $4))) ORDER BY started_at, id"
 );
 
 const NEXT: &str = concat!(claim_columns!(), " WHERE ", queued!(), " ORDER BY ready_at, id LIMIT 1");

@@ -51,6 +51,7 @@ struct Due {
     id: String,
     person_id: String,
     chat: String,
+    leased_by: Option<String>,
     in_chat: i64,
     for_person: i64,
 }
@@ -59,13 +60,16 @@ struct Due {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Picked {
     taken: Vec<String>,
+    /// This process still works on these: their leases go on.
+    renewed: Vec<String>,
     /// Looked at again then.
     deferred: Vec<(String, Timestamp)>,
 }
 
 impl Store {
     /// Takes due turns of these platforms under lease for `lease`, the oldest first, as far as the shares of their chats
-    /// and people allow. While the whole bot pauses, reels wait.
+    /// and people allow. While the whole bot pauses, reels wait. A turn that this process works on is never taken: it keeps
+    /// its lease, or, where another instance has had it meanwhile, waits until the work on it has ended here.
     pub async fn claim_turns(
         &self,
         who: InstanceId,
@@ -100,7 +104,7 @@ impl Store {
         // One claimer at a time: two of them would count the same leases.
         exclusive!(&self.db, ["turns"], tx => {
             let due: Vec<Due> = sqlx::query_as(
-                    "SELECT t.id, t.person_id, t.chat, \
+                    "SELECT t.id, t.person_id, t.chat, t.leased_by, \
                      (SELECT COUNT(*) FROM turns l WHERE l.chat = t.chat AND l.state <> 'closed' AND l.leased_by IS NOT NULL \
                      AND l.due_at > $1) AS in_chat, \
                      (SELECT COUNT(*) FROM turns l WHERE l.person_id = t.person_id AND l.state <> 'closed' \
@@ -117,7 +121,19 @@ impl Store {
                 .fetch_all(&mut *tx)
                 .await?;
             let is_more = due.len() == window as usize;
-            let Picked { taken, deferred } = pick(due, shares, now);
+            let work = |due: &Due| match self.held.contains(&due.id) {
+                true if due.leased_by.as_deref() == Some(&who.to_string()) => Work::Ours,
+                true => Work::Lost,
+                false => Work::Free,
+            };
+            let Picked { taken, renewed, deferred } = pick(due, shares, now, work);
+            if !renewed.is_empty() {
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(renew(renewed.len()))).bind((now + lease).0);
+                for id in renewed {
+                    query = query.bind(id);
+                }
+                query.execute(&mut *tx).await?;
+            }
             if !deferred.is_empty() {
                 let mut query = sqlx::query(sqlx::AssertSqlSafe(defer(deferred.len())));
                 for (id, at) in deferred {
@@ -163,15 +179,38 @@ impl Store {
     }
 }
 
+/// Whether this process works on a turn that is due.
+#[derive(Clone, Copy)]
+enum Work {
+    Free,
+    /// Under the lease that is to be renewed.
+    Ours,
+    /// It has lost its lease, and does not know it yet.
+    Lost,
+}
+
 /// Takes turns in their order as long as their chats and people have room.
-fn pick(due: Vec<Due>, shares: Shares, now: Timestamp) -> Picked {
+fn pick(due: Vec<Due>, shares: Shares, now: Timestamp, work: impl Fn(&Due) -> Work) -> Picked {
     let mut chats: HashMap<String, i64> = HashMap::new();
     let mut people: HashMap<String, i64> = HashMap::new();
     let mut waiting: HashMap<String, u32> = HashMap::new();
     let mut picked = Picked::default();
-    for Due { id, person_id, chat, in_chat, for_person } in due {
+    for due in due {
         if picked.taken.len() >= shares.limit as usize {
             break;
+        }
+        let work = work(&due);
+        let Due { id, person_id, chat, in_chat, for_person, .. } = due;
+        match work {
+            Work::Free => {}
+            Work::Ours => {
+                picked.renewed.push(id);
+                continue;
+            }
+            Work::Lost => {
+                picked.deferred.push((id, now + LOOK_AGAIN));
+                continue;
+            }
         }
         let of_chat = chats.entry(chat).or_insert(in_chat);
         let of_person = people.entry(person_id.clone()).or_insert(for_person);
@@ -186,6 +225,12 @@ fn pick(due: Vec<Due>, shares: Shares, now: Timestamp) -> Picked {
         }
     }
     picked
+}
+
+/// Renews the leases of so many turns. `$1` until when, then their ids.
+fn renew(turns: usize) -> String {
+    let ids: Vec<String> = (0..turns).map(|nth| format!("${}", nth + 2)).collect();
+    format!("UPDATE turns SET due_at = $1 WHERE id IN ({})", ids.join(", "))
 }
 
 /// Takes so many turns under lease. A lease that ran out was lost in the middle of something. `$1` who takes them, `$2`
@@ -217,7 +262,8 @@ mod tests {
     use super::*;
 
     fn due(id: u32, person: &str, chat: &str, in_chat: i64, for_person: i64) -> Due {
-        Due { id: id.to_string(), person_id: person.into(), chat: chat.into(), in_chat, for_person }
+        let (id, person_id, chat) = (id.to_string(), person.into(), chat.into());
+        Due { id, person_id, chat, leased_by: None, in_chat, for_person }
     }
 
     #[test]
@@ -232,12 +278,12 @@ mod tests {
             due(5, "cem", "a", 1, 0),
             due(6, "dia", "d", 0, 0),
         ];
-        let Picked { taken, deferred } = pick(all, shares, now);
+        let Picked { taken, deferred, .. } = pick(all, shares, now, |_| Work::Free);
         assert_eq!(taken, ["1", "4", "6"]);
         let put_off: Vec<(&str, i64)> = deferred.iter().map(|(id, at)| (id.as_str(), at.0 - now.0)).collect();
         assert_eq!(put_off, [("2", 500), ("3", 600), ("5", 500)]);
         let all = (0..9).map(|n| due(n, &n.to_string(), &n.to_string(), 0, 0)).collect();
-        let few = pick(all, Shares { limit: 4, ..shares }, now);
+        let few = pick(all, Shares { limit: 4, ..shares }, now, |_| Work::Free);
         assert_eq!((few.taken.len(), few.deferred.len()), (4, 0), "what nobody has room for stays as it is");
     }
 
