@@ -21,6 +21,11 @@ pub struct Options {
     /// At which passing of it.
     #[arg(long, hide = true, default_value_t = 1)]
     crash_nth: u32,
+    /// The same where the process is to be stopped until it is sent SIGCONT.
+    #[arg(long, hide = true)]
+    freeze_at: Option<String>,
+    #[arg(long, hide = true, default_value_t = 1)]
+    freeze_nth: u32,
     /// End as soon as standard input ends: whoever holds it is gone then.
     #[arg(long, hide = true)]
     leashed: bool,
@@ -76,6 +81,9 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
     }
     if let Some(point) = &options.crash_at {
         crash::arm(point, options.crash_nth);
+    }
+    if let Some(point) = &options.freeze_at {
+        crash::arm_freeze(point, options.freeze_nth);
     }
     let stopped = told_to_stop(options.leashed);
     let metrics = telemetry::start_metrics().map_err(anyhow::Error::msg)?;
