@@ -22,13 +22,14 @@ use crate::core::chat::{Messenger, Receive, ReceiveFailed, Taken};
 use crate::core::coach::{self, ASKED_WITHIN, Coach, CoachSettings};
 use crate::core::inbox::{Inbox, InboxSettings};
 use crate::core::late::Late;
-use crate::core::leases::Leases;
+use crate::core::leases::Lease;
 use crate::core::money::{Prices, Purse};
 use crate::core::outbox::Outbox;
 use crate::core::reels::Reels;
 use crate::core::reply::Replies;
 use crate::core::watch::Watch;
 use crate::core::worker::{self, Worker};
+use crate::crash;
 use crate::fence::Fences;
 use crate::ids::{InstanceId, Platform};
 use crate::platforms::Platforms;
@@ -153,9 +154,9 @@ impl App {
             per_minute: config.coach.messages_per_minute,
         };
         let inbox = Arc::new(Inbox::new(store.clone(), gate.clone(), clock.clone(), settings));
-        let roles = Roles::of(&platforms);
+        let roles = Roles::of(&platforms, &clock);
         let watch = Arc::new(watching::build(&config, clock.clone(), instance, &roles, store.clone(), purse.clone())?);
-        let late = Arc::new(Late::new(outbox.clone(), clock.clone()));
+        let late = Arc::new(Late::new(store.clone(), outbox.clone(), clock.clone()));
         let replies = Arc::new(Replies {
             store: store.clone(),
             outbox,
@@ -167,7 +168,6 @@ impl App {
             late: late.clone(),
             clock: clock.clone(),
             instance,
-            leases: Leases::default(),
         });
         Ok(App {
             config,
@@ -189,15 +189,16 @@ impl App {
         })
     }
 
-    /// The core's door, for adapters.
-    pub fn receive(&self) -> Receive {
+    /// The core's door, for adapters; `role` is what lets an adapter hear its platform.
+    pub fn receive(&self, role: Option<Arc<Lease>>) -> Receive {
         let (inbox, late, clock) = (self.inbox.clone(), self.late.clone(), self.clock.clone());
         Arc::new(move |inbound| {
-            let (inbox, late, clock) = (inbox.clone(), late.clone(), clock.clone());
+            let (inbox, late, clock, role) = (inbox.clone(), late.clone(), clock.clone(), role.clone());
             Box::pin(async move {
                 let Some(sender) = inbox.wait_for(&inbound).await else { return Ok(Taken::Stored) };
                 // Only now: whoever sends a lot waits for themselves, not for the database.
                 let began = clock.now();
+                crash::freeze_point("message due");
                 let problem = match tokio::time::timeout(STORED_WITHIN, inbox.receive(&inbound, sender)).await {
                     Ok(Ok(received)) => {
                         use Received::{Joined, New, TooFast};
@@ -216,7 +217,7 @@ impl App {
                     Err(_) => format!("the database did not answer within {STORED_WITHIN:?}"),
                 };
                 tracing::error!(chat = %inbound.message.chat, reference = %Reference::new(), "a message could not be stored: {problem}");
-                late.not_stored(&inbound, began).await;
+                late.not_stored(&inbound, began, role.as_deref()).await;
                 Err(ReceiveFailed)
             })
         })
@@ -381,9 +382,9 @@ impl App {
             wake.as_mut().enable();
             let asked = Instant::now();
             match self.worker.claim().await {
-                Ok(Some(job)) => {
+                Ok(Some((job, lease))) => {
                     let worker = self.worker.clone();
-                    spawn(&self.tracker, async move { worker.run(job).await });
+                    spawn(&self.tracker, async move { worker.run(job, lease).await });
                     self.store.wake.boards.notify_waiters();
                     if asked.elapsed() >= SHORT_OUTAGE {
                         wait(stop, RENEWAL_GRACE).await;

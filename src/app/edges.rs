@@ -97,7 +97,8 @@ impl App {
         self.replies.admin.is_named_on_telegram(&me.username);
         telegram.on_chat_moved(self.chat_moved());
         let Some((url, secret)) = &self.config.telegram.webhook else {
-            let receive = self.receive();
+            let role = self.roles.telegram.lease.clone();
+            let receive = self.receive(Some(role));
             return self
                 .in_role(&self.roles.telegram, stop, |stop| {
                     let (telegram, me, receive) = (telegram.clone(), me.clone(), receive.clone());
@@ -120,7 +121,7 @@ impl App {
             pause = (pause * 2).min(Duration::from_secs(60));
         }
         tracing::info!("telegram: the webhook is set");
-        let _ = webhook.set(Webhook { telegram, me, secret: secret.clone(), receive: self.receive() });
+        let _ = webhook.set(Webhook { telegram, me, secret: secret.clone(), receive: self.receive(None) });
         stop.cancelled().await;
         Ok(())
     }
@@ -146,7 +147,7 @@ impl App {
     fn discord_door(&self) -> crate::platforms::discord::Door {
         let (takes_part, welcome, active) = (self.inbox.clone(), self.inbox.clone(), self.inbox.clone());
         crate::platforms::discord::Door {
-            receive: self.receive(),
+            receive: self.receive(Some(self.roles.discord.lease.clone())),
             takes_part: Arc::new(move |chat| {
                 let inbox = takes_part.clone();
                 Box::pin(async move {

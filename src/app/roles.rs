@@ -10,6 +10,8 @@ use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, wait};
+use crate::clock::Clock;
+use crate::core::leases::{Lease, Moment};
 use crate::platforms::Platforms;
 use crate::telemetry::life::Role;
 
@@ -29,22 +31,33 @@ const LONGEST_WITHOUT_HEARTBEAT: Duration = Duration::from_secs(180);
 /// The roles that this process may have.
 #[derive(Clone)]
 pub(super) struct Roles {
-    pub telegram: Arc<Role>,
-    pub discord: Arc<Role>,
+    pub telegram: HeldRole,
+    pub discord: HeldRole,
+}
+
+/// A role, and until when this process surely has it.
+#[derive(Clone)]
+pub(super) struct HeldRole {
+    role: Arc<Role>,
+    pub lease: Arc<Lease>,
 }
 
 impl Roles {
-    pub fn of(platforms: &Platforms) -> Roles {
+    pub fn of(platforms: &Platforms, clock: &Clock) -> Roles {
         let poll = platforms.telegram.as_ref().map(|telegram| telegram.sign_of_life().clone()).unwrap_or_default();
         let heartbeat = platforms.discord.as_ref().map(|discord| discord.sign_of_life().clone()).unwrap_or_default();
+        let role = |name, longest_silence, sign| HeldRole {
+            role: Arc::new(Role::new(name, longest_silence, sign)),
+            lease: Arc::new(Lease::unheld(clock, ROLE_LEASE)),
+        };
         Roles {
-            telegram: Arc::new(Role::new("telegram polling", LONGEST_WITHOUT_POLL, poll)),
-            discord: Arc::new(Role::new("discord gateway", LONGEST_WITHOUT_HEARTBEAT, heartbeat)),
+            telegram: role("telegram polling", LONGEST_WITHOUT_POLL, poll),
+            discord: role("discord gateway", LONGEST_WITHOUT_HEARTBEAT, heartbeat),
         }
     }
 
     pub fn all(&self) -> Vec<Arc<Role>> {
-        vec![self.telegram.clone(), self.discord.clone()]
+        vec![self.telegram.role.clone(), self.discord.role.clone()]
     }
 }
 /// How often it is looked who shares the quota.
@@ -65,16 +78,21 @@ impl App {
     }
 
     /// Runs an adapter while this instance holds a role, so that only one of several does.
-    pub(super) async fn in_role<F, R>(&self, held: &Role, stop: &CancellationToken, run: F) -> anyhow::Result<()>
+    pub(super) async fn in_role<F, R>(
+        &self,
+        HeldRole { role: held, lease }: &HeldRole,
+        stop: &CancellationToken,
+        run: F,
+    ) -> anyhow::Result<()>
     where
         F: Fn(CancellationToken) -> R,
         R: Future<Output = anyhow::Result<()>>,
     {
         let role = held.name;
         while !stop.is_cancelled() {
-            let now = self.clock.now();
-            match self.store.hold(role, self.instance, now, now + ROLE_LEASE).await {
-                Ok(true) => {}
+            let asked = Moment::now(&self.clock);
+            match self.store.hold(role, self.instance, asked.wall, asked.wall + ROLE_LEASE).await {
+                Ok(true) => lease.renewed(asked),
                 Ok(false) => {
                     wait(stop, ROLE_LOOK).await;
                     continue;
@@ -88,16 +106,19 @@ impl App {
             tracing::info!(role, "this instance has the role");
             held.take_up(self.clock.now());
             let while_held = stop.child_token();
-            // A holder that cannot ask goes on, until it hears that another has the role. Nothing is lost by that: what
-            // cannot be stored is not acknowledged, or waits in memory, and what two have heard is one row.
+            // A holder that cannot ask goes on, until it hears that another has the role, from the database or the platform.
+            // Nothing is lost by that: what cannot be stored is not acknowledged, or waits in memory, and what two have
+            // heard is one row.
             let keep = async {
                 loop {
+                    // Not at once where somebody waits for it: a database that is away is asked at the usual pace.
                     tokio::time::sleep(ROLE_LEASE / 4).await;
-                    let now = self.clock.now();
-                    let asked = self.store.hold(role, self.instance, now, now + ROLE_LEASE);
-                    match tokio::time::timeout(ROLE_LEASE / 4, asked).await {
+                    let asked = lease.now();
+                    let held = self.store.hold(role, self.instance, asked.wall, asked.wall + ROLE_LEASE);
+                    match tokio::time::timeout(ROLE_LEASE / 4, held).await {
                         Ok(Ok(false)) => return,
-                        Ok(Ok(true)) | Err(_) => {}
+                        Ok(Ok(true)) => lease.renewed(asked),
+                        Err(_) => {}
                         Ok(Err(error)) => tracing::warn!(role, "a role could not be renewed: {error}"),
                     }
                 }
@@ -107,6 +128,7 @@ impl App {
             tokio::select! {
                 result = &mut running => {
                     held.give_up();
+                    lease.given_up();
                     if let Err(error) = self.store.let_go(role, self.instance).await {
                         tracing::debug!(role, "a role could not be given up: {error}");
                     }
@@ -117,6 +139,7 @@ impl App {
                 () = keep => {
                     tracing::warn!(role, "the role is lost");
                     held.give_up();
+                    lease.given_up();
                     while_held.cancel();
                     running.await?;
                 }

@@ -40,7 +40,7 @@ pub async fn run(mut environment: Environment, config: &Config, name: String) ->
     if !scripted.is_empty() {
         println!("Sandbox answers for {}: no keys, no costs.", scripted.join(", "));
     }
-    let (receive, store) = (app.receive(), app.store());
+    let (receive, store) = (app.receive(None), app.store());
     let stop = CancellationToken::new();
     let (front_stop, signalled) = (stop.clone(), stop.clone());
     let front = async {

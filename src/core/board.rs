@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::chat::{Body, Destination};
+use super::leases::{Lease, Moment};
 use super::outbox::{Outbox, Progress};
 use super::reels::eta::{self, LaneState};
 use super::text;
@@ -360,14 +360,15 @@ impl Boards {
     async fn write(&self, board: &Board, body: &Body) -> Result<bool, StoreError> {
         let Some(rules) = self.outbox.rules(&board.chat) else { return Ok(false) };
         let Some(piece) = text::render(body, &rules).into_iter().next() else { return Ok(false) };
-        let now = self.clock.now();
-        let until = now + POSTING_LEASE;
+        let asked = Moment::now(&self.clock);
+        let now = asked.wall;
         if !self.outbox.has_room(&board.chat, board.message.is_some()) {
             return Ok(false);
         }
-        if !self.store.begin_posting(board.id, &board.shown, now, until).await? {
+        if !self.store.begin_posting(board.id, &board.shown, now, now + POSTING_LEASE).await? {
             return Ok(false);
         }
+        let lease = Lease::granted(&self.clock, POSTING_LEASE, asked);
         let too_old = rules.editable_for.is_some_and(|span| board.posted_at.is_some_and(|at| now.since(at) > span));
         let to = Destination {
             chat: board.chat.clone(),
@@ -377,21 +378,20 @@ impl Boards {
         let nonce = board.id.nonce(usize::from(board.message.is_some()));
         let is_sought = self.can_be_found(board);
         let editable = board.message.as_deref().or(board.placeholder.as_deref()).filter(|_| !too_old);
-        let until = AtomicI64::new(until.0);
         let mut edited = editable.is_some() && board.message.is_some();
         let send = async {
-            let progress = self.outbox.progress(&to, editable, &piece, &nonce).await;
+            let progress = self.outbox.progress(&to, editable, &piece, &nonce, Some(&lease)).await;
             if progress == Progress::Gone && editable.is_some() {
                 edited = false;
-                return self.outbox.progress(&to, None, &piece, &nonce).await;
+                return self.outbox.progress(&to, None, &piece, &nonce, Some(&lease)).await;
             }
             progress
         };
         let progress = tokio::select! {
             progress = send => progress,
-            () = self.keep(board.id, &until) => Progress::Unsure,
+            () = self.keep(board.id, &lease) => Progress::Unsure,
         };
-        let until = Timestamp(until.into_inner());
+        let until = lease.until();
         match progress {
             Progress::Shown(message) => {
                 let posted_at = board.posted_at.filter(|_| edited).unwrap_or_else(|| self.clock.now());
@@ -415,7 +415,7 @@ impl Boards {
             // The right to write runs out by itself, and then it is tried again under the same nonce.
             Progress::Unsure => Ok(false),
             Progress::Gone | Progress::Closed => {
-                self.store.close_board(board.id).await?;
+                self.store.close_posting(board.id, until).await?;
                 Ok(false)
             }
         }
@@ -428,12 +428,12 @@ impl Boards {
     }
 
     /// Renews the right to write for as long as a send takes; never returns.
-    async fn keep(&self, board: BoardId, until: &AtomicI64) {
+    async fn keep(&self, board: BoardId, lease: &Lease) {
         loop {
-            tokio::time::sleep(POSTING_LEASE / 3).await;
-            let (from, to) = (Timestamp(until.load(Ordering::Relaxed)), self.clock.now() + POSTING_LEASE);
-            match self.store.extend_posting(board, from, to).await {
-                Ok(true) => until.store(to.0, Ordering::Relaxed),
+            lease.due(POSTING_LEASE / 3).await;
+            let (from, asked) = (lease.until(), lease.now());
+            match self.store.extend_posting(board, from, asked.wall + POSTING_LEASE).await {
+                Ok(true) => lease.renewed(asked),
                 // The send goes on all the same; what it comes to is fenced.
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%board, "the right to write to a board could not be renewed: {error}"),

@@ -280,6 +280,10 @@ pub trait Messenger: Send + Sync {
     /// Ends the wait that an [`Inbound::placeholder`] shows, for an answer that stands elsewhere.
     async fn dismiss(&self, placeholder: &MessageRef) -> Result<(), SendError>;
 
+    /// Whether a message still waits for the bot, as far as the platform knows: no process of this bot has acknowledged or
+    /// answered it. For a process that cannot ask the database.
+    async fn is_unanswered(&self, message: &MessageRef) -> Result<bool, SendError>;
+
     /// Shows for some seconds that the bot is at work.
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError>;
 }

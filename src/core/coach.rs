@@ -18,6 +18,7 @@ use self::prompt::{length, older_half, opaque, shared_input, tools_length};
 use self::tools::Toolbox;
 use self::turn::{Answer, Event, Step};
 use super::board::Boards;
+use super::leases::HeldTurn;
 use super::money::{Allowed, Call, Purse, SPARING};
 use super::providers::{self, CallReport, ProviderTarget};
 use super::reels::Reels;
@@ -254,7 +255,7 @@ impl Coach {
     /// ledger; with `common` the answer may be one for everyone.
     pub async fn answer(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         run: u32,
         question: &Question,
         common: Option<&Common>,
@@ -280,6 +281,8 @@ impl Coach {
         loop {
             step = match step {
                 Step::Ask(ask) => {
+                    // What another instance may be asking by now is not paid for here.
+                    turn.lease.good().await;
                     let key = format!("{}:{}:{run}:{asked}", turn.id, turn.attempt);
                     asked += 1;
                     let began = self.clock.now();

@@ -1,22 +1,34 @@
 //! Tells people whose message, or whose answer, cannot be stored that it waits. Owns who has been told during this outage of the
 //! database; never stores a message, and promises nothing that the platform or the adapter does not hold: neither has
 //! been told that the message arrived.
+//!
+//! Another instance may have the message, and answer it: after a stall of this one, or where only this one is cut off from
+//! the database. So nobody is told before the database was asked, or, where it cannot be, the platform.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::chat::{Addressed, Body, Destination, Inbound};
+use super::leases::{HeldTurn, Lease};
 use super::outbox::{Outbox, Progress};
 use super::{text, wording};
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{ChatId, MessageRef, TurnId};
+use crate::store::Store;
 
 /// A shorter wait needs no words.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the database is asked whether a message is stored.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// From the end of a role's lease until whoever wants the role has it, and has handed over what waited at the platform.
+const TAKEN_UP: Duration = Duration::from_secs(3);
+
 /// The messages that wait.
 pub struct Late {
+    store: Arc<Store>,
     outbox: Arc<Outbox>,
     clock: Clock,
     outage: Mutex<Outage>,
@@ -29,8 +41,8 @@ struct Outage {
 }
 
 impl Late {
-    pub fn new(outbox: Arc<Outbox>, clock: Clock) -> Self {
-        Self { outbox, clock, outage: Mutex::default() }
+    pub fn new(store: Arc<Store>, outbox: Arc<Outbox>, clock: Clock) -> Self {
+        Self { store, outbox, clock, outage: Mutex::default() }
     }
 
     /// The outage, if there was one, is over: something was stored.
@@ -42,30 +54,59 @@ impl Late {
     }
 
     /// A message could not be stored, which was tried since `began`: tells its chat, once in an outage. Commands with a
-    /// placeholder are answered by their adapter, because they do not come again.
-    pub async fn not_stored(&self, inbound: &Inbound, began: Timestamp) {
+    /// placeholder are answered by their adapter, because they do not come again. `role`: what lets this process hear the
+    /// platform.
+    pub async fn not_stored(&self, inbound: &Inbound, began: Timestamp, role: Option<&Lease>) {
         if inbound.addressed == Addressed::Overheard || inbound.placeholder.is_some() {
             return;
         }
-        if self.has_lasted(began) {
-            self.tell(&inbound.message.chat, Some(inbound.message.clone())).await;
+        let (chat, message) = (&inbound.message.chat, &inbound.message);
+        if self.has_lasted(began) && !self.is_told(chat) && !self.is_elsewhere(message, role).await {
+            self.tell(chat, Some(message.clone()), None).await;
         }
     }
 
-    /// An answer has waited for [`PATIENCE`] to be stored: tells its chat, once in an outage. `false` if that is to be
-    /// tried again.
-    pub async fn not_answered(&self, chat: &ChatId, reply_to: Option<MessageRef>) -> bool {
-        self.tell(chat, reply_to).await
+    /// An answer has waited for [`PATIENCE`] to be stored: tells its chat, once in an outage, unless another instance may
+    /// have the turn. `false` if that is to be tried again.
+    pub async fn not_answered(&self, turn: &HeldTurn, reply_to: Option<MessageRef>) -> bool {
+        self.tell(&turn.chat, reply_to, Some(&turn.lease)).await
     }
 
-    async fn tell(&self, chat: &ChatId, reply_to: Option<MessageRef>) -> bool {
+    /// Whether another instance has a message.
+    async fn is_elsewhere(&self, message: &MessageRef, role: Option<&Lease>) -> bool {
+        if let Some(is_stored) = self.is_stored(message).await {
+            return is_stored;
+        }
+        match role.filter(|role| !role.is_good()) {
+            // Nobody else hears this platform.
+            None => false,
+            Some(role) => {
+                role.good_or_over_for(TAKEN_UP).await;
+                match self.is_stored(message).await {
+                    Some(is_stored) => is_stored,
+                    None => !self.outbox.is_unanswered(message).await,
+                }
+            }
+        }
+    }
+
+    /// `None` if the database does not tell.
+    async fn is_stored(&self, message: &MessageRef) -> Option<bool> {
+        tokio::time::timeout(LOOK, self.store.is_received(message)).await.ok()?.ok()
+    }
+
+    fn is_told(&self, chat: &ChatId) -> bool {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner).told.contains(chat)
+    }
+
+    async fn tell(&self, chat: &ChatId, reply_to: Option<MessageRef>, lease: Option<&Lease>) -> bool {
         if !self.outage.lock().unwrap_or_else(PoisonError::into_inner).told.insert(chat.clone()) {
             return true;
         }
         let Some(rules) = self.outbox.rules(chat) else { return true };
         let to = Destination { chat: chat.clone(), reply_to };
         let Some(piece) = text::render(&Body::text(wording::late()), &rules).into_iter().next() else { return true };
-        let told = self.outbox.progress(&to, None, &piece, &TurnId::new().nonce(0)).await;
+        let told = self.outbox.progress(&to, None, &piece, &TurnId::new().nonce(0), lease).await;
         let is_told = matches!(told, Progress::Shown(_) | Progress::Unsure);
         if !is_told {
             // The chat was busy or paused: the next try tells it.

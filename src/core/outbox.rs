@@ -4,6 +4,9 @@
 //! Priorities: a final waits for its place and for the chat's pause, here if that is soon, otherwise in the database, so
 //! that whoever answers it is free for others; progress (stream frames, boards) only tries, and gives way at once when the
 //! chat is busy or paused or a final waits there, because a newer state replaces it anyway.
+//!
+//! The screen is fenced as the rows are: whatever belongs to leased work leaves only while its lease is surely good, which
+//! is looked at after the last wait before each call.
 
 mod pace;
 
@@ -18,6 +21,7 @@ use governor::Quota;
 
 use self::pace::{Final, Lately};
 use super::chat::{Body, Destination, Messenger, MessengerRules, Piece, SendError};
+use super::leases::{HeldTurn, Lease};
 use super::text;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
@@ -67,7 +71,7 @@ struct Gate {
 pub enum Progress {
     /// Shown; the message's id.
     Shown(String),
-    /// Not now: the chat is busy, paused or had its share. Try again with newer words.
+    /// Not now: the chat is busy, paused or had its share, or the lease may be over. Try again with newer words.
     NotNow,
     /// The message is gone: a new one is needed.
     Gone,
@@ -133,12 +137,22 @@ impl Outbox {
     }
 
     /// Ends the wait that a turn's placeholder shows, for an answer that stands elsewhere; failing is of no account.
-    pub async fn dismiss(&self, turn: &Turn) {
+    pub async fn dismiss(&self, turn: &HeldTurn) {
+        turn.lease.good().await;
         let (Some(link), Some(placeholder)) = (self.links.get(&turn.chat.platform), &turn.placeholder) else { return };
         let placeholder = MessageRef::new(turn.chat.clone(), placeholder);
         if let Err(error) = link.messenger.dismiss(&placeholder).await {
             tracing::debug!(chat = %turn.chat, "a placeholder stays: {error}");
         }
+    }
+
+    /// Whether a message waits for an answer of the bot's, as its platform tells; `true` where it does not tell.
+    pub async fn is_unanswered(&self, message: &MessageRef) -> bool {
+        let Some(link) = self.links.get(&message.chat.platform) else { return true };
+        link.messenger.is_unanswered(message).await.unwrap_or_else(|error| {
+            tracing::debug!(chat = %message.chat, "it is not known whether a message is answered: {error}");
+            true
+        })
     }
 
     /// Whether progress in this chat would be shown now, as far as can be seen without trying.
@@ -151,14 +165,21 @@ impl Outbox {
         !gate.is_too_early(&rules, is_edit, now) && lately.has_room(rules.in_chat, is_edit, None, now)
     }
 
-    /// Tries to show progress: edits `message`, or sends a new one named `nonce`.
-    pub async fn progress(&self, to: &Destination, message: Option<&str>, piece: &Piece, nonce: &str) -> Progress {
-        self.show(to, message, piece, nonce, None).await
+    /// Tries to show progress of what is done under `lease`: edits `message`, or sends a new one named `nonce`.
+    pub async fn progress(
+        &self,
+        to: &Destination,
+        message: Option<&str>,
+        piece: &Piece,
+        nonce: &str,
+        lease: Option<&Lease>,
+    ) -> Progress {
+        self.show(to, message, piece, nonce, lease, None).await
     }
 
     /// The same of the answer to a turn, whose end is kept room for from then on.
-    pub async fn grow(&self, turn: &Turn, to: &Destination, message: Option<&str>, piece: &Piece) -> Progress {
-        self.show(to, message, piece, &turn.id.nonce(0), Some(turn.id)).await
+    pub async fn grow(&self, turn: &HeldTurn, to: &Destination, message: Option<&str>, piece: &Piece) -> Progress {
+        self.show(to, message, piece, &turn.id.nonce(0), Some(&turn.lease), Some(turn.id)).await
     }
 
     async fn show(
@@ -167,6 +188,7 @@ impl Outbox {
         message: Option<&str>,
         piece: &Piece,
         nonce: &str,
+        lease: Option<&Lease>,
         answer: Option<TurnId>,
     ) -> Progress {
         let Some(link) = self.links.get(&to.chat.platform) else { return Progress::NotNow };
@@ -174,17 +196,26 @@ impl Outbox {
         let rules = link.messenger.rules(&to.chat);
         let now = self.clock.now();
         let Ok(mut lately) = gate.order.try_lock() else { return Progress::NotNow };
+        crash::freeze_point(if answer.is_some() { "frame due" } else { "board due" });
         if gate.is_too_early(&rules, message.is_some(), now)
             || !lately.has_room(rules.in_chat, message.is_some(), answer, now)
+            || lease.is_some_and(|lease| !lease.is_good())
             || link.pace.check().is_err()
         {
             return Progress::NotNow;
         }
         gate.progress_at.store(now.0, Ordering::Relaxed);
-        let mut outcome = self.attempt(link, to, message, piece, false, nonce).await;
+        let attempt = async |plain| {
+            let attempt = self.attempt(link, to, message, piece, plain, nonce);
+            match lease {
+                Some(lease) => lease.unless_over(attempt).await.unwrap_or_else(|| Err(lease_over())),
+                None => attempt.await,
+            }
+        };
+        let mut outcome = attempt(false).await;
         lately.note(rules.in_chat, message.is_some(), None, self.clock.now());
         if outcome == Err(SendError::Unparsable) {
-            outcome = self.attempt(link, to, message, piece, true, nonce).await;
+            outcome = attempt(true).await;
             lately.note(rules.in_chat, message.is_some(), None, self.clock.now());
         }
         if let Some(answer) = answer.filter(|_| outcome.is_ok()) {
@@ -213,7 +244,7 @@ impl Outbox {
     /// at the end where a repeat could not be ruled out and the platform does not recognise one.
     pub async fn deliver(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         body: &Body,
         shown: &mut Vec<String>,
         repeated: bool,
@@ -230,7 +261,7 @@ impl Outbox {
 
     async fn pieces(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         body: &Body,
         shown: &mut Vec<String>,
         repeated: bool,
@@ -260,10 +291,8 @@ impl Outbox {
             // Later pieces do not repeat the reference to an ordinary message.
             let reply_to = to.reply_to.clone().filter(|_| at == 0 || turn.placeholder.is_some());
             let reply = Destination { reply_to, ..to.clone() };
-            let wish = Final { turn: turn.id, person: turn.person, is_edit: at < shown.len(), pieces: at };
-            let nonce = turn.id.nonce(at);
             let on_screen = shown.get(at).map(String::as_str);
-            match self.piece(link, gate, wish, &reply, on_screen, &pieces[at], &nonce, repeated).await {
+            match self.piece(turn, at, link, gate, &reply, on_screen, &pieces[at], repeated).await {
                 Piecemeal::Done(id) => {
                     crash::point("piece sent");
                     let known = shown.get(at).is_some_and(|before| *before == id);
@@ -274,7 +303,7 @@ impl Outbox {
                     }
                     at += 1;
                     // The last piece is noted by the turn's end ([`crate::store::turns::Told`]).
-                    let noted = || self.store.show_turn(turn, shown);
+                    let noted = || self.store.show_turn(turn, shown, None);
                     if !known && at < pieces.len() && !self.store.insist("noting what is on screen", noted).await? {
                         return Ok(Delivered::Lost);
                     }
@@ -299,15 +328,16 @@ impl Outbox {
     #[expect(clippy::too_many_arguments, reason = "what is sent, where, and as what")]
     async fn piece(
         &self,
+        turn: &HeldTurn,
+        at: usize,
         link: &Link,
         gate: &Gate,
-        wish: Final,
         to: &Destination,
         shown: Option<&str>,
         piece: &Piece,
-        nonce: &str,
         repeated: bool,
     ) -> Piecemeal {
+        let (nonce, lease) = (turn.id.nonce(at), &turn.lease);
         let MessengerRules { dedupes_sends: dedupes, in_chat, .. } = link.messenger.rules(&to.chat);
         let mut shown = shown;
         let mut plain = false;
@@ -316,7 +346,9 @@ impl Outbox {
         let mut settle = repeated && dedupes;
         let (mut unknown, mut unreachable, mut failed) = (0, 0, 0);
         loop {
-            let wish = Final { is_edit: shown.is_some(), ..wish };
+            let wish = Final { turn: turn.id, person: turn.person, is_edit: shown.is_some(), pieces: at };
+            // Before the chat is taken, so that nobody else there waits for the database; and again behind every wait.
+            lease.good().await;
             let Ok(mut lately) = tokio::time::timeout(PATIENCE, gate.order.lock()).await else {
                 return Piecemeal::Later { until: self.clock.now() + PATIENCE, unsure: unknown > 0 };
             };
@@ -334,8 +366,16 @@ impl Outbox {
                 }
             }
             link.pace.until_ready().await;
+            crash::freeze_point("piece due");
+            if !lease.is_good() {
+                continue;
+            }
             let piece = bare.as_ref().unwrap_or(piece);
-            let mut outcome = self.attempt(link, to, shown, piece, plain, nonce).await;
+            let attempt = async |shown: Option<&str>| {
+                let attempt = self.attempt(link, to, shown, piece, plain, &nonce);
+                lease.unless_over(attempt).await.unwrap_or_else(|| Err(lease_over()))
+            };
+            let mut outcome = attempt(shown).await;
             lately.note(in_chat, shown.is_some(), Some(wish.person), self.clock.now());
             if shown.is_none()
                 && settle
@@ -345,7 +385,11 @@ impl Outbox {
                 let edit = Final { is_edit: true, ..wish };
                 let place = lately.place(in_chat, &edit, Timestamp(0), self.clock.now());
                 self.clock.sleep_until(place).await;
-                outcome = self.attempt(link, to, Some(&id), piece, plain, nonce).await.map(|_| id.clone());
+                if !lease.is_good() {
+                    // The same send again gives the same message back.
+                    continue;
+                }
+                outcome = attempt(Some(&id)).await.map(|_| id.clone());
                 lately.note(in_chat, true, Some(wish.person), self.clock.now());
                 if outcome == Err(SendError::NotModified) {
                     outcome = Ok(id);
@@ -489,6 +533,11 @@ fn render_again(body: &Body, rules: &MessengerRules, mark: &str, at: usize) -> V
 /// the message that asked.
 pub fn reply_to(turn: &Turn) -> Option<MessageRef> {
     turn.placeholder.as_ref().or(turn.reply_to.as_ref()).map(|id| MessageRef::new(turn.chat.clone(), id))
+}
+
+/// Its lease ended while the call was under way.
+fn lease_over() -> SendError {
+    SendError::Unknown("the lease ended before the answer came".to_owned())
 }
 
 fn backoff(tries: u32) -> Duration {

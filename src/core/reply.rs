@@ -6,6 +6,7 @@ mod beside;
 mod door;
 mod plan;
 mod retry;
+mod show;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,26 +14,27 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Kept, Plan};
+use self::show::{LOOK_AGAIN, Screen, ShowEnd};
 use super::access::Gate;
 use super::admin::Admin;
 use super::board::Boards;
-use super::chat::{Body, Destination};
+use super::chat::Body;
 use super::coach::turn::{Answer, AnswerEnding};
 use super::coach::{Answered, Coach, Live, Question, Said};
 use super::late::Late;
-use super::leases::Leases;
-use super::outbox::{self, Delivered, Outbox, Progress};
+use super::leases::{HeldTurn, Moment};
+use super::outbox::{Delivered, Outbox};
 use super::reels::Reels;
-use super::{text, wording};
+use super::wording;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::{InstanceId, TurnId};
+use crate::ids::InstanceId;
 use crate::store::boards::TakenBoard;
 use crate::store::chats::{Memory, Role};
 use crate::store::failures::Noted;
 use crate::store::memory::{Remembered, Retry};
 use crate::store::reels::Subscription;
-use crate::store::turns::{NewMessage, Outcome, Sealed, Shares, Source, Told, Turn, TurnKind};
+use crate::store::turns::{NewMessage, Outcome, Shares, Source, Told, Turn, TurnKind};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ANSWERS, FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
 use crate::upstream::Cause;
@@ -42,15 +44,6 @@ pub const LEASE: Duration = Duration::from_secs(20);
 
 /// A turn that failed so often is answered with an apology instead of being tried for ever.
 const ATTEMPTS: i64 = 6;
-
-/// A first sign of life where the model takes longer than this.
-const TYPING_AFTER: Duration = Duration::from_millis(300);
-
-/// Telegram shows "typing" for 5 s, Discord for 10 s.
-const TYPING_AGAIN: Duration = Duration::from_secs(4);
-
-/// Between two attempts to show progress where the first was not possible.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long an answer waits for its board's message to be found, which may be on screen: longer than a right to write to
 /// it is held by somebody who is gone.
@@ -68,8 +61,6 @@ pub struct Replies {
     pub late: Arc<Late>,
     pub clock: Clock,
     pub instance: InstanceId,
-    /// The turns that this process answers, by id and attempt.
-    pub leases: Leases<(TurnId, i64)>,
 }
 
 /// How the work on a turn ended.
@@ -80,37 +71,14 @@ enum Done {
     Talked,
 }
 
-/// Why the showing of an answer in the making ended.
-enum ShowEnd {
-    /// The answer is there: the final takes over.
-    Answered,
-    /// More messages have joined the turn.
-    Grown,
-    Lost,
-}
-
-/// What is on screen of a turn's answer.
-struct Screen {
-    shown: Vec<String>,
-    /// A send of which nobody knows whether it arrived.
-    unsure: bool,
-    sealed: bool,
-    /// Text of the answer was shown.
-    began: bool,
-    inputs: i64,
-    merge_until: Timestamp,
-    told: Told,
-}
-
 impl Replies {
-    /// Takes due turns, as far as the shares allow; none while a turn that is answered here waits for its lease to be renewed,
-    /// and would be one of them.
-    pub async fn claim(&self, shares: Shares) -> Result<Vec<Turn>, StoreError> {
-        if self.leases.any_overdue(self.clock.now()) {
-            return Ok(Vec::new());
-        }
-        let turns =
-            self.store.claim_turns(self.instance, &self.outbox.platforms(), self.clock.now(), LEASE, shares).await?;
+    /// Takes due turns, as far as the shares allow.
+    pub async fn claim(&self, shares: Shares) -> Result<Vec<HeldTurn>, StoreError> {
+        let asked = Moment::now(&self.clock);
+        let turns = self.store.claim_turns(self.instance, &self.outbox.platforms(), asked.wall, LEASE, shares).await?;
+        let held = |turn| HeldTurn::new(turn, self.store.clone(), &self.clock, LEASE, asked);
+        // At once: the next claim must know of them.
+        let turns: Vec<HeldTurn> = turns.into_iter().map(held).collect();
         if !turns.is_empty() {
             crash::point("turn claimed");
         }
@@ -118,16 +86,14 @@ impl Replies {
     }
 
     /// Answers a turn to its end, or leaves it to whoever comes next.
-    pub async fn answer(&self, turn: Turn) {
+    pub async fn answer(&self, turn: HeldTurn) {
         // Outlives the work: whatever ends it in the middle of a call, the call is paid.
         let live = Live::default();
-        let held = self.leases.hold((turn.id, turn.attempt), self.clock.now() + LEASE);
         let result = tokio::select! {
             result = self.work(&turn, &live) => Some(result),
-            () = self.keep(&turn, &held) => None,
+            () = self.keep(&turn) => None,
             never = self.tell_of_outages(&turn) => match never {},
         };
-        drop(held);
         if let Err(error) = self.coach.settle_abandoned(&turn, &live).await {
             // What was reserved for it is given up in time.
             tracing::warn!(turn = %turn.id, "a call that was dropped could not be written down: {error}");
@@ -158,7 +124,7 @@ impl Replies {
         }
     }
 
-    async fn work(&self, turn: &Turn, live: &Live) -> Result<Done, StoreError> {
+    async fn work(&self, turn: &HeldTurn, live: &Live) -> Result<Done, StoreError> {
         if turn.kind != TurnKind::Talk && !turn.sealed && turn.answer.is_none() && self.store.park_turn(turn).await? {
             return Ok(Done::Closed);
         }
@@ -169,6 +135,8 @@ impl Replies {
             sealed: turn.sealed,
             // Begun by an earlier attempt, it may have been shown then.
             began: turn.sealed,
+            shortest: usize::try_from(turn.shown_length).unwrap_or(0),
+            noted: usize::try_from(turn.shown_length).unwrap_or(0),
             inputs: turn.inputs,
             merge_until: turn.merge_until,
             told: Told::default(),
@@ -230,7 +198,7 @@ impl Replies {
     /// Says a sentence of our own, and remembers what is kept with it.
     async fn say(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         body: Body,
         kept: &Kept,
         retry: Option<Retry>,
@@ -250,7 +218,7 @@ impl Replies {
     /// anew.
     async fn converse(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         run: u32,
         question: Question,
         live: &Live,
@@ -353,7 +321,7 @@ impl Replies {
     /// Gives an answer that is known from before.
     async fn give_again(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         question: &Question,
         memory: &Memory,
         kept: &str,
@@ -383,120 +351,10 @@ impl Replies {
         }
     }
 
-    /// Shows the answer as it grows, until it is `answered` or not ours to speak in (any more). Must not be dropped: a
-    /// send that is under way would be of unknown outcome.
-    async fn show(
-        &self,
-        turn: &Turn,
-        live: &Live,
-        screen: &mut Screen,
-        answered: &CancellationToken,
-    ) -> Result<ShowEnd, StoreError> {
-        let mut pause = TYPING_AFTER;
-        loop {
-            tokio::select! {
-                biased;
-                () = answered.cancelled() => return Ok(ShowEnd::Answered),
-                () = live.newer_than(0) => break,
-                () = tokio::time::sleep(pause) => {
-                    // A placeholder says it already.
-                    if turn.placeholder.is_none() && screen.shown.is_empty() {
-                        self.outbox.typing(&turn.chat).await;
-                    }
-                    pause = TYPING_AGAIN;
-                }
-            }
-        }
-        if let Some(end) = self.seal(turn, screen).await? {
-            return Ok(end);
-        }
-        let to = Destination { chat: turn.chat.clone(), reply_to: outbox::reply_to(turn) };
-        let (mut seen, mut refused) = (0, 0);
-        while let Some(rules) = self.outbox.rules(&turn.chat) {
-            tokio::select! {
-                biased;
-                () = answered.cancelled() => return Ok(ShowEnd::Answered),
-                () = live.newer_than(seen) => {}
-                () = tokio::time::sleep(TYPING_AGAIN), if live.waits() => {
-                    self.outbox.typing(&turn.chat).await;
-                    continue;
-                }
-            }
-            let shown = live.shown();
-            let piece = text::frame(&shown.text, &rules);
-            let message = screen.shown.first().or(turn.placeholder.as_ref()).map(String::as_str);
-            let pause = match self.outbox.grow(turn, &to, message, &piece).await {
-                Progress::Shown(id) => {
-                    if !screen.began && !shown.is_wait {
-                        screen.began = true;
-                        let now = self.clock.now();
-                        screen.told.first_text.get_or_insert(now);
-                        metrics::histogram!(FIRST_TEXT_SECONDS).record(now.since(turn.created_at));
-                    }
-                    seen = shown.version;
-                    if screen.shown.first() != Some(&id) {
-                        crash::point("first text sent");
-                        screen.shown = vec![id];
-                        let noted = || self.store.show_turn(turn, &screen.shown);
-                        if !self.store.insist("noting what is on screen", noted).await? {
-                            return Ok(ShowEnd::Lost);
-                        }
-                        crash::point("first text noted");
-                    }
-                    rules.edit_interval
-                }
-                Progress::NotNow => LOOK_AGAIN,
-                Progress::Refused if refused == 1 => break,
-                Progress::Refused => {
-                    refused += 1;
-                    rules.edit_interval
-                }
-                Progress::Gone if screen.shown.is_empty() => break,
-                Progress::Gone => {
-                    screen.shown.clear();
-                    LOOK_AGAIN
-                }
-                Progress::Unsure => {
-                    // The final will settle it: under the same nonce, or marked.
-                    screen.unsure |= screen.shown.is_empty();
-                    break;
-                }
-                Progress::Closed => break,
-            };
-            tokio::select! {
-                () = answered.cancelled() => return Ok(ShowEnd::Answered),
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-        answered.cancelled().await;
-        Ok(ShowEnd::Answered)
-    }
-
-    /// Waits until no more messages can join, then takes the right to speak.
-    async fn seal(&self, turn: &Turn, screen: &mut Screen) -> Result<Option<ShowEnd>, StoreError> {
-        if screen.sealed {
-            return Ok(None);
-        }
-        self.clock.sleep_until(screen.merge_until).await;
-        match self.store.insist("sealing a turn", || self.store.seal_turn(turn, screen.inputs)).await? {
-            Sealed::Yes => {
-                screen.sealed = true;
-                crash::point("turn sealed");
-                Ok(None)
-            }
-            Sealed::Grown { inputs, merge_until } => {
-                screen.inputs = inputs;
-                screen.merge_until = merge_until;
-                Ok(Some(ShowEnd::Grown))
-            }
-            Sealed::Lost => Ok(Some(ShowEnd::Lost)),
-        }
-    }
-
     /// Stores the answer, with what the conversation remembers of it, then delivers it.
     async fn finish(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         body: Body,
         remembered: Option<Remembered<'_>>,
         screen: &mut Screen,
@@ -510,7 +368,7 @@ impl Replies {
         self.deliver(turn, &body, screen).await
     }
 
-    async fn deliver(&self, turn: &Turn, body: &Body, screen: &mut Screen) -> Result<(), StoreError> {
+    async fn deliver(&self, turn: &HeldTurn, body: &Body, screen: &mut Screen) -> Result<(), StoreError> {
         let repeated = screen.unsure || (turn.answer.is_some() && turn.unsure);
         match self.outbox.deliver(turn, body, &mut screen.shown, repeated, &wording::maybe_repeated()).await? {
             Delivered::Yes => {
@@ -521,7 +379,7 @@ impl Replies {
             Delivered::No => self.close(turn, Outcome::Undeliverable, &screen.told).await,
             Delivered::Later(at) => {
                 // Its answer waits for its place: at least it is seen that there will be one.
-                if screen.shown.is_empty() {
+                if screen.shown.is_empty() && turn.lease.is_good() {
                     self.outbox.typing(&turn.chat).await;
                 }
                 self.give_back(turn, &screen.shown, at, screen.unsure).await
@@ -533,7 +391,7 @@ impl Replies {
 
     /// Gives a turn back whose answer is known, with what is on screen of it.
     async fn give_back(&self, turn: &Turn, shown: &[String], at: Timestamp, unsure: bool) -> Result<(), StoreError> {
-        self.store.insist("noting what is on screen", || self.store.show_turn(turn, shown)).await?;
+        self.store.insist("noting what is on screen", || self.store.show_turn(turn, shown, None)).await?;
         let given_back = async || match unsure {
             true => self.store.release_unsure_turn(turn, at).await,
             false => self.store.release_turn(turn, at).await,
@@ -564,12 +422,14 @@ impl Replies {
     }
 
     /// A board of one reel becomes the answer; one of several stays, and the answer is a message of its own.
-    async fn take_board(&self, turn: &Turn, wish: &Subscription, screen: &mut Screen) -> Result<(), StoreError> {
+    async fn take_board(&self, turn: &HeldTurn, wish: &Subscription, screen: &mut Screen) -> Result<(), StoreError> {
         if wish.on_board != 1 || !screen.shown.is_empty() {
             return Ok(());
         }
         let sought_until = self.clock.now() + SOUGHT;
         loop {
+            // Else whoever has the turn by now would find its board taken.
+            turn.lease.good().await;
             let now = self.clock.now();
             let is_found = || self.outbox.rules(&turn.chat).is_some_and(|rules| rules.dedupes_sends);
             match self.store.take_board(wish.board, now, now < sought_until && is_found()).await? {
@@ -578,7 +438,7 @@ impl Replies {
                     screen.shown.extend(message.or(placeholder));
                     // Whoever goes on with this turn when its answer is stored does not come by here again.
                     if !screen.shown.is_empty() {
-                        let noted = || self.store.show_turn(turn, &screen.shown);
+                        let noted = || self.store.show_turn(turn, &screen.shown, None);
                         self.store.insist("noting what is on screen", noted).await?;
                     }
                     return Ok(());

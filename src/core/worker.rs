@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::leases::{Held, Leases};
+use super::leases::{Held, Moment};
 use super::money::{Allowed, Call, Purse};
 use super::providers::{self, ProviderTarget};
 use super::reels::KnownFailure;
@@ -20,7 +20,7 @@ use super::reels::pipeline::{
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::crash;
-use crate::ids::{InstanceId, JobId};
+use crate::ids::InstanceId;
 use crate::store::access::LimitName;
 use crate::store::failures::Noted;
 use crate::store::lanes::{Health, Lane, LaneKind, ReelTrouble, Weight};
@@ -65,8 +65,6 @@ pub struct Worker {
     cache: Duration,
     /// Of the configuration.
     limits: PersonLimits,
-    /// The jobs that this process runs, by id and attempt.
-    leases: Leases<(JobId, i64)>,
     /// The longest that one reel may take, all attempts together.
     deadline: Duration,
 }
@@ -111,18 +109,20 @@ impl Worker {
                 interval: config.reels.interval,
                 waiting: i64::from(config.reels.waiting_per_person),
             },
-            leases: Leases::default(),
             deadline: config.reels.deadline,
         }
     }
 
-    /// Takes the next job, if one is ready and a lane is free; none while a job that runs here waits for its lease to be
-    /// renewed, and might be that one.
-    pub async fn claim(&self) -> Result<Option<Claimed>, StoreError> {
-        if self.leases.any_overdue(self.clock.now()) {
-            return Ok(None);
-        }
-        let claimed = self.store.claim_job(self.instance, &self.lanes, self.clock.now(), LEASE).await?;
+    /// Takes the next job, if one is ready and a lane is free.
+    pub async fn claim(&self) -> Result<Option<(Claimed, Held)>, StoreError> {
+        let asked = Moment::now(&self.clock);
+        let claimed = self.store.claim_job(self.instance, &self.lanes, asked.wall, LEASE).await?;
+        // At once: the next claim must know of it.
+        let held = |job: Claimed| {
+            let lease = Held::new(self.store.clone(), job.job, &self.clock, LEASE, asked);
+            (job, lease)
+        };
+        let claimed = claimed.map(held);
         if claimed.is_some() {
             crash::point("job claimed");
         }
@@ -135,15 +135,15 @@ impl Worker {
     }
 
     /// Runs a job to its end, or leaves it to whoever takes it next.
-    pub async fn run(&self, job: Claimed) {
-        if let Err(error) = self.work(&job).await {
+    pub async fn run(&self, job: Claimed, lease: Held) {
+        if let Err(error) = self.work(&job, &lease).await {
             // The lease runs out by itself, and the job is taken up where it stands.
             let reference = Reference::new();
             tracing::error!(job = %job.job, attempt = job.attempt, %reference, "a job could not be written down: {error}");
         }
     }
 
-    async fn work(&self, job: &Claimed) -> Result<(), StoreError> {
+    async fn work(&self, job: &Claimed, lease: &Held) -> Result<(), StoreError> {
         let began = self.clock.now();
         if job.tries() > TAKEN_UP {
             let reference = Reference::new();
@@ -153,14 +153,13 @@ impl Worker {
             let (end, interval) = (self.failed(job, &stopped, &reference, began), self.spacing().await?);
             return self.store.finish_job(job, &end, interval, began).await.map(|_| ());
         }
-        let held = self.leases.hold((job.job, job.attempt), began + LEASE);
         let result = match job.quota_until {
             // Known before anything is bought.
             Some(resets_at) => {
                 let why = ReelFailure::DayQuota { resets_at };
                 Err(Stopped { why, cause: None, again: false, bought: false })
             }
-            None => match self.attempt(job, &held).await {
+            None => match self.attempt(job, lease).await {
                 Some(result) => result,
                 None => {
                     tracing::warn!(job = %job.job, "the job was taken over by another instance");
@@ -226,18 +225,18 @@ impl Worker {
     }
 
     /// Runs the pipeline once; `None` if the job was taken over meanwhile.
-    async fn attempt(&self, job: &Claimed, held: &Held<'_, (JobId, i64)>) -> Option<Result<Reel, Stopped>> {
+    async fn attempt(&self, job: &Claimed, lease: &Held) -> Option<Result<Reel, Stopped>> {
         let (cancel, is_overdue) = (CancellationToken::new(), AtomicBool::new(false));
         if job.cancel {
             cancel.cancel();
         }
         self.call_off_overdue(job, &cancel, &is_overdue);
-        let watch = JobWatch { worker: self, job };
+        let watch = JobWatch { worker: self, job, lease };
         // Beside each other, never one inside the other: the pipeline may hold or wait for the database connection that
         // the renewal needs.
         let result = tokio::select! {
             result = self.pipeline(job, &watch, &cancel) => result,
-            () = self.keep(job, held, &cancel, &is_overdue) => return None,
+            () = self.keep(job, lease, &cancel, &is_overdue) => return None,
         };
         Some(match result {
             Err(stopped) if stopped.why == ReelFailure::Cancelled && is_overdue.load(Ordering::Relaxed) => {
@@ -408,24 +407,18 @@ impl Worker {
     }
 
     /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more, or when it is overdue.
-    async fn keep(
-        &self,
-        job: &Claimed,
-        held: &Held<'_, (JobId, i64)>,
-        cancel: &CancellationToken,
-        is_overdue: &AtomicBool,
-    ) {
+    async fn keep(&self, job: &Claimed, lease: &Held, cancel: &CancellationToken, is_overdue: &AtomicBool) {
         loop {
-            tokio::time::sleep(RENEWAL).await;
+            lease.due(RENEWAL).await;
             self.call_off_overdue(job, cancel, is_overdue);
-            let until = self.clock.now() + LEASE;
-            let renewed = self.store.renew_job(job, until);
+            let asked = lease.now();
+            let renewed = self.store.renew_job(job, asked.wall + LEASE);
             // A later try may get through where this one waits for a connection that is dead.
             let Ok(renewed) = tokio::time::timeout(RENEWAL * 3, renewed).await else { continue };
             match renewed {
-                Ok(JobLease::Held) => held.renewed(until),
+                Ok(JobLease::Held) => lease.renewed(asked),
                 Ok(JobLease::CancelWanted) => {
-                    held.renewed(until);
+                    lease.renewed(asked);
                     cancel.cancel();
                 }
                 Ok(JobLease::Lost) => return,
@@ -497,6 +490,7 @@ fn asked_pause(stopped: &Stopped) -> Option<Duration> {
 struct JobWatch<'a> {
     worker: &'a Worker,
     job: &'a Claimed,
+    lease: &'a Held,
 }
 
 #[async_trait]
@@ -524,6 +518,8 @@ impl Watch for JobWatch<'_> {
     }
 
     async fn reserve(&self, spent: Spent) -> Result<(), ReelFailure> {
+        // What another instance may be buying by now is not bought here.
+        self.lease.good().await;
         match self.worker.purse.reserve(&self.call(&spent)).await {
             Ok(Allowed::Yes) => {}
             Ok(Allowed::Over(standing)) => return Err(ReelFailure::OverBudget(standing.budget())),

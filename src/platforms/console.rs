@@ -288,6 +288,11 @@ impl Messenger for Console {
         Ok(())
     }
 
+    /// No other process has this console.
+    async fn is_unanswered(&self, _message: &MessageRef) -> Result<bool, SendError> {
+        Ok(true)
+    }
+
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError> {
         let now = self.now();
         self.state().transcript.typing(&chat.key, now);

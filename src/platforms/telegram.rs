@@ -122,6 +122,10 @@ struct Inner {
     clock: Clock,
     sign: Arc<SignOfLife>,
     chat_moved: OnceLock<ChatMoved>,
+    /// Who the bot is, once Telegram has told.
+    me: OnceLock<Me>,
+    /// One look at what waits at Telegram at a time: of two calls of `getUpdates` the first is refused.
+    looking: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for Telegram {
@@ -148,6 +152,8 @@ impl Telegram {
             clock,
             sign: Arc::default(),
             chat_moved: OnceLock::new(),
+            me: OnceLock::new(),
+            looking: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -202,6 +208,7 @@ impl Telegram {
             () = stop.cancelled() => {}
             () = self.set_menu() => {}
         }
+        let _ = self.0.me.set(me.clone());
         Ok(me)
     }
 
@@ -215,7 +222,12 @@ impl Telegram {
     ///
     /// # Errors
     /// When the token is refused.
-    pub async fn poll(&self, me: &Me, receive: Receive, stop: &CancellationToken) -> Result<(), PollEnded> {
+    pub async fn poll(
+        &self,
+        me: &Me,
+        receive: Receive,
+        stop: &CancellationToken,
+    ) -> Result<(), PollEnded> {
         polling::poll(self, me, &receive, stop).await
     }
 

@@ -138,6 +138,17 @@ impl Store {
         Ok(())
     }
 
+    /// Nothing can be shown there any more, as whoever has the right to write until `until` was told.
+    pub async fn close_posting(&self, board: BoardId, until: Timestamp) -> Result<()> {
+        write!(&self.db, connection => sqlx::query("UPDATE boards SET state = 'closed' WHERE id = $1 AND posting_until = $2")
+            .bind(board.to_string())
+            .bind(until.0)
+            .execute(connection)
+            .await
+            .map(|_| ()))?;
+        Ok(())
+    }
+
     /// A reel turn takes over its board's message. With `find`, one whose message may be on screen under an id that nobody
     /// knows is not taken: whoever keeps the boards finds it out, where the platform recognises a send that is repeated.
     pub async fn take_board(&self, board: BoardId, now: Timestamp, find: bool) -> Result<TakenBoard> {

@@ -55,6 +55,8 @@ pub struct Turn {
     pub leased_by: InstanceId,
     /// Ids of the messages that show the answer so far.
     pub shown: Vec<String>,
+    /// No longer text of it stands in the first of them.
+    pub shown_length: i64,
     /// The answer as JSON, when it is known and only its delivery is owed.
     pub answer: Option<String>,
     pub created_at: Timestamp,
@@ -151,6 +153,7 @@ struct TurnRow {
     attempt: i64,
     unsure: bool,
     shown: String,
+    shown_length: i64,
     answer: Option<String>,
     created_at: i64,
 }
@@ -177,6 +180,7 @@ impl TurnRow {
             unsure: self.unsure,
             leased_by,
             shown: serde_json::from_str(&self.shown).map_err(|_| StoreError::Corrupt("turns.shown"))?,
+            shown_length: self.shown_length,
             answer: self.answer,
             created_at: Timestamp(self.created_at),
         })
@@ -245,14 +249,17 @@ impl Store {
         })
     }
 
-    /// Notes which messages show the answer so far; `false` once the lease is lost.
-    pub async fn show_turn(&self, turn: &Turn, shown: &[String]) -> Result<bool> {
+    /// Notes which messages show the answer so far, and where it grows how long its text may be until the next such note;
+    /// `false` once the lease is lost.
+    pub async fn show_turn(&self, turn: &Turn, shown: &[String], length: Option<i64>) -> Result<bool> {
         let changed = write!(&self.db, connection => sqlx::query(
-                "UPDATE turns SET shown = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
+                "UPDATE turns SET shown = $1, shown_length = COALESCE($5, shown_length) \
+                 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
             .bind(json(shown))
             .bind(turn.id.to_string())
             .bind(turn.leased_by.to_string())
             .bind(turn.attempt)
+            .bind(length)
             .execute(connection)
             .await
             .map(|done| done.rows_affected()))?;

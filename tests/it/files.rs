@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reelcoach::clock::{Clock, Timestamp};
 use reelcoach::core::chat::{Body, Button, Destination, File, Messenger, Piece};
+use reelcoach::core::leases::{HeldTurn, Moment};
 use reelcoach::core::outbox::{Delivered, Outbox};
 use reelcoach::ids::{ChatId, InstanceId, MessageRef, Platform};
 use reelcoach::platforms::discord::{self, Discord};
@@ -12,7 +13,7 @@ use reelcoach::platforms::telegram::{self, Telegram};
 use reelcoach::sandbox::Fault;
 use reelcoach::sandbox::discord::{DiscordSandbox, Settings as DiscordSettings};
 use reelcoach::sandbox::telegram::{Settings as TelegramSettings, Shown, TelegramSandbox};
-use reelcoach::store::turns::{Arrival, Turn};
+use reelcoach::store::turns::Arrival;
 use reqwest012::multipart::{Form, Part};
 use serde_json::{Value, json};
 
@@ -62,7 +63,7 @@ impl Bench {
     }
 
     /// Somebody has written there and is owed an answer.
-    async fn turn(&self, chat: ChatId) -> Turn {
+    async fn turn(&self, chat: ChatId) -> HeldTurn {
         let now = Timestamp(1_790_000_000_000);
         let person = self.db.person(chat.platform, "42", "Ana", now).await.unwrap();
         let message = MessageRef::new(chat, "1");
@@ -82,10 +83,11 @@ impl Bench {
         self.db.receive(arrival).await.unwrap();
         let lease = Duration::from_secs(3600);
         let turns = self.db.claim_turns(InstanceId::new(), &Platform::ALL, now, lease, 1).await.unwrap();
-        turns.into_iter().next().unwrap()
+        let turn = turns.into_iter().next().unwrap();
+        HeldTurn::new(turn, self.db.store(), &Clock::System, lease, Moment::now(&Clock::System))
     }
 
-    async fn deliver(&self, turn: &Turn, body: &Body, shown: &mut Vec<String>, repeated: bool) {
+    async fn deliver(&self, turn: &HeldTurn, body: &Body, shown: &mut Vec<String>, repeated: bool) {
         let delivered = self.outbox.deliver(turn, body, shown, repeated, MARK).await.unwrap();
         assert_eq!(delivered, Delivered::Yes);
     }

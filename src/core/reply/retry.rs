@@ -16,6 +16,7 @@ use super::{Replies, Screen};
 use crate::core::chat::{Body, Inbound};
 use crate::core::coach::{Question, QuestionReel, Replaced};
 use crate::core::command::Command;
+use crate::core::leases::HeldTurn;
 use crate::core::reels::{KnownFailure, read_result};
 use crate::core::wording;
 use crate::ids::Shortcode;
@@ -31,7 +32,7 @@ impl Replies {
     /// Says that there is no answer, and keeps the question.
     pub(super) async fn apologise(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         question: &Question,
         memory: &Memory,
         failure: &Failure,
@@ -56,7 +57,7 @@ impl Replies {
     /// Says that a turn has failed too often to be tried any more.
     pub(super) async fn give_up(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         wish: Option<&Subscription>,
         screen: &mut Screen,
     ) -> Result<(), StoreError> {

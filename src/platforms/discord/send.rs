@@ -24,6 +24,9 @@ const EPHEMERAL: u64 = 1 << 6;
 /// The longest label of a button, in characters (Discord API reference, Button).
 const LABEL_LIMIT: usize = 80;
 
+/// Messages behind one that are looked at for an answer to it.
+const LOOKED_AT: usize = 50;
+
 #[async_trait]
 impl Messenger for Discord {
     fn rules(&self, _chat: &ChatId) -> MessengerRules {
@@ -120,6 +123,17 @@ impl Messenger for Discord {
             Some(interaction) if !interaction.unanswered => self.delete(&interaction).await,
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Every answer names the message that it answers.
+    async fn is_unanswered(&self, message: &MessageRef) -> Result<bool, SendError> {
+        let route = Route::ChannelMessages { channel_id: channel(&message.chat)? };
+        let params = vec![("limit", LOOKED_AT.to_string()), ("after", message.id.clone())];
+        let behind = self.rest.call(LightMethod::Get, route, None, &[], Some(params)).await?;
+        let is_answer = |other: &Value| {
+            other["author"]["bot"] == json!(true) && other["message_reference"]["message_id"] == json!(message.id)
+        };
+        Ok(!behind.as_array().is_some_and(|all| all.iter().any(is_answer)))
     }
 
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError> {

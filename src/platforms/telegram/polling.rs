@@ -12,13 +12,16 @@ use super::update::{Update, translate, update_id};
 use super::{Me, Telegram};
 use crate::clock::Timestamp;
 use crate::core::chat::Receive;
-use crate::ids::ChatId;
+use crate::ids::{ChatId, MessageRef};
 
 /// The longest pause after errors in a row.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Chats whose updates are stored at the same time: what one pool of connections has use for.
 const AT_A_TIME: usize = 16;
+
+/// Updates in one answer (Bot API, getUpdates).
+const LARGEST_BATCH: usize = 100;
 
 /// Why polling ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -166,13 +169,38 @@ fn read(update: Value, me: &Me, now: Timestamp) -> Option<Update> {
     })
 }
 
+/// Whether Telegram still holds an update for the bot: what a process has stored it acknowledges. Acknowledges nothing.
+///
+/// # Errors
+/// When Telegram does not tell, as where it delivers to a webhook.
+pub(super) async fn is_pending(telegram: &Telegram, message: &MessageRef) -> Result<bool, Fault> {
+    let Some(me) = telegram.0.me.get() else { return Ok(true) };
+    let _one_at_a_time = telegram.0.looking.lock().await;
+    let asked = NewUpdates { offset: None, timeout: 0, allowed_updates: WANTED };
+    let batch: Vec<Value> = match api::call(telegram.bot(), asked).await {
+        // Somebody else polls.
+        Err(fault) if is_conflict(&fault) => return Ok(false),
+        batch => batch?,
+    };
+    // Behind a full batch there may be more.
+    let is_full = batch.len() >= LARGEST_BATCH;
+    let now = telegram.clock().now();
+    let is_it = |update| matches!(read(update, me, now), Some(Update::Said(inbound)) if inbound.message == *message);
+    Ok(batch.into_iter().any(is_it) || is_full)
+}
+
+/// Whether another process has begun to poll.
+fn is_conflict(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused(words) if words.contains("terminated by other getUpdates"))
+}
+
 /// Logs a failed `getUpdates` and says how long to wait. The words are those of tdlib/telegram-bot-api.
 fn after(fault: &Fault, failures: u32) -> Duration {
     let words = match fault {
         Fault::Refused(words) => words.as_str(),
         _ => "",
     };
-    if words.contains("terminated by other getUpdates") {
+    if is_conflict(fault) {
         // Telegram itself delays repeated conflicts by 3 s.
         let pause = grown(Duration::from_secs(3), failures);
         tracing::error!(

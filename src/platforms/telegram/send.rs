@@ -115,6 +115,10 @@ impl Messenger for Telegram {
         }
     }
 
+    async fn is_unanswered(&self, message: &MessageRef) -> Result<bool, SendError> {
+        Ok(super::polling::is_pending(self, message).await?)
+    }
+
     async fn typing(&self, chat: &ChatId) -> Result<(), SendError> {
         let place = Place::read(chat).ok_or_else(not_a_chat)?;
         let mut action = SendChatAction::new(TelegramChat(place.chat), ChatAction::Typing);

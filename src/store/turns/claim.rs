@@ -241,7 +241,7 @@ fn take(turns: usize) -> String {
         "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), leased_by = $1, due_at = $2, attempt = attempt + 1 \
          WHERE id IN ({}) \
          RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, aside, sealed, \
-         attempt, unsure, shown, answer, created_at",
+         attempt, unsure, shown, shown_length, answer, created_at",
         ids.join(", ")
     )
 }

@@ -134,3 +134,16 @@ async fn time_runs_out_for_edits_and_for_nonces() {
     assert_eq!(edited, Err(SendError::Gone));
     assert_ne!(bot.discord.send(&to(&general), &piece("one"), false, "same").await.unwrap(), first);
 }
+
+#[tokio::test]
+async fn discord_tells_whether_a_message_is_answered() {
+    let bot = Bot::usual().await;
+    let general = bot.sandbox.guild_channel("general");
+    let asked = MessageRef::new(chat(&general), bot.sandbox.say(&general, ADA, "Ada", "hi"));
+    bot.discord.send(&to(&general), &piece("something else"), false, "n1").await.unwrap();
+    bot.sandbox.reply(&general, ADA, "Ada", "still there?", &asked.id);
+    assert_eq!(bot.discord.is_unanswered(&asked).await, Ok(true));
+    let answer = Destination { reply_to: Some(asked.clone()), ..to(&general) };
+    bot.discord.send(&answer, &piece("hello"), false, "n2").await.unwrap();
+    assert_eq!(bot.discord.is_unanswered(&asked).await, Ok(false));
+}

@@ -107,7 +107,7 @@ on_both! {
         says(&db, ana, &old, "1", at(1)).await;
         let turn = claim_one(&db, at(2)).await;
         assert!(db.seal_turn(&turn, 1).await.is_ok());
-        assert!(db.show_turn(&turn, &["57".into()]).await.unwrap());
+        assert!(db.show_turn(&turn, &["57".into()], None).await.unwrap());
         says(&db, ana, &old, "2", at(3)).await;
         assert!(db.move_chat(&old, &new, at(4)).await.unwrap());
         says(&db, ana, &new, "3", at(5)).await;

@@ -50,7 +50,7 @@ const WRITES: [(&str, Write); 19] = [
         async move { store.unreserve(&scene.key).await.map(|()| true) }.boxed()
     }),
     ("noting what is on screen", |store, scene| {
-        async move { store.show_turn(&scene.turn, &["9".to_owned()]).await }.boxed()
+        async move { store.show_turn(&scene.turn, &["9".to_owned()], None).await }.boxed()
     }),
     ("sealing a turn", |store, scene| async move { Ok(store.seal_turn(&scene.turn, 1).await? == Sealed::Yes) }.boxed()),
     ("storing an answer", |store, scene| {

@@ -188,7 +188,7 @@ on_both! {
         let who = InstanceId::new();
         let old = claim(&db, who, START).await.remove(0);
         assert!(db.renew_turn(&old, at(40)).await.unwrap());
-        assert!(db.show_turn(&old, &["m1".into(), "m2".into()]).await.unwrap());
+        assert!(db.show_turn(&old, &["m1".into(), "m2".into()], None).await.unwrap());
         assert!(claim(&db, InstanceId::new(), at(39)).await.is_empty());
         // By the same instance: the attempt tells the leases apart.
         let new = claim(&db, who, at(40)).await.remove(0);
@@ -198,7 +198,7 @@ on_both! {
         let memory = db.memory(mia, &dm, at(40)).await.unwrap();
         let lines = [NewMessage { role: Role::Coach, content: "lost".into() }];
         assert!(!db.renew_turn(&old, at(999)).await.unwrap());
-        assert!(!db.show_turn(&old, &["m3".into()]).await.unwrap());
+        assert!(!db.show_turn(&old, &["m3".into()], None).await.unwrap());
         assert_eq!(db.seal_turn(&old, 1).await.unwrap(), Sealed::Lost);
         assert!(!db.answer_turn(&old, "\"lost\"", Some(&Remembered::of(memory.conversation, &lines)), at(41)).await.unwrap());
         assert!(!db.close_turn(&old, Outcome::Answered, at(41)).await.unwrap());
