@@ -98,13 +98,14 @@ impl App {
         telegram.on_chat_moved(self.chat_moved());
         let Some((url, secret)) = &self.config.telegram.webhook else {
             let role = self.roles.telegram.lease.clone();
-            let receive = self.receive(Some(role));
+            let receive = self.receive(Some(role.clone()));
             return self
                 .in_role(&self.roles.telegram, stop, |stop| {
                     let (telegram, me, receive) = (telegram.clone(), me.clone(), receive.clone());
+                    let role = role.clone();
                     async move {
                         telegram
-                            .poll(&me, receive, &stop)
+                            .poll(&me, receive, &role, &stop)
                             .await
                             .map_err(|PollEnded::BadToken| Refused::telegram().into())
                     }

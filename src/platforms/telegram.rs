@@ -35,6 +35,7 @@ use self::polling::{grown, millis};
 use crate::clock::Clock;
 use crate::core::chat::{Inbound, Receive, ReceiveFailed, Taken};
 use crate::core::command::COMMANDS;
+use crate::core::leases::Lease;
 use crate::ids::ChatId;
 use crate::telemetry::life::SignOfLife;
 
@@ -216,6 +217,9 @@ impl Telegram {
     /// `Ok`; if it did not, that update and all after it are asked for again after a pause. Updates that
     /// can not be read are logged and passed over. Errors make growing pauses.
     ///
+    /// `role`: what lets this process poll. Whoever cannot renew it and hears that another process polls, which only one that
+    /// has the role does, stops until it can ask again.
+    ///
     /// Does not remove a webhook by itself, because another instance may live on it: the log says what to do.
     ///
     /// At the end the last updates may be unacknowledged; Telegram serves them again, and the core knows them.
@@ -226,9 +230,10 @@ impl Telegram {
         &self,
         me: &Me,
         receive: Receive,
+        role: &Lease,
         stop: &CancellationToken,
     ) -> Result<(), PollEnded> {
-        polling::poll(self, me, &receive, stop).await
+        polling::poll(self, me, &receive, role, stop).await
     }
 
     /// Reads the body of one webhook delivery; `None` if it is not for the bot. Whoever calls this hands

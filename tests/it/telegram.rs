@@ -15,6 +15,7 @@ use reelcoach::clock::{Clock, Timestamp};
 use reelcoach::core::chat::{
     Addressed, Button, Destination, File, Inbound, Messenger, Piece, Receive, ReceiveFailed, SendError, Taken,
 };
+use reelcoach::core::leases::{Lease, Moment};
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::telegram::{IdentifyError, Me, PollEnded, Settings, Telegram, Undecodable};
 use reelcoach::sandbox::telegram::{Settings as SandboxSettings, TelegramSandbox};
@@ -31,6 +32,7 @@ struct Bench {
     telegram: Telegram,
     clock: Clock,
     me: Me,
+    role: Lease,
     stop: CancellationToken,
 }
 
@@ -46,12 +48,13 @@ impl Bench {
         let telegram = adapter(&sandbox.url(), &token, &clock);
         let me =
             Me { id: 4_242_424_242, username: TelegramSandbox::USERNAME.to_owned(), can_read_all_group_messages: true };
-        Bench { sandbox, telegram, clock, me, stop: CancellationToken::new() }
+        let role = Lease::granted(&Clock::System, Duration::from_secs(3600), Moment::now(&Clock::System));
+        Bench { sandbox, telegram, clock, me, role, stop: CancellationToken::new() }
     }
 
     /// Runs `body` while the adapter polls and the adapter's clock runs fast, so that its pauses pass.
     async fn polling<T>(&self, receive: Receive, body: impl Future<Output = T>) -> T {
-        let poll = self.telegram.poll(&self.me, receive, &self.stop);
+        let poll = self.telegram.poll(&self.me, receive, &self.role, &self.stop);
         tokio::select! {
             ended = poll => panic!("polling ended: {ended:?}"),
             done = in_time(body) => done,
@@ -270,7 +273,10 @@ async fn a_refused_token_ends_it_and_stopping_ends_it_in_peace() {
         let stranger = adapter(&bench.sandbox.url(), token, &bench.clock);
         let identified = in_time(stranger.identify(&bench.stop)).await;
         assert_eq!(identified, Err(IdentifyError::BadToken));
-        assert_eq!(in_time(stranger.poll(&bench.me, receive.clone(), &bench.stop)).await, Err(PollEnded::BadToken));
+        assert_eq!(
+            in_time(stranger.poll(&bench.me, receive.clone(), &bench.role, &bench.stop)).await,
+            Err(PollEnded::BadToken)
+        );
     }
     let stop = bench.stop.clone();
     let stopping = async {
@@ -278,7 +284,8 @@ async fn a_refused_token_ends_it_and_stopping_ends_it_in_peace() {
         stop.cancel();
     };
     let (ended, ()) =
-        in_time(async { tokio::join!(bench.telegram.poll(&bench.me, receive, &bench.stop), stopping) }).await;
+        in_time(async { tokio::join!(bench.telegram.poll(&bench.me, receive, &bench.role, &bench.stop), stopping) })
+            .await;
     assert_eq!(ended, Ok(()));
 }
 
@@ -446,4 +453,47 @@ async fn the_rules_tell_private_chats_from_groups() {
     assert_eq!((private.limit, private.edit_interval), (4096, Duration::from_millis(1500)));
     let topic = ChatId::new(Platform::Telegram, format!("{GROUP}/55"));
     assert_eq!(bench.telegram.rules(&topic).edit_interval, Duration::from_secs(3));
+}
+
+/// `getUpdates` of somebody else; acknowledges what is before `offset`.
+async fn polled_elsewhere(bench: &Bench, offset: i64) {
+    let address = format!("{}/bot4242424242:{SECRET}/getUpdates?timeout=0&offset={offset}", bench.sandbox.url());
+    assert_eq!(reqwest012::get(address).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn whoever_cannot_renew_its_role_leaves_polling_to_another_one() {
+    let bench = Bench::start().await;
+    let (receive, _inbox) = door(0);
+    let ended = bench.clock.now() + Duration::from_secs(3600);
+    bench
+        .polling(receive, async {
+            let control = &bench.sandbox.control;
+            control.until(|all| polls(all) == 1).await;
+            // Whoever has the role goes on.
+            polled_elsewhere(&bench, 0).await;
+            control.until(|all| polls(all) == 3).await;
+            bench.role.given_up();
+            polled_elsewhere(&bench, 0).await;
+            bench.clock.sleep_until(ended).await;
+            assert_eq!(polls(&control.asked()), 4, "it waits");
+            bench.role.renewed(bench.role.now());
+            control.until(|all| polls(all) == 5).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn telegram_tells_whether_a_message_still_waits() {
+    let bench = Bench::start().await;
+    bench.telegram.identify(&bench.stop).await.unwrap();
+    let first = MessageRef::new(chat(7), bench.sandbox.say(7, 7, "Ana", "hi").to_string());
+    let second = MessageRef::new(chat(7), bench.sandbox.say(7, 7, "Ana", "hi again").to_string());
+    for message in [&first, &second] {
+        assert_eq!(bench.telegram.is_unanswered(message).await, Ok(true));
+    }
+    assert_eq!(bench.sandbox.pending(), 2, "nothing is acknowledged by that");
+    polled_elsewhere(&bench, 700_000_002).await;
+    assert_eq!(bench.telegram.is_unanswered(&first).await, Ok(false));
+    assert_eq!(bench.telegram.is_unanswered(&second).await, Ok(true));
 }

@@ -12,6 +12,7 @@ use super::update::{Update, translate, update_id};
 use super::{Me, Telegram};
 use crate::clock::Timestamp;
 use crate::core::chat::Receive;
+use crate::core::leases::Lease;
 use crate::ids::{ChatId, MessageRef};
 
 /// The longest pause after errors in a row.
@@ -36,6 +37,7 @@ pub(super) async fn poll(
     telegram: &Telegram,
     me: &Me,
     receive: &Receive,
+    role: &Lease,
     stop: &CancellationToken,
 ) -> Result<(), PollEnded> {
     let mut offset = None;
@@ -73,6 +75,14 @@ pub(super) async fn poll(
                 }
             },
             Err(fault) if fault.is_bad_token() => return Err(PollEnded::BadToken),
+            Err(fault) if is_conflict(&fault) && !role.is_good() => {
+                tracing::warn!("telegram: another process polls, and the role cannot be renewed: waiting until it can");
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(()),
+                    () = role.good() => continue,
+                }
+            }
             Err(fault) => after(&fault, failures),
         };
         failures += 1;
