@@ -8,7 +8,8 @@
 //! - **Nothing lost, nothing twice.** An event is acknowledged once its row is committed, under the platform's own key.
 //!   One event gives one final answer, whoever dies in between: every owed answer and every job is a row under lease.
 //! - **Rows decide, memory does not.** Limits are exact because the transaction that writes decides them.
-//! - **One sender per chat.** Finals are delivered; progress gives way.
+//! - **One sender per chat.** Finals are delivered; progress gives way. The screen is fenced like the rows: what was stopped
+//!   for longer than its lease writes nothing over what others have delivered ([`core::leases`]).
 //! - **Money is counted once, never as nothing.** Each paid call is a ledger row under its own key, and is set aside
 //!   within every budget before it is made.
 //! - **Texts and secrets stay out of logs**, and transcripts are data, not instructions.

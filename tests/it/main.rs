@@ -23,6 +23,7 @@ mod dashboard;
 mod discord;
 mod files;
 mod flood;
+mod frozen;
 mod guild;
 mod http;
 mod instances;
