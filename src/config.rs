@@ -19,7 +19,7 @@ mod variables;
 
 pub use access::{AccessConfig, AccessLists, AccessMode};
 pub use alerts::AlertsConfig;
-pub use variables::{Section, VARIABLES, Variable, example};
+pub use variables::{Section, VARIABLES, Variable, example, page};
 
 /// A shorter token could be guessed.
 const DASHBOARD_TOKEN_LENGTH: usize = 16;
