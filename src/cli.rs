@@ -33,7 +33,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Talk to the coach here, in this terminal; without keys the sandbox answers.
+    /// Talk to the coach in this terminal. Works without keys: the sandbox answers.
     Chat {
         /// The name you speak as.
         #[arg(long = "as", default_value = "you", value_name = "NAME")]
@@ -41,7 +41,7 @@ enum Command {
     },
     /// Run the bot on every platform that has a token.
     Serve(serve::Options),
-    /// Bring the database to this version's tables.
+    /// Bring the database's tables to this version.
     Migrate,
     /// Check configuration, database, network, keys and platforms.
     Doctor {
@@ -49,11 +49,11 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
-    /// Plan capacity: load, waits and cost of the guide's three scenarios, or of a plan of your own.
+    /// Plan capacity: load, waiting times and cost of three example communities, or of your own plan.
     Capacity(Box<capacity::Options>),
-    /// What was used and what it cost.
+    /// Show what was used and what it cost.
     Usage(usage::Options),
-    /// Run stand-ins for OpenAI, Apify, Gemini, n8n, Telegram and Discord on this machine.
+    /// Run local stand-ins for OpenAI, Apify, Gemini, n8n, Telegram and Discord.
     Sandbox {
         /// The first port; each stand-in takes the next one. 0 takes any free ones.
         #[arg(long, default_value_t = 7700)]
@@ -65,7 +65,7 @@ enum Command {
         #[arg(long, hide = true)]
         leashed: bool,
     },
-    /// Put the bot under load on this machine, against the sandbox, and check that nothing is lost, doubled or overspent.
+    /// Load-test the bot on this machine against the sandbox: is anything lost, doubled or overspent?
     Stress(stress::Options),
 }
 
