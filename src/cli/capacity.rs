@@ -34,7 +34,7 @@ const PAST: Duration = Duration::from_secs(30 * 86_400);
 /// `src/core/capacity/scenarios.rs` with its source.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// One of the guide's scenarios instead of all three.
+    /// One of the example communities instead of all three.
     #[arg(long, value_enum)]
     scenario: Option<Named>,
     /// Rates, times and tokens of the last 30 days from DATABASE_URL.
@@ -129,7 +129,7 @@ pub struct Options {
     /// (OPENAI_WAIT_SECONDS).
     #[arg(long, help_heading = "Answers", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     wait: Option<u32>,
-    /// Tokens a day; the tiers have no such limit (the guide's 3,000,000 is the batch queue's).
+    /// Tokens a day; the tiers have no such limit.
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     tpd: Option<f64>,
 

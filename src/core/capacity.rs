@@ -2,7 +2,7 @@
 //! events over the product's own rules. Pure and the same for the same seed; reads no database, no clock, no file.
 //!
 //! [`simulate`] plays a [`Plan`]; [`report`] adds what it costs, how loaded each part is, and the cheapest change that
-//! removes the bottleneck. A plan is made from the guide's [`scenarios`], from what was measured ([`from_past`]), or by hand.
+//! removes the bottleneck. A plan is made from the [`scenarios`], from what was measured ([`from_past`]), or by hand.
 
 pub mod chance;
 pub mod line;

@@ -29,7 +29,7 @@ const AFTER: Duration = Duration::from_secs(12);
 /// An answer may take this much longer than the model, at the 95th percentile.
 const BOUND_MS: f64 = 3_000.0;
 
-/// Usage tier 2 (the operator's guide).
+/// Requests a minute of usage tier 2.
 const RPM: u32 = 5_000;
 
 /// From this part of a limit on it is at its end.

@@ -61,7 +61,7 @@ pub struct StormSetting {
 }
 
 impl StormSetting {
-    /// The operator's guide: a scrape of 5-10 s, an analysis of 15-20 s, two lanes, 30 s between a person's reels.
+    /// As in the planner's scenarios: a scrape of 5-10 s, an analysis of 15-20 s, two lanes, 30 s between a person's reels.
     pub fn usual(arrivals: Vec<Arrival>, seed: u64) -> StormSetting {
         StormSetting {
             lanes: 2,

@@ -177,7 +177,7 @@ fn thresholds_are_read_with_clear_errors() {
 }
 
 #[test]
-fn the_guides_numbers_are_the_defaults() {
+fn the_default_limits_are_as_documented() {
     let default = |name: &str| rule(name).threshold;
     assert_eq!(
         [default("cpu_percent"), default("memory_percent"), default("p95_s"), default("tokens_day")],

@@ -1,5 +1,5 @@
-//! The three scenarios of the operator's guide, and what is taken where nothing was measured. Owns those assumptions: each
-//! stands here with its source.
+//! Three example communities, and what is assumed where nothing was measured. Owns those assumptions: each stands here with
+//! its source.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ const ENOUGH: f64 = 300_000.0;
 /// Messages and reels that one simulation is good for: each takes some 20 bytes, and all of them a few seconds.
 pub const MOST_ASKS: f64 = 20e6;
 
-/// One of the guide's scenarios, at the upper end of its ranges. This is the one place of their numbers.
+/// One of the example communities. This is the one place of their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// Up to 100 people a day, 1,000 messages, 10 reels, 20 people at a time.
@@ -66,7 +66,7 @@ impl Scenario {
         Daily { people, at_once: Some(at_once), ..daily() }
     }
 
-    /// Distinct reels that circulate at one time. An assumption, not the guide's.
+    /// Distinct reels that circulate at one time. An assumption.
     pub fn catalogue(self) -> u32 {
         match self {
             Scenario::Small | Scenario::Growing => 1_000,
@@ -81,7 +81,7 @@ impl Scenario {
         plan.demand = Demand::Daily(self.demand());
         plan.popularity.catalogue = self.catalogue();
         if self == Scenario::Small {
-            // The guide's starter plan.
+            // A small machine's price.
             plan.money.hosting_month = 5_000_000;
         }
         plan.span = enough(&plan);
@@ -127,7 +127,7 @@ fn days(demand: &Demand, messages: f64) -> Duration {
     }
 }
 
-/// A day of 100 people in the guide's proportions: 10 messages of each, one reel of each tenth.
+/// A day of 100 people in the scenarios' proportions: 10 messages of each, one reel of each tenth.
 pub fn daily() -> Daily {
     Daily {
         people: 100,
@@ -170,7 +170,7 @@ impl Default for Plan {
             limits: QueueLimits { interval: s(30), waiting_per_person: 5, waiting: 500, pipeline: PIPELINE_VERSION },
             cache: DAY * 30,
             merge: ms(800),
-            // The guide: scraping 5-10 s, analysis 15-20 s; a workflow does the same.
+            // Assumed: scraping 5-10 s, analysis 15-20 s; a workflow does the same.
             reels: ReelWork {
                 direct_lanes: 2,
                 n8n_lanes: 0,

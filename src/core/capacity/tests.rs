@@ -91,7 +91,7 @@ fn a_month_has_what_was_planned() {
 }
 
 #[test]
-fn scenarios_are_the_guides() {
+fn scenarios_are_as_documented() {
     let told = |scenario: Scenario| {
         let day = scenario.demand();
         let Burst { hour, lasts, messages, .. } = day.busiest();

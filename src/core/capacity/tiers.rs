@@ -1,7 +1,7 @@
 //! What an OpenAI usage tier allows. Owns the table; which tier an account has, and what it allows today, is told by the
 //! account's limits page and by the `x-ratelimit-*` headers of each answer.
 //!
-//! Requests a minute as the operator's guide (tier 2) and scriptbyai.com (2025) give them; tokens a minute of gpt-5 and
+//! Requests a minute are assumed for tier 2 and of scriptbyai.com (2025) for the others; tokens a minute of gpt-5 and
 //! gpt-5-mini by simonwillison.net (2025-09-12), of mini models for all small ones; the month's spending limit and what must have
 //! been paid by the help pages of July 2026. None of it is published for the gpt-6 models.
 
@@ -12,7 +12,7 @@ pub struct Tier {
     pub number: u8,
     pub requests_a_minute: Option<f64>,
     pub tokens_a_minute: Option<f64>,
-    /// Not a limit of OpenAI's for single calls: the 3,000,000 of the guide is the batch queue's.
+    /// Not a limit of OpenAI's for single calls: its 3,000,000 are the batch queue's.
     pub tokens_a_day: Option<f64>,
     /// Micro-USD.
     pub spending_a_month: Option<i64>,

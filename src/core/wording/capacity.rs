@@ -102,7 +102,7 @@ pub fn wait_of(spread: &Spread, percent: f64) -> String {
 pub fn capacity(reports: &[Report], past: Option<f64>) -> String {
     let mut text = match past {
         Some(days) => format!("**Capacity**, planned from the last {days:.0} days:\n```\n"),
-        None => "**Capacity** of the guide's scenarios; there is too little yet to plan from what was measured:\n```\n"
+        None => "**Capacity** of three example communities (small, growing, viral). There isn't enough usage yet to plan from yours:\n```\n"
             .to_owned(),
     };
     let row = |text: &mut String, label: &str, cell: &dyn Fn(&Report) -> String| {
@@ -159,7 +159,7 @@ pub fn also_loaded(report: &Report) -> Option<String> {
 pub fn basis(past: Option<f64>) -> String {
     match past {
         Some(days) => format!("when each is loaded most, planned from the last {days:.0} days"),
-        None => "when each is loaded most, in the guide's scenarios".into(),
+        None => "at the busiest moment, in three example communities".into(),
     }
 }
 
