@@ -400,6 +400,9 @@ async fn in_a_real_browser() {
     ] {
         browser.show_as(width, height, scheme).await;
         picture(&mut browser, name).await;
+        if name == "light" {
+            is_what_the_gallery_shows(&mut browser).await;
+        }
         let wide = browser.value("document.documentElement.scrollWidth").await;
         assert_eq!(wide, width, "{name}: nothing reaches beyond the window");
         let faint = browser.value(FAINT).await;
@@ -488,13 +491,32 @@ const FAINT: &str = r#"(() => {
 /// The pictures of the gallery, and how much of the page they show.
 const GALLERY: [(&str, u32); 3] = [("light", 900), ("dark", 900), ("phone", 1560)];
 
+/// Titles and labels of the page, without its figures: a line each.
+const LABELS: &str = r#"[...document.querySelectorAll("h1, h2, h3, thead th, label, button")].map((label) => label.innerText.trim())
+    .filter((label) => label).join("\n") + "\n""#;
+
+/// Holds the gallery's pictures to the page: they are written with its titles and labels, and those are still the page's.
+async fn is_what_the_gallery_shows(browser: &mut Browser) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gallery/dashboard.txt");
+    let labels = browser.text(LABELS).await;
+    assert!(labels.lines().count() > 15, "{labels}");
+    if std::env::var_os("WRITE_GALLERY").is_some() {
+        std::fs::write(&path, &labels).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap_or_default(),
+        labels,
+        "docs/gallery shows another dashboard: write its pictures with\nWRITE_GALLERY=1 cargo test --test it dashboard::"
+    );
+}
+
 /// Keeps a picture where somebody wants to look: the gallery's with `WRITE_GALLERY=1`, whole ones of every step in the
 /// folder of `DASHBOARD_PICTURES`.
 async fn picture(browser: &mut Browser, name: &str) {
     browser.value("document.activeElement?.blur()").await;
     let of_gallery = GALLERY.iter().find(|(of_gallery, _)| *of_gallery == name);
     if let Some((_, height)) = of_gallery.filter(|_| std::env::var_os("WRITE_GALLERY").is_some()) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/gallery");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gallery");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("dashboard-{name}.png")), browser.picture(Some(*height)).await).unwrap();
     }

@@ -1,5 +1,5 @@
 //! What must hold of every chart, and the gallery: `WRITE_GALLERY=1 cargo test --lib chart::tests::the_gallery` writes
-//! `deploy/gallery` anew (and all other cases beside it in the folder that WRITE_CASES names).
+//! `docs/gallery` anew (and all other cases beside it in the folder that WRITE_CASES names).
 
 use std::path::Path;
 
@@ -248,9 +248,24 @@ fn all_cases() -> Vec<(&'static str, Drawing)> {
     charts.chain(loads().into_iter().map(|(name, loads)| (name, Drawing::Loads(loads)))).collect()
 }
 
+/// Whether two pictures show the same: nearly no pixel differs by more than what another processor may round otherwise.
+fn look_alike(one: &[u8], other: &[u8]) -> bool {
+    let pixels = |picture: &[u8]| {
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(picture));
+        decoder.set_transformations(png::Transformations::EXPAND);
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut pixels).unwrap();
+        pixels
+    };
+    let (one, other) = (pixels(one), pixels(other));
+    let differ = one.iter().zip(&other).filter(|(a, b)| a.abs_diff(**b) > 40).count();
+    one.len() == other.len() && differ * 5_000 < one.len()
+}
+
 #[test]
 fn the_gallery_is_drawn() {
-    let gallery = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/gallery");
+    let gallery = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gallery");
     let (painter, _folder) = painter();
     for (name, chart) in all_cases() {
         let picture = painter.png(chart.clone(), Look::Dark).unwrap();
@@ -260,6 +275,13 @@ fn the_gallery_is_drawn() {
         let file = format!("{name}.png");
         if std::env::var_os("WRITE_GALLERY").is_some() && GALLERY.contains(&name) {
             std::fs::write(gallery.join(&file), &picture).unwrap();
+        }
+        if GALLERY.contains(&name) {
+            let shown = std::fs::read(gallery.join(&file)).unwrap();
+            assert!(
+                look_alike(&picture, &shown),
+                "docs/gallery/{file} shows another chart: write it with\nWRITE_GALLERY=1 cargo test --lib chart::"
+            );
         }
         if let Some(folder) = std::env::var_os("WRITE_CASES") {
             let folder = Path::new(&folder);
