@@ -37,8 +37,7 @@ pub fn faults(config: &Config) -> Vec<Fault> {
         faults.push(Fault {
             name: "ALERTS",
             problem,
-            mend: "Give rule=number or rule=off, separated by commas, with the rules of the README (Monitoring and alerts)"
-                .into(),
+            mend: "Give rule=number or rule=off, separated by commas, with the rules of docs/monitoring.md".into(),
         });
     }
     let coach = &config.coach;
@@ -52,7 +51,7 @@ pub fn faults(config: &Config) -> Vec<Fault> {
             faults.push(Fault {
                 name,
                 problem: format!("the price of “{model}” is not known, so its cost could not be counted"),
-                mend: "Give a model of the price table (README, Models), or its prices in PRICES_FILE".into(),
+                mend: "Give a model of the price table (docs/models-and-money.md), or its prices in PRICES_FILE".into(),
             });
         }
     }

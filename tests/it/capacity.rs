@@ -1,5 +1,5 @@
 //! The planner against the product: its line decides as the store does, what it measures is what was written, and what
-//! it prints is what the README shows.
+//! it prints is what `docs/capacity.md` shows.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use reelcoach::store::reels::{Claimed, JobEnd, QueueLimits, Submitted, Wish};
 use reelcoach::store::turns::{Arrival, NewMessage};
 use reelcoach::upstream::{Provider, Usage};
 use serde_json::Value;
+
+use crate::docs::assert_block;
 
 use crate::bot::TestBot;
 use crate::process::run;
@@ -246,7 +248,7 @@ on_both! {
         bot.drain().await;
         assert_eq!(bot.telegram(77).pop().unwrap(), "Only the bot's admins can see that.");
         let shown = bot.telegram(42).join("\n");
-        for words in ["Capacity of the guide's scenarios", "small", "viral", "OpenAI tokens/min", "Cost a month", "cheapest: "] {
+        for words in ["Capacity of three example communities", "small", "viral", "OpenAI tokens/min", "Cost a month", "cheapest: "] {
             assert!(shown.contains(words), "{words}: {shown}");
         }
         let pictures: Vec<_> = bot.shown(42).into_iter().filter_map(|shown| shown.photo).collect();
@@ -290,22 +292,11 @@ fn is_picture((name, content): &(String, Vec<u8>)) {
     assert!(colours.len() > 50, "letters, bars and lines: {} colours", colours.len());
 }
 
-/// What stands in the README's block of a command's output.
-fn shown_in_readme() -> &'static str {
-    let readme = include_str!("../../README.md");
-    let block = readme.split("<!-- capacity:begin -->\n```text\n").nth(1).expect("the README shows it");
-    block.split("```\n<!-- capacity:end -->").next().expect("the block ends")
-}
-
 #[tokio::test]
-async fn the_readme_shows_what_the_command_prints() {
+async fn the_page_on_capacity_shows_what_the_command_prints() {
     let ran = run(&["capacity"], &[], "", "").await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(
-        ran.out == shown_in_readme(),
-        "between <!-- capacity:begin --> and the end the README must read:\n{}",
-        ran.out
-    );
+    assert_block("docs/capacity.md", "capacity", &format!("```text\n{}```\n", ran.out));
     assert!(!ran.out.contains('\x1b'), "no colour into a pipe");
     for line in ran.out.lines() {
         assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());

@@ -121,7 +121,7 @@ fn of_direct_lanes() -> Vec<Refusal> {
                 let refusal = GeminiSandbox::refusal(404, "NOT_FOUND", "models/x is not found", Value::Null);
                 s.gemini.control.fault(":generateContent", refusal);
             },
-            "Gemini: no longer has the model gemini-3.8-flash. Set GEMINI_MODEL to a current model (README, Models)",
+            "Gemini: no longer has the model gemini-3.8-flash. Set GEMINI_MODEL to a current model (docs/models-and-money.md)",
             ("gemini", "not_found"),
             "not found",
         ),

@@ -162,7 +162,7 @@ fn replace(target: &ProviderTarget) -> String {
     let variables = target.variables.join(" and ");
     match target.successor() {
         Some(successor) => format!("Set {variables} to {successor}"),
-        None => format!("Set {variables} to a current model (README, Models)"),
+        None => format!("Set {variables} to a current model (docs/models-and-money.md)"),
     }
 }
 

@@ -10,6 +10,8 @@ use reelcoach::core::chat::Guild;
 use reelcoach::ids::{ChatId, GuildId, Platform};
 use reelcoach::store::access::Known;
 
+use crate::docs::assert_block;
+
 /// Where somebody writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -413,19 +415,5 @@ fn tables() -> String {
 
 #[test]
 fn the_page_on_access_holds_these_tables() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md");
-    let page = std::fs::read_to_string(path).unwrap();
-    let (begin, end) = ("<!-- access:begin -->\n", "<!-- access:end -->");
-    let from = page.find(begin).expect("the page has the table's beginning") + begin.len();
-    let to = from + page[from..].find(end).expect("the page has the table's end");
-    let wanted = tables();
-    if std::env::var_os("WRITE_ACCESS_TABLES").is_some() {
-        std::fs::write(path, format!("{}{wanted}{}", &page[..from], &page[to..])).unwrap();
-        return;
-    }
-    assert!(
-        page[from..to] == wanted,
-        "docs/access.md differs from what is decided: write it with\n\
-         WRITE_ACCESS_TABLES=1 cargo test --test it access::table"
-    );
+    assert_block("docs/access.md", "access", &tables());
 }
