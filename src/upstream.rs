@@ -390,7 +390,7 @@ pub async fn read_body(mut response: reqwest::Response, max: usize) -> Result<Ve
 }
 
 /// The pause that a `Retry-After` header asks for: seconds, or an HTTP date.
-pub fn retry_after(headers: &reqwest::header::HeaderMap, now: crate::clock::Timestamp) -> Option<Duration> {
+pub fn retry_after(headers: &reqwest::header::HeaderMap, now: Timestamp) -> Option<Duration> {
     if let Some(ms) = headers.get("retry-after-ms").and_then(|v| v.to_str().ok()).and_then(|v| v.trim().parse().ok()) {
         return Some(Duration::from_millis(ms));
     }
@@ -398,6 +398,15 @@ pub fn retry_after(headers: &reqwest::header::HeaderMap, now: crate::clock::Time
     if let Ok(seconds) = value.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
+    Some(http_date(value)?.since(now))
+}
+
+/// When an answer was made, by the clock of whoever made it: its `Date` header, which tells whole seconds.
+pub fn date(headers: &reqwest::header::HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get(reqwest::header::DATE)?.to_str().ok()?)
+}
+
+fn http_date(value: &str) -> Option<Timestamp> {
     let at = chrono::DateTime::parse_from_rfc2822(value).ok()?;
-    Some(crate::clock::Timestamp(at.timestamp_millis()).since(now))
+    Some(Timestamp(at.timestamp_millis()))
 }

@@ -25,22 +25,24 @@ use crate::store::turns::Turn;
 /// The last part of a lease, in which nothing new is begun: a write takes its time.
 const LAST_PART: u32 = 4;
 
-/// A moment by both clocks. While a machine is suspended its monotonic clock may stand still, and its wall clock may be set
-/// back; a span is over when either says so.
+/// A moment by each clock. While a machine is suspended its monotonic clock may stand still, and so does the time in rows as
+/// long as it follows the database's; the machine's own clock may be set back. A span is over when any of them says so.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
+    /// The time in rows.
     pub wall: Timestamp,
+    machine: Timestamp,
     monotonic: Instant,
 }
 
 impl Moment {
     pub fn now(clock: &Clock) -> Moment {
-        Moment { wall: clock.now(), monotonic: Instant::now() }
+        Moment { wall: clock.now(), machine: clock.machine(), monotonic: Instant::now() }
     }
 
     /// What is left at `now` of a span that began here.
     fn left(&self, span: Duration, now: Moment) -> Duration {
-        let by_wall = (self.wall + span).since(now.wall);
+        let by_wall = (self.wall + span).since(now.wall).min((self.machine + span).since(now.machine));
         by_wall.min(span.saturating_sub(now.monotonic.saturating_duration_since(self.monotonic)))
     }
 }
@@ -205,8 +207,12 @@ mod tests {
 
     /// So long ago by the monotonic clock alone.
     fn asked_before(clock: &Clock, span: Duration) -> Moment {
-        let Moment { wall, monotonic } = Moment::now(clock);
-        Moment { wall, monotonic: monotonic.checked_sub(span).expect("the machine runs for longer than a minute") }
+        let Moment { wall, machine, monotonic } = Moment::now(clock);
+        Moment {
+            wall,
+            machine,
+            monotonic: monotonic.checked_sub(span).expect("the machine runs for longer than a minute"),
+        }
     }
 
     #[test]

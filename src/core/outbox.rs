@@ -47,7 +47,10 @@ pub struct Outbox {
     links: HashMap<Platform, Link>,
     gates: Mutex<HashMap<ChatId, Arc<Gate>>>,
     store: Arc<Store>,
+    /// The steady one: a platform's pauses and a chat's pace are this process's alone.
     clock: Clock,
+    /// The one of the times in rows.
+    row_clock: Clock,
 }
 
 struct Link {
@@ -60,9 +63,9 @@ struct Link {
 #[derive(Default)]
 struct Gate {
     order: tokio::sync::Mutex<Lately>,
-    /// Epoch ms until which the platform wants silence.
+    /// Until when the platform wants silence, in ms of the steady time.
     paused_until: AtomicI64,
-    /// Epoch ms of the latest progress shown.
+    /// When progress was last shown, in ms of the steady time.
     progress_at: AtomicI64,
 }
 
@@ -110,7 +113,7 @@ impl Outbox {
                 (platform, Link { messenger, pace: DefaultDirectRateLimiter::direct(quota) })
             })
             .collect();
-        Self { links, gates: Mutex::default(), store, clock }
+        Self { links, gates: Mutex::default(), store, clock: clock.steady_clock(), row_clock: clock }
     }
 
     /// What the chat's platform shows and allows; `None` while it is not connected here.
@@ -256,7 +259,11 @@ impl Outbox {
         if !matches!(delivered, Ok(Delivered::Later(_))) {
             gate.order.lock().await.end(turn.id);
         }
-        delivered
+        delivered.map(|delivered| match delivered {
+            Delivered::Later(until) => Delivered::Later(self.row_clock.at_steady(until)),
+            Delivered::Unsure(until) => Delivered::Unsure(self.row_clock.at_steady(until)),
+            Delivered::Yes | Delivered::No | Delivered::Lost => delivered,
+        })
     }
 
     async fn pieces(

@@ -135,7 +135,7 @@ impl Discord {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, CannotBuild> {
-        let rest = Rest::new(&settings.token, settings.api_url.as_ref())?;
+        let rest = Rest::new(&settings.token, settings.api_url.as_ref(), clock.clone())?;
         Ok(Self { settings: Arc::new(settings), rest, clock, sign: Arc::default() })
     }
 

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use reelcoach::clock::Clock;
+use reelcoach::clock::{Clock, Timestamp};
 use reelcoach::core::chat::{
     Addressed, Button, Destination, File, Inbound, Messenger, Piece, ReceiveFailed, SendError, Taken,
 };

@@ -169,7 +169,7 @@ async fn watch(shards: &ShardManager, count: usize, sign: &SignOfLife, clock: &C
     let mut heard: HashMap<ShardId, (Option<Duration>, Timestamp)> = HashMap::new();
     loop {
         tokio::time::sleep(LOOK).await;
-        let now = clock.now();
+        let now = clock.steady();
         for (shard, runner) in shards.runners.lock().await.iter() {
             if runner.stage != ConnectionStage::Connected {
                 continue;

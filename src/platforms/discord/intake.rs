@@ -84,7 +84,8 @@ impl Intake<'_> {
     async fn commands(&self, given: mpsc::UnboundedReceiver<Given>) {
         let given = stream::unfold(given, |mut given| async move { given.recv().await.map(|one| (one, given)) });
         given
-            .for_each_concurrent(None, async |Given { inbound, stored }| {
+            .for_each_concurrent(None, async |Given { mut inbound, stored }| {
+                inbound.at = self.rest.time().arrived(inbound.at);
                 // Who asked may be gone with its connection; the row is there all the same.
                 let _ = stored.send((self.door.receive)(inbound).await.ok());
             })
@@ -97,6 +98,7 @@ impl Intake<'_> {
             None => self.place_of(message.channel_id).await,
         };
         let Some(mut inbound) = inbound::message(message, bot, place) else { return };
+        inbound.at = self.rest.time().arrived(inbound.at);
         if inbound.guild.is_none() && place != Place::Direct {
             let Some(id) = self.guild_of(message.channel_id).await else {
                 // Whether the bot may speak there cannot be known.
@@ -148,7 +150,7 @@ impl Intake<'_> {
         let Some(channel) = active.chat.key.parse().ok().filter(|id| *id != 0).map(ChannelId::new) else {
             return (Place::Channel, found);
         };
-        let earliest = snowflake_at(self.clock.now() - GAP);
+        let earliest = snowflake_at(self.rest.time().now().unwrap_or_else(|| self.clock.now()) - GAP);
         let mut after = active.last_message.as_deref().and_then(snowflake_in).unwrap_or(0).max(earliest);
         for _ in 0..GAP_PAGES {
             let Some(mut page) = self.page(channel, after).await else { break };

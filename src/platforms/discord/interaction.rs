@@ -77,9 +77,9 @@ impl InteractionRef {
         MessageRef::new(chat, id)
     }
 
-    /// Whether the token still works at `now`.
-    pub(super) fn alive(&self, now: Timestamp) -> bool {
-        now.since(snowflake_time(self.interaction)) < TOKEN_LIFE
+    /// Whether the token still works at `now` of Discord's own time. Where that is not known, Discord is to say so.
+    pub(super) fn alive(&self, now: Option<Timestamp>) -> bool {
+        now.is_none_or(|now| now.since(snowflake_time(self.interaction)) < TOKEN_LIFE)
     }
 }
 
@@ -118,7 +118,8 @@ mod tests {
         let made = Timestamp(1_800_000_000_000);
         let id = format!("@1:{}:p:t", snowflake_at(made));
         let interaction = InteractionRef::parse(&id).unwrap();
-        assert!(interaction.alive(made + Duration::from_secs(14 * 60)));
-        assert!(!interaction.alive(made + Duration::from_secs(15 * 60)));
+        assert!(interaction.alive(Some(made + Duration::from_secs(14 * 60))));
+        assert!(!interaction.alive(Some(made + Duration::from_secs(15 * 60))));
+        assert!(interaction.alive(None));
     }
 }

@@ -13,7 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use serenity::http::{Http, HttpBuilder, HttpError, LightMethod, Request, Route};
 
+use crate::clock::{Clock, RemoteClock, Timestamp};
 use crate::core::chat::{File, SendError};
+use crate::upstream;
 
 /// The longest wait for one answer, the waits of serenity's rate limiter among it.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -53,7 +55,42 @@ pub struct CannotBuild;
 pub(super) struct Rest {
     http: Arc<Http>,
     client: reqwest012::Client,
+    time: Arc<DiscordTime>,
 }
+
+/// Discord's own time, as far as its answers tell it. Snowflakes are times of that clock, and so is the end of an
+/// interaction's token: by this machine's, which may be wrong, a token would seem to have ended, or not to have.
+pub(super) struct DiscordTime {
+    clock: Clock,
+    discord: RemoteClock,
+}
+
+impl DiscordTime {
+    /// `None` before the first answer.
+    pub(super) fn now(&self) -> Option<Timestamp> {
+        self.discord.now(self.clock.steady())
+    }
+
+    /// Something has arrived that was `made` then by Discord's clock; by this instance's, as [`DiscordTime::here`].
+    pub(super) fn arrived(&self, made: Timestamp) -> Timestamp {
+        self.discord.has_passed(made, self.clock.steady());
+        self.here(made)
+    }
+
+    /// When something was made that Discord says was `made` then, by this instance's clock. Clocks that differ by no more
+    /// than the header's whole second, and a little, are the same.
+    fn here(&self, made: Timestamp) -> Timestamp {
+        let now = self.clock.now();
+        match self.now() {
+            Some(there) if there.0.abs_diff(now.0) >= SAME_MS => now - there.since(made),
+            _ => made,
+        }
+    }
+}
+
+/// How far the time in a `Date` header may be behind.
+const WHOLE_SECOND: Duration = Duration::from_secs(1);
+const SAME_MS: u64 = 2000;
 
 /// Why a call did not give what it was made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +104,14 @@ pub(super) enum Refused {
 }
 
 impl Rest {
-    pub(super) fn new(token: &SecretString, api_url: Option<&url::Url>) -> Result<Self, CannotBuild> {
+    pub(super) fn new(token: &SecretString, api_url: Option<&url::Url>, clock: Clock) -> Result<Self, CannotBuild> {
         let (http, client) = http(token, api_url)?;
-        Ok(Self { http: Arc::new(http), client })
+        let time = Arc::new(DiscordTime { clock, discord: RemoteClock::default() });
+        Ok(Self { http: Arc::new(http), client, time })
+    }
+
+    pub(super) fn time(&self) -> &DiscordTime {
+        &self.time
     }
 
     /// Makes one call. `body` goes as JSON, with `files` beside it as a form.
@@ -88,7 +130,15 @@ impl Rest {
             }
             self.upload(method, &route, body.unwrap_or(&Value::Null), files).await
         };
-        match tokio::time::timeout(DEADLINE, async { read(answer.await?).await }).await {
+        let sent = self.time.clock.steady();
+        let read = async {
+            let response = answer.await?;
+            if let Some(shown) = upstream::date(response.headers()) {
+                self.time.discord.observe(shown, WHOLE_SECOND, sent, self.time.clock.steady());
+            }
+            read(response).await
+        };
+        match tokio::time::timeout(DEADLINE, read).await {
             Ok(answer) => answer,
             Err(_) => Err(Refused::Silent("no answer in time")),
         }

@@ -62,7 +62,7 @@ impl Messenger for Discord {
         let here = to.reply_to.as_ref().filter(|reply| reply.chat == to.chat);
         let interaction = here.and_then(|reply| InteractionRef::parse(&reply.id));
         if let Some(interaction) = interaction {
-            let sent = match interaction.alive(self.clock.now()) {
+            let sent = match interaction.alive(self.rest.time().now()) {
                 true => self.follow_up(&interaction, to, piece, plain).await,
                 false => Err(SendError::Gone),
             };
@@ -94,7 +94,7 @@ impl Messenger for Discord {
         // So with the files: only those that are named here stay.
         body["attachments"] = attachments(&piece.files);
         if let Some(interaction) = InteractionRef::parse(&message.id) {
-            if !interaction.alive(self.clock.now()) || interaction.unanswered && interaction.message.is_none() {
+            if !interaction.alive(self.rest.time().now()) || interaction.unanswered && interaction.message.is_none() {
                 return Err(SendError::Gone);
             }
             if piece.private && !interaction.ephemeral {

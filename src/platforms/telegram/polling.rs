@@ -50,7 +50,7 @@ pub(super) async fn poll(
             answer = api::updates(telegram.poller(), asked) => answer,
         };
         if answer.is_ok() {
-            telegram.sign_of_life().give(telegram.clock().now());
+            telegram.sign_of_life().give(telegram.clock().steady());
         }
         let pause = match answer {
             Ok(batch) => match take(telegram, me, receive, stop, batch, &mut offset).await {

@@ -48,7 +48,10 @@ pub(super) async fn answer(State(shared): State<Shared>, request: Request) -> Re
     let fault = shared.control.ask(asked);
     let sent = Sent { body, files, query };
     faults::meet(fault, async || {
-        let answered = shared.carry_out(&method, &path, &sent, authorised, &host);
+        let mut answered = shared.carry_out(&method, &path, &sent, authorised, &host);
+        if let Some(date) = shared.world().date().and_then(|date| date.parse().ok()) {
+            answered.headers_mut().insert(header::DATE, date);
+        }
         shared.control.touch();
         answered
     })

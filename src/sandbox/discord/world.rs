@@ -143,6 +143,12 @@ impl World {
         }
     }
 
+    /// The time as the `Date` header of an answer tells it.
+    pub fn date(&self) -> Option<String> {
+        let now = chrono::DateTime::from_timestamp_millis(self.now())?;
+        Some(now.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    }
+
     /// A new id that sorts after all others of the same or an earlier time.
     pub fn snowflake(&mut self) -> u64 {
         self.serial += 1;

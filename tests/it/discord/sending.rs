@@ -4,12 +4,47 @@ use super::*;
 
 #[tokio::test]
 async fn the_adapter_itself_knows_when_a_token_has_run_out() {
-    let made = reelcoach::clock::Timestamp(1_795_000_000_000);
-    let bot = Bot::new(Settings::default(), true, Clock::manual(made)).await;
-    let id = (1_795_000_000_000_u64 - 20 * 60_000 - 1_420_070_400_000) << 22;
-    let old = MessageRef::new(chat("7"), format!("@1:{id}:p:token"));
-    assert_eq!(bot.discord.edit(&old, &piece("x"), false).await, Err(SendError::Gone));
-    assert_eq!(bot.sandbox.control.asked().len(), 0);
+    let now = 1_795_000_000_000;
+    let id = |minutes_ago: u64| (now - minutes_ago * 60_000 - 1_420_070_400_000) << 22;
+    let edit = |minutes_ago| MessageRef::new(chat("7"), format!("@1:{}:p:token", id(minutes_ago)));
+    // By Discord's own time, whatever this machine says.
+    for off_s in [-7 * 86_400, -1000, 0, 1000, 7 * 86_400] {
+        let time = Some(Arc::new(AtomicI64::new(now as i64)));
+        let clock = Clock::manual(Timestamp(now as i64 + off_s * 1000));
+        let bot = Bot::new(Settings { time, ..Settings::default() }, true, clock).await;
+        bot.discord.identify().await.unwrap();
+        let before = bot.sandbox.control.asked().len();
+        assert_eq!(bot.discord.edit(&edit(20), &piece("x"), false).await, Err(SendError::Gone));
+        assert_eq!(bot.sandbox.control.asked().len(), before, "{off_s}: Discord is not even asked");
+        // It knows no such token, which nobody but itself can say.
+        assert_eq!(bot.discord.edit(&edit(14), &piece("x"), false).await, Err(SendError::Gone));
+        assert_eq!(bot.sandbox.control.asked().len(), before + 1, "{off_s}: it is");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_wrong_answers_in_the_placeholder() {
+    for off_s in [-1000_i64, 1000, 86_400] {
+        let clock = Clock::kept();
+        clock.set_by(off_s * 1000);
+        let bot = Bot::new(Settings::default(), true, clock.clone()).await;
+        let general = bot.sandbox.guild_channel("general");
+        bot.run(async |bot| {
+            for command in ["me", "coach"] {
+                let options: &[(&str, &str)] = if command == "coach" { &[("text", "hi")] } else { &[] };
+                bot.sandbox.slash(&general, ADA, "Ada", command, options).unwrap();
+                let asked = bot.next().await;
+                let age = clock.now().since(asked.at).max(asked.at.since(clock.now()));
+                assert!(age < Duration::from_secs(3), "{off_s}: it was asked {age:?} from now");
+                let placeholder = asked.placeholder.unwrap();
+                let answer = Piece { private: command == "me", ..piece(command) };
+                bot.discord.edit(&placeholder, &answer, false).await.unwrap();
+            }
+        })
+        .await;
+        let shown: Vec<String> = bot.shown(&general).into_iter().map(|shown| shown.content).collect();
+        assert_eq!(shown, ["me", "coach"], "{off_s}");
+    }
 }
 
 #[tokio::test]
@@ -122,11 +157,13 @@ async fn a_message_looks_as_asked() {
 async fn time_runs_out_for_edits_and_for_nonces() {
     let time = Arc::new(AtomicI64::new(1_795_000_000_000));
     let settings = Settings { time: Some(time.clone()), ..Settings::default() };
-    let bot = Bot::new(settings, true, Clock::Manual(time.clone())).await;
+    let clock = Clock::manual(Timestamp(time.load(Ordering::SeqCst)));
+    let bot = Bot::new(settings, true, clock.clone()).await;
     let general = bot.sandbox.guild_channel("general");
     let first = bot.discord.send(&to(&general), &piece("one"), false, "same").await.unwrap();
     assert_eq!(bot.discord.send(&to(&general), &piece("one"), false, "same").await, Ok(first.clone()));
     time.fetch_add(61 * 60 * 1000, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(61 * 60));
     let mut edited = Ok(());
     for n in 0..5 {
         edited = edited.and(bot.discord.edit(&first, &piece(&n.to_string()), false).await);
