@@ -7,21 +7,30 @@ use tokio_util::sync::CancellationToken;
 
 use super::MISCONFIGURED;
 use crate::app::{self, Upstreams};
-use crate::clock::Clock;
+use crate::clock::{Clock, RemoteClock};
 use crate::config::{Config, Fault};
 use crate::core::access::describe;
 use crate::core::money::Prices;
+use crate::core::wording::alerts as wording;
 use crate::ids::Platform;
 use crate::platforms::Platforms;
 use crate::store::versions::Tables;
 use crate::store::{Store, StoreError};
-use crate::upstream::Failure;
+use crate::upstream::{self, Failure};
 
 /// Longest wait for any one answer.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// A model that is switched off within so many days is worth a warning.
 const SHUTDOWN_WARNING_DAYS: i64 = 90;
+
+/// A clock that is off by so much is worth a warning, and one by which signatures and tokens end too early is wrong. A `Date`
+/// header tells the second, of which the middle is taken: a clock that is right seems half a second off.
+const CLOCK_WARNING: Duration = Duration::from_secs(2);
+const CLOCK_BAD: Duration = Duration::from_secs(60);
+
+const TELEGRAM: &str = "https://api.telegram.org";
+const DISCORD: &str = "https://discord.com";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grade {
@@ -85,6 +94,7 @@ pub async fn run(config: &Config, faults: &[Fault], offline: bool) -> anyhow::Re
     if offline {
         findings.add(Grade::Skipped, "network", "--offline: nobody outside was asked");
     } else if let Ok(http) = http {
+        clock(config, &http, &mut findings).await;
         let upstreams = app::upstreams(config, http, Clock::System)?;
         ask_upstreams(config, &upstreams, &mut findings).await;
         ask_platforms(config, &mut findings).await;
@@ -165,6 +175,43 @@ fn shutdown_grade(date: &str) -> Grade {
         Some(days) if days <= 0 => Grade::Bad,
         Some(days) if days > SHUTDOWN_WARNING_DAYS => Grade::Good,
         _ => Grade::Warning,
+    }
+}
+
+/// Compares this machine's clock with the `Date` header of a service that is used anyway: the first that answers. What it
+/// answers beside that is of no account.
+async fn clock(config: &Config, http: &reqwest::Client, findings: &mut Findings) {
+    let used = |is_used: bool, url: &url::Url| is_used.then(|| url.clone());
+    let platform = |url: Option<&url::Url>, own: &str| url.cloned().or_else(|| own.parse().ok());
+    let services = [
+        used(config.openai.key.is_some(), &config.openai.base_url),
+        used(config.gemini.key.is_some(), &config.gemini.base_url),
+        used(config.apify.token.is_some(), &config.apify.base_url),
+        config.telegram.token.as_ref().and_then(|_| platform(config.telegram.api_url.as_ref(), TELEGRAM)),
+        config.discord.token.as_ref().and_then(|_| platform(config.discord.api_url.as_ref(), DISCORD)),
+    ];
+    for service in services.into_iter().flatten() {
+        let (own, remote) = (Clock::kept(), RemoteClock::default());
+        let sent = own.steady();
+        let Ok(Ok(answer)) = tokio::time::timeout(DEADLINE, http.head(service).send()).await else { continue };
+        let Some(shown) = upstream::date(answer.headers()) else { continue };
+        remote.observe(shown, Duration::from_secs(1), sent, own.steady());
+        let Some(there) = remote.now(own.steady()) else { continue };
+        let off = Duration::from_millis(own.now().0.abs_diff(there.0));
+        let grade = clock_grade(off);
+        return match grade {
+            Grade::Good => findings.add(grade, "clock", "right"),
+            _ => findings.add(grade, "clock", format!("{} off. Set up time synchronisation.", wording::span(off))),
+        };
+    }
+    findings.add(Grade::Skipped, "clock", "no service told the time");
+}
+
+fn clock_grade(off: Duration) -> Grade {
+    match off {
+        off if off < CLOCK_WARNING => Grade::Good,
+        off if off < CLOCK_BAD => Grade::Warning,
+        _ => Grade::Bad,
     }
 }
 

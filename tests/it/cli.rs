@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use reelcoach::sandbox::openai::Script;
 use reelcoach::sandbox::{Sandbox, Settings};
@@ -139,6 +140,7 @@ async fn doctor_tells_what_works_and_what_does_not() {
         "Discord intent",
         "Telegram",
         "Telegram webhook",
+        "clock",
     ] {
         assert!(line(&ran.out, "ok", what).is_some(), "{what}: {}", ran.out);
     }
@@ -164,6 +166,26 @@ async fn doctor_tells_what_works_and_what_does_not() {
     }
     let ran = run(&["doctor"], &with(&good, &[("DISCORD_MESSAGE_CONTENT", "false")]), "", "").await;
     assert!(ran.code == 0 && line(&ran.out, "warning", "Discord intent").is_some(), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_compares_the_clock_with_that_of_a_service() {
+    let sandbox = sandbox().await;
+    let db = TestDb::sqlite().await;
+    let all = environment(&sandbox, &db, &[]);
+    let ahead = &sandbox.openai.served.clock_ahead_s;
+    for (seconds, grade, code) in [(0, "ok", 0), (-30, "warning", 0), (30, "warning", 0), (3600, "FAILED", 1)] {
+        ahead.store(seconds, Ordering::Relaxed);
+        let ran = run(&["doctor"], &all, "", "").await;
+        let told = line(&ran.out, grade, "clock").unwrap_or_else(|| panic!("{seconds}: {}", ran.out));
+        assert!(seconds == 0 || told.ends_with(" off. Set up time synchronisation."), "{told}");
+        assert_eq!(ran.code, code, "{}", ran.out);
+    }
+    // Without a key for it another service is asked.
+    let without: Vec<_> = all.iter().filter(|(name, _)| name != "OPENAI_API_KEY").cloned().collect();
+    sandbox.gemini.served.clock_ahead_s.store(-7 * 86_400, Ordering::Relaxed);
+    let ran = run(&["doctor"], &without, "", "").await;
+    assert!(line(&ran.out, "FAILED", "clock").is_some_and(|told| told.contains("168 h")), "{}", ran.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,6 +46,8 @@ pub fn raised(rule: &Rule, subject: &str, value: f64, threshold: f64, note: &Not
         (Kind::QueueAge, _) => format!("the first reel of the line has waited for {value} ({limit})."),
         (Kind::ToolSuccess, _) => format!("{value} of the last 10 min's tool calls worked ({limit})."),
         (Kind::InstanceLost, _) => format!("not heard of for {value}."),
+        (Kind::ClockOff, Note::Stopped) => format!("{subject} is {value} off and has stopped taking work."),
+        (Kind::ClockOff, _) => format!("{subject} is {value} off."),
         (Kind::OutOfCredit, Note::Stuck { target, .. }) => return stuck(&title, &out_of_credit(target)),
         (Kind::KeyRefused, Note::Stuck { target, .. }) => return stuck(&title, &key_refused(target)),
         (Kind::TargetGone, Note::Stuck { target, .. }) => return stuck(&title, &not_found(target)),
@@ -194,6 +196,7 @@ pub fn cleared(rule: &Rule, subject: &str, lasted: Duration, worst: f64) -> Stri
             let model = subject.split(' ').nth(1).unwrap_or(subject);
             format!("✅ **{title}**: resolved after {lasted}, {model} is no longer used or stays longer.")
         }
+        Kind::ClockOff => format!("✅ **{title}**: {subject} is right again after {lasted}."),
         Kind::InstanceLost => format!("✅ **{title}**: resolved after {lasted}, it is back or no longer waited for."),
         _ => format!("✅ **{title}**: resolved after {lasted}, worst {}.", amount(rule.unit, worst)),
     }
@@ -237,6 +240,7 @@ fn title(kind: Kind, subject: &str) -> String {
         Kind::QueueAge => "Queue wait",
         Kind::ToolSuccess => "Tools",
         Kind::InstanceLost => "Instance",
+        Kind::ClockOff => return "Clock".to_owned(),
         Kind::OutOfCredit
         | Kind::KeyRefused
         | Kind::TargetGone
@@ -273,6 +277,8 @@ fn remedy(kind: Kind, subject: &str, note: &Note) -> &'static str {
         Kind::LaneSlow => "Look at the status of Apify, Gemini or your n8n; `/queue` shows the lanes.",
         Kind::QueueLength | Kind::QueueAge => "Add a lane: `REEL_LANES` or `N8N_WEBHOOK_URLS`; see `/queue`.",
         Kind::ToolSuccess => "The log says which tool failed and why (“a tool failed”).",
+        Kind::ClockOff if *note == Note::Stopped => "Fix its clock and restart it.",
+        Kind::ClockOff => "Set up time synchronisation there.",
         Kind::InstanceLost => "Others take over its work; look at its log and start it again.",
         Kind::CallsFailed => calls_remedy(subject, note),
         // Theirs are part of what is said.
@@ -313,7 +319,7 @@ fn rounded(value: f64) -> String {
 }
 
 /// `45 s`, `12 min`, `3 h 5 min`.
-fn span(span: Duration) -> String {
+pub fn span(span: Duration) -> String {
     let seconds = span.as_secs_f64().round() as u64;
     match seconds {
         0..100 => format!("{seconds} s"),
@@ -344,6 +350,7 @@ mod tests {
                 Kind::QueueAge => ("", 845.0, 4000.0),
                 Kind::ToolSuccess => ("", 91.2, 85.0),
                 Kind::InstanceLost => ("web-2:8080", 61.0, 300.0),
+                Kind::ClockOff => ("web-2:8080", 2.43, 31.0),
                 Kind::OutOfCredit | Kind::KeyRefused | Kind::TargetGone | Kind::BadRequest => continue,
                 Kind::CallsFailed | Kind::ModelDays => continue,
             };
@@ -358,6 +365,9 @@ mod tests {
             };
             said.push(raised(rule, subject, value, rule.threshold, &note));
             said.push(cleared(rule, subject, seconds(720), worst));
+            if rule.kind == Kind::ClockOff {
+                said.push(raised(rule, subject, 31.0, rule.threshold, &Note::Stopped));
+            }
         }
         said.push(budget_mark("bot", "2026-11", 50, 50_100_000, Some(100_000_000)));
         said.push(budget_mark("platform:discord", "2026-11", 80, 8_000_000, Some(10_000_000)));
