@@ -27,6 +27,7 @@ use crate::core::money::{Prices, Purse};
 use crate::core::outbox::Outbox;
 use crate::core::reels::Reels;
 use crate::core::reply::Replies;
+use crate::core::timekeeping::{self, Timekeeper};
 use crate::core::watch::Watch;
 use crate::core::worker::{self, Worker};
 use crate::crash;
@@ -86,6 +87,7 @@ type Loop = (&'static str, futures::future::BoxFuture<'static, anyhow::Result<()
 pub struct App {
     config: Config,
     clock: Clock,
+    time: Arc<Timekeeper>,
     instance: InstanceId,
     store: Arc<Store>,
     inbox: Arc<Inbox>,
@@ -126,6 +128,9 @@ impl App {
         let messengers = platforms.messengers();
         let outbox = Arc::new(Outbox::new(messengers, store.clone(), clock.clone()));
         let reels = Arc::new(Reels::new(store.clone(), clock.clone(), http.clone(), &config.reels));
+        let is_alone = platforms.console.is_some();
+        let time = Arc::new(Timekeeper::new(store.clone(), clock.clone(), reels.clone(), is_alone, &config));
+        time.begin().await?;
         let boards = Arc::new(Boards::new(store.clone(), outbox.clone(), clock.clone(), worker::lanes(&config)));
         let coach = Arc::new(Coach::new(
             openai.clone(),
@@ -155,7 +160,15 @@ impl App {
         };
         let inbox = Arc::new(Inbox::new(store.clone(), gate.clone(), clock.clone(), settings));
         let roles = Roles::of(&platforms, &clock);
-        let watch = Arc::new(watching::build(&config, clock.clone(), instance, &roles, store.clone(), purse.clone())?);
+        let watch = Arc::new(watching::build(
+            &config,
+            clock.clone(),
+            time.clone(),
+            instance,
+            &roles,
+            store.clone(),
+            purse.clone(),
+        )?);
         let late = Arc::new(Late::new(store.clone(), outbox.clone(), clock.clone()));
         let replies = Arc::new(Replies {
             store: store.clone(),
@@ -172,6 +185,7 @@ impl App {
         Ok(App {
             config,
             clock,
+            time,
             instance,
             store,
             inbox,
@@ -298,7 +312,7 @@ impl App {
     /// The endless loops of the core, by name.
     fn loops(self: &Arc<Self>, work: &CancellationToken) -> Vec<Loop> {
         let (a, b, c, d, e) = (self.clone(), self.clone(), self.clone(), self.clone(), self.clone());
-        let (f, g) = (self.clone(), self.clone());
+        let (f, g, h) = (self.clone(), self.clone(), self.clone());
         // Those that claim or send look at `work` themselves, between two rounds: dropped in the middle of one they would
         // leave a lease behind that nobody serves, or a message that nobody knows.
         let (stop_a, stop_b, stop_c, stop_e) = (work.clone(), work.clone(), work.clone(), work.clone());
@@ -309,6 +323,7 @@ impl App {
             ("the boards", Box::pin(async move { c.refresh_boards(&stop_c).await }) as _),
             ("listening to the database", Box::pin(until(work.clone(), async move { d.listen().await })) as _),
             ("sharing the quota", Box::pin(until(work.clone(), async move { f.share_quota().await })) as _),
+            ("keeping the time", Box::pin(until(work.clone(), async move { h.keep_time().await })) as _),
             ("sweeping", Box::pin(async move { e.sweep(&stop_e).await }) as _),
             ("asking for final costs", Box::pin(async move { g.confirm_charges(&stop_g).await }) as _),
         ];
@@ -339,7 +354,7 @@ impl App {
             let free = u32::try_from(available).unwrap_or(u32::MAX).min(CLAIM_BATCH);
             let mut is_more = false;
             let asked = Instant::now();
-            if free > 0 {
+            if free > 0 && self.time.may_claim().await {
                 let turns = match self.replies.claim(Shares::of_slots(self.config.coach.max_turns, free)).await {
                     Ok(turns) => turns,
                     Err(error) => {
@@ -381,7 +396,11 @@ impl App {
             let mut wake = std::pin::pin!(self.store.wake.jobs.notified());
             wake.as_mut().enable();
             let asked = Instant::now();
-            match self.worker.claim().await {
+            let claimed = match self.time.may_claim().await {
+                true => self.worker.claim().await,
+                false => Ok(None),
+            };
+            match claimed {
                 Ok(Some((job, lease))) => {
                     let worker = self.worker.clone();
                     spawn(&self.tracker, async move { worker.run(job, lease).await });
@@ -414,6 +433,10 @@ impl App {
         while !stop.is_cancelled() {
             let mut wake = std::pin::pin!(self.store.wake.boards.notified());
             wake.as_mut().enable();
+            if !self.time.may_claim().await {
+                wait(stop, POLL * 4).await;
+                continue;
+            }
             let (rest, pause) = match self.boards.run_once().await {
                 Ok(Some(reading)) => (reading * BOARD_REST, BOARD_TICK),
                 Ok(None) => (Duration::ZERO, POLL * 4),
@@ -467,6 +490,13 @@ impl App {
         let now = self.clock.now();
         let askers = self.store.forget_askers(now - ASKED_WITHIN).await?;
         Ok(askers + self.store.sweep(now - self.config.retention).await?)
+    }
+
+    async fn keep_time(&self) -> anyhow::Result<()> {
+        loop {
+            tokio::time::sleep(timekeeping::EVERY).await;
+            self.time.look().await;
+        }
     }
 
     async fn listen(&self) -> anyhow::Result<()> {

@@ -21,4 +21,5 @@ pub mod late;
 pub mod reply;
 pub mod worker;
 pub mod charges;
+pub mod timekeeping;
 pub mod watch;

@@ -32,6 +32,7 @@ pub mod turns;
 pub mod usage;
 pub mod versions;
 pub mod vitals;
+pub mod waits;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -26,6 +26,7 @@ use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use crate::clock::Clock;
 use crate::core::chat::{Receive, ReceiveFailed};
 use crate::core::providers::ProviderTarget;
+use crate::core::timekeeping::Timekeeper;
 use crate::platforms::telegram::{Me, Telegram, Undecodable};
 use crate::store::Store;
 use crate::telemetry::life::Role;
@@ -58,6 +59,7 @@ pub struct Webhook {
 pub struct Web {
     pub store: Arc<Store>,
     pub clock: Clock,
+    pub time: Arc<Timekeeper>,
     /// What this instance may be the only one to do.
     pub roles: Vec<Arc<Role>>,
     pub metrics: Option<PrometheusHandle>,

@@ -57,6 +57,7 @@ impl App {
             let web = Web {
                 store: self.store.clone(),
                 clock: self.clock.clone(),
+                time: self.time.clone(),
                 roles: self.roles.all(),
                 metrics,
                 webhook,

@@ -13,10 +13,11 @@ use super::{App, wait};
 use crate::clock::Clock;
 use crate::core::leases::{Lease, Moment};
 use crate::platforms::Platforms;
+use crate::store::instances::SHORTEST_LEASE;
 use crate::telemetry::life::Role;
 
 /// How long a role is held without renewal.
-const ROLE_LEASE: Duration = Duration::from_secs(8);
+const ROLE_LEASE: Duration = SHORTEST_LEASE;
 
 /// How often those without a role look whether it is free.
 const ROLE_LOOK: Duration = Duration::from_secs(1);
@@ -90,6 +91,10 @@ impl App {
     {
         let role = held.name;
         while !stop.is_cancelled() {
+            if !self.time.may_claim().await {
+                wait(stop, ROLE_LOOK).await;
+                continue;
+            }
             let asked = Moment::now(&self.clock);
             match self.store.hold(role, self.instance, asked.wall, asked.wall + ROLE_LEASE).await {
                 Ok(true) => lease.renewed(asked),
@@ -104,7 +109,7 @@ impl App {
                 }
             }
             tracing::info!(role, "this instance has the role");
-            held.take_up(self.clock.now());
+            held.take_up(self.clock.steady());
             let while_held = stop.child_token();
             // A holder that cannot ask goes on, until it hears that another has the role, from the database or the platform.
             // Nothing is lost by that: what cannot be stored is not acknowledged, or waits in memory, and what two have

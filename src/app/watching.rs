@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::core::alerts::Thresholds;
 use crate::core::money::Purse;
 use crate::core::providers::targets;
+use crate::core::timekeeping::Timekeeper;
 use crate::core::watch::{EVERY, Past, Watch};
 use crate::core::worker;
 use crate::ids::InstanceId;
@@ -60,6 +61,7 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(300);
 pub(super) fn build(
     config: &Config,
     clock: Clock,
+    time: Arc<Timekeeper>,
     instance: InstanceId,
     roles: &Roles,
     store: Arc<Store>,
@@ -70,6 +72,7 @@ pub(super) fn build(
         store,
         purse,
         clock,
+        time,
         instance,
         name: name(config, instance),
         lanes: worker::lanes(config),

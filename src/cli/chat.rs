@@ -33,7 +33,7 @@ pub async fn run(mut environment: Environment, config: &Config, name: String) ->
     let (config, _) = Config::read(&environment);
     telemetry::start_logs(&config).map_err(anyhow::Error::msg)?;
     let screen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let clock = Clock::System;
+    let clock = Clock::kept();
     let console = Console::new(clock.clone(), name, if screen { Output::Screen } else { Output::Lines });
     let platforms = Platforms { console: Some(console.clone()), ..Platforms::default() };
     let app = App::build(config, clock, platforms).await?;

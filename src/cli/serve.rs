@@ -62,7 +62,7 @@ pub fn missing(config: &Config) -> Vec<Fault> {
 
 pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
     telemetry::start_logs(&config).map_err(anyhow::Error::msg)?;
-    let clock = Clock::System;
+    let clock = Clock::kept();
     let platforms = Platforms::from_config(&config, &clock).map_err(anyhow::Error::msg)?;
     for line in platforms.report(&config) {
         tracing::info!("{line}");

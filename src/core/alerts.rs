@@ -6,6 +6,7 @@ mod measures;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::store::instances::STOPPED_FROM_S;
 
 pub use self::measures::{Instance, Lane, LaneOut, Measure, Measured, Note, days_until, measures};
 
@@ -24,6 +25,7 @@ pub enum Kind {
     QueueAge,
     ToolSuccess,
     InstanceLost,
+    ClockOff,
     OutOfCredit,
     KeyRefused,
     TargetGone,
@@ -144,6 +146,9 @@ pub const RULES: &[Rule] = &[
         "Since an instance that did not say good-bye",
     )
     .after(Duration::ZERO, Duration::ZERO),
+    rule(Kind::ClockOff, "clock_s", Unit::Seconds, 2.0, 0.5, "How far an instance's clock and PostgreSQL's are apart")
+        .after(Duration::ZERO, minutes(1))
+        .again_at(&[STOPPED_FROM_S]),
     stuck(Kind::OutOfCredit, "out_of_credit", "1 while a paid service says that its credit is used up"),
     stuck(Kind::KeyRefused, "key_refused", "1 while a paid service refuses its key"),
     stuck(Kind::TargetGone, "not_found", "1 while a paid service does not know the model, actor or webhook"),

@@ -30,7 +30,7 @@ const FIRST_GUESS: Duration = Duration::from_secs(27);
 const SAMPLE: u32 = 21;
 
 /// Nobody else writes to a board while somebody may be at it; renewed while a send takes longer.
-const POSTING_LEASE: Duration = Duration::from_secs(15);
+pub const POSTING_LEASE: Duration = Duration::from_secs(15);
 
 /// Boards that are written to at a time.
 const AT_ONCE: usize = 16;

@@ -22,8 +22,9 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
     Duration::from_secs(1_800),
-    Duration::from_secs(7_200),
+    LONGEST_PAUSE,
 ];
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(7_200);
 
 /// The charges that are not final.
 pub struct Charges {

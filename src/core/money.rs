@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::clock::Timestamp;
 use crate::upstream::{ServiceTier, Usage};
 
-pub use self::purse::{Allowed, CONFIRM_AFTER, Call, Purse, SPARING, TOLD_AT};
+pub use self::purse::{Allowed, CONFIRM_AFTER, Call, Purse, RESERVED_FOR, SPARING, TOLD_AT};
 
 /// The dated table of prices.
 #[derive(Clone, Debug, Deserialize)]

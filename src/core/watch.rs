@@ -19,11 +19,12 @@ use super::alerts::{self, Instance, LONG_OUTAGE, LaneOut, Measured, Thresholds};
 use super::chat::Body;
 use super::money::Purse;
 use super::providers::{self, ProviderTarget, WINDOW};
+use super::timekeeping::Timekeeper;
 use super::wording;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{ChatId, InstanceId, PersonId};
 use crate::store::budgets::{Scope, Span};
-use crate::store::instances::{HEARTBEAT, Heartbeat};
+use crate::store::instances::{ClockState, HEARTBEAT, Heartbeat, LONGEST_LEASE};
 use crate::store::lanes::{Lane, LaneKind};
 use crate::store::providers::{ProviderRow, Trouble};
 use crate::store::{Store, StoreError};
@@ -38,9 +39,13 @@ pub const EVERY: Duration = HEARTBEAT;
 /// One that is lost is waited for so long.
 const WAITED_FOR: Duration = Duration::from_secs(3600);
 
+/// An instance that takes no work, because another one's clock is right, takes some again when that was not heard of for so
+/// long: two heartbeats, and a moment for the second. That it is dead is not known before 40 s.
+const HEARD_LATELY: Duration = Duration::from_millis(2_200 * HEARTBEAT.as_secs());
+
 /// The name of the lease of whoever holds the rules, and how long that is without renewal.
 const ROLE: &str = "alerts";
-const ROLE_LEASE: Duration = Duration::from_secs(25);
+const ROLE_LEASE: Duration = LONGEST_LEASE;
 
 /// The account under which alerts are owed to a chat.
 const ACCOUNT: &str = "alerts";
@@ -53,6 +58,7 @@ pub struct Watch {
     pub store: Arc<Store>,
     pub purse: Arc<Purse>,
     pub clock: Clock,
+    pub time: Arc<Timekeeper>,
     pub instance: InstanceId,
     /// Host and port: the same after a restart.
     pub name: String,
@@ -72,6 +78,8 @@ struct Told {
     cpu_percent: Option<f64>,
     memory_percent: Option<f64>,
     counts: Counts,
+    /// By how much its machine is ahead of the database's clock.
+    clock_skew_ms: Option<i64>,
 }
 
 impl Watch {
@@ -79,8 +87,8 @@ impl Watch {
     pub async fn look(&self, past: &mut Past) {
         let now = self.clock.now();
         let counts = self.metrics.get().map(|handle| Counts::read(&handle.render()));
-        past.note(now, system::used().map(|used| used.cpu), counts.unwrap_or_default());
-        self.gauge_process(now);
+        past.note(self.clock.steady(), system::used().map(|used| used.cpu), counts.unwrap_or_default());
+        self.gauge_process();
         match self.look_at_database(past, now).await {
             Ok(()) => metrics::gauge!(telemetry::DATABASE_UP).set(1.0),
             Err(error) => {
@@ -114,6 +122,7 @@ impl Watch {
                 .zip(limits.memory_bytes)
                 .map(|(used, limit)| used.resident_bytes as f64 * 100.0 / limit.max(1) as f64),
             counts: past.window(),
+            clock_skew_ms: self.clock.skew_ms(),
         };
         let measured = serde_json::to_string(&own).unwrap_or_default();
         let began = *past.began.get_or_insert(now);
@@ -129,6 +138,7 @@ impl Watch {
         measured.lanes = self.lane_times(past, now).await?;
         if self.store.hold(ROLE, self.instance, now, now + ROLE_LEASE).await? {
             self.purse.give_up_lost().await?;
+            self.time.shorten_now_and_then().await?;
             let outage = outage.filter(|(since, until)| until.since(*since) >= LONG_OUTAGE);
             self.judge(past, &measured, outage, now).await?;
         }
@@ -142,9 +152,18 @@ impl Watch {
         for instance in gone {
             self.store.forget_instance(&instance.id).await?;
         }
-        let told: Vec<(String, Told)> = live
+        let told: Vec<(&Heartbeat, Told)> = live
+            .into_iter()
+            .map(|heartbeat| (heartbeat, serde_json::from_str(&heartbeat.measured).unwrap_or_default()))
+            .collect();
+        let others_of = |id: &str| -> Vec<i64> {
+            let others = told.iter().filter(|(other, _)| other.id != id && now.since(other.at) < HEARD_LATELY);
+            others.filter_map(|(_, told)| told.clock_skew_ms).collect()
+        };
+        self.time.note_others(others_of(&self.instance.to_string()));
+        let clocks: Vec<Option<ClockState>> = told
             .iter()
-            .map(|heartbeat| (heartbeat.name.clone(), serde_json::from_str(&heartbeat.measured).unwrap_or_default()))
+            .map(|(heartbeat, told)| Some(ClockState::of(told.clock_skew_ms?, &others_of(&heartbeat.id))))
             .collect();
         let line = self.store.line_size(now).await?;
         let queue_age = line.ready_since.map_or(Duration::ZERO, |at| now.since(at));
@@ -201,10 +220,12 @@ impl Watch {
             counts: told.iter().fold(Counts::default(), |sum, (_, told)| sum.and(&told.counts)),
             instances: told
                 .into_iter()
-                .map(|(name, told)| Instance {
-                    name,
+                .zip(clocks)
+                .map(|((heartbeat, told), clock)| Instance {
+                    name: heartbeat.name.clone(),
                     cpu_percent: told.cpu_percent,
                     memory_percent: told.memory_percent,
+                    clock,
                 })
                 .collect(),
             lost: lost.into_iter().map(|lost| (lost.name.clone(), now.since(lost.at))).collect(),
@@ -249,13 +270,15 @@ impl Watch {
         }
     }
 
-    fn gauge_process(&self, now: Timestamp) {
+    fn gauge_process(&self) {
+        let skew = self.clock.skew_ms().unwrap_or_default();
+        metrics::gauge!(telemetry::CLOCK_SKEW).set(skew as f64 / 1000.0);
         let connections = self.store.connections();
         for (state, count) in [("busy", connections.busy), ("idle", connections.idle), ("max", connections.max)] {
             metrics::gauge!(telemetry::DATABASE_CONNECTIONS, "state" => state).set(f64::from(count));
         }
         for role in &self.roles {
-            let state = role.state(now);
+            let state = role.state(self.clock.steady());
             metrics::gauge!(telemetry::ROLE_HELD, "role" => role.name).set(f64::from(u8::from(state.is_held)));
             let silence = state.silence.unwrap_or_default();
             metrics::gauge!(telemetry::ROLE_SILENCE, "role" => role.name).set(silence.as_secs_f64());
@@ -264,7 +287,7 @@ impl Watch {
 
     /// How long reels take on each kind of lane, now and usually; looked up anew every few minutes.
     async fn lane_times(&self, past: &mut Past, now: Timestamp) -> Result<Vec<alerts::Lane>, StoreError> {
-        if past.lanes_at.is_some_and(|at| now.since(at) < past::LANES_KEPT) {
+        if past.lanes_at.is_some_and(|at| self.clock.steady().since(at) < past::LANES_KEPT) {
             return Ok(past.lanes.clone());
         }
         let mut lanes = Vec::new();
@@ -280,7 +303,7 @@ impl Watch {
                 lanes.push(lane);
             }
         }
-        past.lanes_at = Some(now);
+        past.lanes_at = Some(self.clock.steady());
         past.lanes.clone_from(&lanes);
         Ok(lanes)
     }

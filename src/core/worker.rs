@@ -31,7 +31,7 @@ use crate::upstream::n8n::N8n;
 use crate::upstream::{BudgetOf, Cause, Failure, Provider};
 
 /// How long a job is held without renewal.
-const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE: Duration = Duration::from_secs(15);
 
 /// How often a lease is renewed and a cancellation looked for.
 const RENEWAL: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(10);
 
 /// The longest pause that an upstream may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Runs reel jobs.
 pub struct Worker {
@@ -227,16 +227,18 @@ impl Worker {
     /// Runs the pipeline once; `None` if the job was taken over meanwhile.
     async fn attempt(&self, job: &Claimed, lease: &Held) -> Option<Result<Reel, Stopped>> {
         let (cancel, is_overdue) = (CancellationToken::new(), AtomicBool::new(false));
+        // Its time goes on steadily, even where a clock is set while it runs.
+        let ends = self.clock.steady() + (job.began_at + self.deadline).since(self.clock.now());
         if job.cancel {
             cancel.cancel();
         }
-        self.call_off_overdue(job, &cancel, &is_overdue);
+        self.call_off_overdue(ends, &cancel, &is_overdue);
         let watch = JobWatch { worker: self, job, lease };
         // Beside each other, never one inside the other: the pipeline may hold or wait for the database connection that
         // the renewal needs.
         let result = tokio::select! {
             result = self.pipeline(job, &watch, &cancel) => result,
-            () = self.keep(job, lease, &cancel, &is_overdue) => return None,
+            () = self.keep(job, lease, ends, &cancel, &is_overdue) => return None,
         };
         Some(match result {
             Err(stopped) if stopped.why == ReelFailure::Cancelled && is_overdue.load(Ordering::Relaxed) => {
@@ -407,10 +409,17 @@ impl Worker {
     }
 
     /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more, or when it is overdue.
-    async fn keep(&self, job: &Claimed, lease: &Held, cancel: &CancellationToken, is_overdue: &AtomicBool) {
+    async fn keep(
+        &self,
+        job: &Claimed,
+        lease: &Held,
+        ends: Timestamp,
+        cancel: &CancellationToken,
+        is_overdue: &AtomicBool,
+    ) {
         loop {
             lease.due(RENEWAL).await;
-            self.call_off_overdue(job, cancel, is_overdue);
+            self.call_off_overdue(ends, cancel, is_overdue);
             let asked = lease.now();
             let renewed = self.store.renew_job(job, asked.wall + LEASE);
             // A later try may get through where this one waits for a connection that is dead.
@@ -427,8 +436,8 @@ impl Worker {
         }
     }
 
-    fn call_off_overdue(&self, job: &Claimed, cancel: &CancellationToken, is_overdue: &AtomicBool) {
-        if self.clock.now() >= job.began_at + self.deadline && !cancel.is_cancelled() {
+    fn call_off_overdue(&self, ends: Timestamp, cancel: &CancellationToken, is_overdue: &AtomicBool) {
+        if self.clock.steady() >= ends && !cancel.is_cancelled() {
             is_overdue.store(true, Ordering::Relaxed);
             cancel.cancel();
         }

@@ -16,6 +16,36 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// look for lost instances, and the dashboard.
 pub const ALIVE: Duration = Duration::from_secs(4 * HEARTBEAT.as_secs());
 
+/// The leases of roles: of those that one instance at a time may hold, which is the shortest lease of all, and of whoever
+/// judges the alerts.
+pub const SHORTEST_LEASE: Duration = Duration::from_secs(8);
+pub const LONGEST_LEASE: Duration = Duration::from_secs(25);
+
+/// An instance whose clock is further off than a third of the shortest lease takes no work, in seconds.
+pub const STOPPED_FROM_S: f64 = SHORTEST_LEASE.as_secs() as f64 / 3.0;
+
+/// How an instance's clock stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockState {
+    /// By how much its machine is ahead of the database's clock, in ms.
+    pub skew_ms: i64,
+    /// It takes no work for that.
+    pub is_stopped: bool,
+}
+
+impl ClockState {
+    /// Of an instance that is off by so much, beside others: the one that is off by the least is right.
+    pub fn of(skew_ms: i64, others: &[i64]) -> ClockState {
+        let right = others.iter().copied().chain([skew_ms]).min_by_key(|skew| (skew.abs(), *skew)).unwrap_or(skew_ms);
+        let off_s = Duration::from_millis(skew_ms.abs_diff(right)).as_secs_f64();
+        ClockState { skew_ms, is_stopped: off_s > STOPPED_FROM_S }
+    }
+
+    pub fn skew(self) -> Duration {
+        Duration::from_millis(self.skew_ms.unsigned_abs())
+    }
+}
+
 /// The last heartbeat of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
@@ -152,5 +182,20 @@ impl Store {
         }
         all.sort_by(|a, b| a.instance.cmp(&b.instance));
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_off_by_the_least_goes_on() {
+        let is_stopped = |own: i64, others: &[i64]| ClockState::of(own, others).is_stopped;
+        assert!(!is_stopped(2_600, &[0]) && is_stopped(2_700, &[0]) && is_stopped(-30_000, &[10]));
+        assert!(!is_stopped(30_000, &[]), "alone it is right");
+        assert!(!is_stopped(30_000, &[30_500, 29_000]), "the database is off, not they");
+        assert!(is_stopped(30_000, &[-30_000]) != is_stopped(-30_000, &[30_000]), "one of two goes on");
+        assert!(!is_stopped(5_000, &[5_500, -60_000]) && is_stopped(-60_000, &[5_000, 5_500]));
     }
 }

@@ -348,7 +348,9 @@ impl Store {
                     }));
                     continue;
                 }
-                let ready_at = Timestamp(next_reel_at.max(now.0));
+                // One spacing after the last one that waits is late enough, whatever clock said more.
+                let latest = Timestamp(last_ready.max(now.0)) + limits.interval;
+                let ready_at = Timestamp(next_reel_at.max(now.0)).min(latest);
                 let job = JobId::new().to_string();
                 sqlx::query(
                         "INSERT INTO jobs (id, shortcode, state, phase, asked_by, slot_at, ready_at, attempt, leased_until, cancel, created_at) \

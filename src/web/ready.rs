@@ -22,6 +22,9 @@ use super::Web;
 /// How long a look at the database serves everybody who asks.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
+/// A clock that is further off is told as degraded.
+const CLOCK_OFF: Duration = Duration::from_secs(2);
+
 /// What `/readyz` works on.
 pub struct Readiness {
     web: Arc<Web>,
@@ -96,10 +99,13 @@ impl Readiness {
 
 /// 200 if the database takes writes and no role that this instance has is silent for too long; who has none waits for one,
 /// and is ready. A paid service that refuses everybody is told beside it as `degraded`: another instance would be refused as
-/// well, so none may be taken out of use for it.
+/// well, so none may be taken out of use for it. So is a clock that is off; an instance that takes no work for that still stores
+/// what it hears.
 pub async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     let Some(look) = readiness.look().await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let now = readiness.web.clock.now();
+    let now = readiness.web.clock.steady();
+    let clock = readiness.web.time.state();
+    let is_clock_off = clock.is_some_and(|clock| clock.is_stopped || clock.skew() > CLOCK_OFF);
     let mut is_ready = look.takes_writes;
     let mut roles = Map::new();
     for role in &readiness.web.roles {
@@ -114,9 +120,10 @@ pub async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let state = json!({
         "ready": is_ready,
-        "degraded": look.is_degraded,
+        "degraded": look.is_degraded || is_clock_off,
         "database": look.takes_writes,
         "roles": roles,
+        "clock": clock.map(|clock| json!({"skew_ms": clock.skew_ms, "takes_work": !clock.is_stopped})),
         "services": look.services,
     });
     (status, Json(state)).into_response()

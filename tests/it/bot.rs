@@ -70,7 +70,7 @@ impl TestBot {
 
     /// A bot on a given sandbox and database, perhaps beside another one.
     pub async fn start_on(sandbox: Arc<Sandbox>, db: Arc<TestDb>, overrides: &[(&str, &str)]) -> TestBot {
-        Self::start_at(sandbox, db, overrides, Clock::System, None).await
+        Self::start_at(sandbox, db, overrides, Clock::kept(), None).await
     }
 
     /// The same by a clock of the test's own, and on a listener of its own.

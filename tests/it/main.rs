@@ -18,6 +18,7 @@ mod boards;
 mod browser;
 mod capacity;
 mod cli;
+mod clocks;
 mod crash;
 mod dashboard;
 mod discord;

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use super::{Kind, RULES, Rule};
 use crate::clock::Timestamp;
 use crate::core::providers::{FEW_CALLS, ProviderTarget, relevant};
+use crate::store::instances::ClockState;
 use crate::store::providers::{ProviderCalls, ProviderRow, Trouble};
 use crate::telemetry::counts::Counts;
 
@@ -44,6 +45,7 @@ pub struct Instance {
     pub name: String,
     pub cpu_percent: Option<f64>,
     pub memory_percent: Option<f64>,
+    pub clock: Option<ClockState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +116,8 @@ pub enum Note {
         latest: Duration,
         usual: Duration,
     },
+    /// An instance takes no work because its clock is off.
+    Stopped,
 }
 
 /// Every number that can be told now.
@@ -163,6 +167,14 @@ fn values(kind: Kind, of: &Measured) -> Vec<Value> {
         }
         Kind::InstanceLost => {
             of.lost.iter().map(|(name, since)| (name.clone(), since.as_secs_f64(), Note::Nothing)).collect()
+        }
+        Kind::ClockOff => {
+            let off = |instance: &Instance| {
+                let clock = instance.clock?;
+                let note = if clock.is_stopped { Note::Stopped } else { Note::Nothing };
+                Some((instance.name.clone(), clock.skew().as_secs_f64(), note))
+            };
+            of.instances.iter().filter_map(off).collect()
         }
         Kind::OutOfCredit => stuck(of, Trouble::Credit),
         Kind::KeyRefused => stuck(of, Trouble::Key),
@@ -261,7 +273,12 @@ mod tests {
         };
         let measured = Measured {
             now,
-            instances: vec![Instance { name: "a:1".into(), cpu_percent: Some(12.5), memory_percent: None }],
+            instances: vec![Instance {
+                name: "a:1".into(),
+                cpu_percent: Some(12.5),
+                memory_percent: None,
+                clock: Some(ClockState { skew_ms: -3_500, is_stopped: true }),
+            }],
             lost: vec![("b:1".into(), Duration::from_secs(61))],
             counts,
             queue_length: 3,
@@ -310,6 +327,7 @@ mod tests {
             ("tokens_day", "", 7.0),
             ("cost_day_usd", "", 2.5),
             ("instance_lost_s", "b:1", 61.0),
+            ("clock_s", "a:1", 3.5),
             ("out_of_credit", "apify", 1.0),
             ("key_refused", "n8n:0", 1.0),
             ("not_found", "openai gpt-5-nano", 1.0),

@@ -20,7 +20,7 @@ use crate::upstream::{Provider, STARTED, Usage};
 pub const CONFIRM_AFTER: Duration = Duration::from_secs(10);
 
 /// A call that has not ended by then never will: longer than any deadline.
-const RESERVED_FOR: Duration = Duration::from_secs(2 * 3600);
+pub const RESERVED_FOR: Duration = Duration::from_secs(2 * 3600);
 
 /// Reservations given up at a time.
 const GIVEN_UP: u32 = 100;

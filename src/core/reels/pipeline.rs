@@ -19,7 +19,7 @@ use crate::upstream::video::{Bounds, Origin, Pace, Video};
 use crate::upstream::{Cause, Failure, Provider, RetryPolicy, STARTED, Usage, retry};
 
 use self::failure::said;
-pub use self::failure::{Fault, ReelFailure, Stopped};
+pub use self::failure::{Fault, LONGEST_LIFETIME, ReelFailure, Stopped};
 pub use self::workflow::run_n8n;
 
 /// Stored with every result; a result of another version is made anew.

@@ -23,7 +23,7 @@ pub(super) const SAMPLE: (u32, u32) = (28, 9);
 const FEW_LATEST: usize = 7;
 const FEW_USUAL: usize = 20;
 
-/// See the module.
+/// See the module. Spans are measured by the steady time.
 #[derive(Default)]
 pub struct Past {
     samples: VecDeque<Sample>,

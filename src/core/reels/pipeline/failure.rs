@@ -80,6 +80,9 @@ pub enum Fault {
     Ours,
 }
 
+/// The longest that a failure is remembered.
+pub const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
 impl ReelFailure {
     pub fn fault(&self) -> Fault {
         match self {
@@ -109,7 +112,7 @@ impl ReelFailure {
             | ReelFailure::TooLarge
             | ReelFailure::Blocked
             | ReelFailure::Language
-            | ReelFailure::Unreadable => 24 * 60 * MINUTE,
+            | ReelFailure::Unreadable => LONGEST_LIFETIME,
             // Instagram may give another address, and the operator may allow the origin.
             ReelFailure::NoVideoAddress | ReelFailure::ForeignAddress => 60 * MINUTE,
             ReelFailure::Download => 5 * MINUTE,
