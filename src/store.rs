@@ -12,6 +12,7 @@ pub mod boards;
 pub mod budgets;
 pub mod chats;
 pub mod failures;
+mod files;
 mod held;
 pub mod history;
 pub mod instances;
@@ -22,8 +23,10 @@ pub mod memory;
 pub mod moves;
 pub mod outage;
 pub mod people;
+mod pool;
 pub mod providers;
 pub mod reels;
+mod renewals;
 pub mod retention;
 pub mod scratch;
 pub mod sessions;
@@ -33,6 +36,7 @@ pub mod usage;
 pub mod versions;
 pub mod vitals;
 pub mod waits;
+mod wal;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -41,14 +45,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::unmanaged;
-use futures::future::BoxFuture;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Connection, Executor, Postgres};
+use sqlx::{Connection, Executor};
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
+
+use files::{make_private_file, make_private_folder, unwritable};
+use pool::{Pool, acquire};
 
 /// What can go wrong with the database. Its text names no value of any row.
 #[derive(Debug, thiserror::Error)]
@@ -97,21 +102,41 @@ impl From<crate::ids::BadId> for StoreError {
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// The open database.
-#[derive(Debug)]
+/// The open database, or some of the ways to it.
+#[derive(Clone, Debug)]
 pub enum Db {
     /// One connection writes, some read: SQLite has one writer anyway, and a queue in front of it is
     /// fairer than its busy handler.
     Sqlite {
         read: Connections,
         write: Connections,
+        /// Whoever has written waits until the log is on the disk; `None`: for what a power cut may undo.
+        wal: Option<Arc<wal::Wal>>,
     },
-    Pg(PgPool),
+    Pg(Pool),
+}
+
+impl Db {
+    /// The same for what a power cut may undo, because nothing that is told to anyone rests on it alone.
+    fn unsynced(&self) -> Db {
+        match self {
+            Db::Sqlite { read, write, .. } => Db::Sqlite { read: read.clone(), write: write.clone(), wal: None },
+            Db::Pg(pool) => Db::Pg(pool.clone()),
+        }
+    }
+
+    /// Returns once every commit before this call would survive a power cut. PostgreSQL answers a COMMIT only then.
+    async fn synced(&self) -> sqlx::Result<()> {
+        match self {
+            Db::Sqlite { write, wal: Some(wal), .. } => wal.sync(write).await,
+            Db::Sqlite { .. } | Db::Pg(_) => Ok(()),
+        }
+    }
 }
 
 /// Connections to SQLite, open for as long as the store. sqlx's own pool asks each one that comes back for a sign of life,
 /// which costs another way to the connection's thread and back, as much as the statement itself; a file needs none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Connections {
     free: unmanaged::Pool<SqliteConnection>,
     options: Arc<SqliteConnectOptions>,
@@ -154,6 +179,12 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// A connection that was returned no longer ago than this has just shown it.
 const FRESH: Duration = Duration::from_millis(500);
 
+/// Connections to PostgreSQL besides those of `DATABASE_CONNECTIONS`, so that a crowd that waits for those delays neither
+/// the leases, without which others take over, nor the costs of calls that have ended. Costs may have the others' as well:
+/// with fewer than those who set something aside they would wait for the same lock the longer.
+pub const FOR_LEASES: u32 = 2;
+pub const FOR_COSTS: u32 = 2;
+
 /// How often a listener that hears nothing makes sure that it could.
 const QUIET: Duration = Duration::from_secs(15);
 
@@ -167,20 +198,20 @@ const SESSION: &str = "SET default_transaction_isolation = 'read committed'; \
      SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SET max_parallel_workers_per_gather = 0";
 
-/// A connection to PostgreSQL. In a box: the way there may lead through a new connection, whose state is of kilobytes, and
-/// each place that waits for one, in each turn that is in flight, would hold room for it.
-fn acquire(pool: &PgPool) -> BoxFuture<'static, sqlx::Result<PoolConnection<Postgres>>> {
-    Box::pin(pool.acquire())
-}
-
 /// Runs one expression on a native connection, whichever it is: `read!(db, connection => query.fetch_all(connection).await)`.
 macro_rules! read {
     ($db:expr, $connection:ident => $run:expr) => { $crate::store::lent!($db, read, $connection => $run) };
 }
 
-/// The same on one that may write.
+/// The same on one that may write. Once it returns `Ok`, what was written holds, through a power cut too.
 macro_rules! write {
-    ($db:expr, $connection:ident => $run:expr) => { $crate::store::lent!($db, write, $connection => $run) };
+    ($db:expr, $connection:ident => $run:expr) => {{
+        let done = $crate::store::lent!($db, write, $connection => $run);
+        if done.is_ok() {
+            $db.synced().await?;
+        }
+        done
+    }};
 }
 
 macro_rules! lent {
@@ -210,14 +241,18 @@ macro_rules! exclusive {
     ($db:expr, $locks:expr, $tx:ident => $body:block) => {
         match $db {
             $crate::store::Db::Sqlite { write, .. } => {
-                let mut lent = $crate::store::lend(write).await?;
-                let mut transaction = sqlx::Connection::begin_with(&mut *lent, "BEGIN IMMEDIATE").await?;
-                let outcome: $crate::store::Result<_> = {
-                    let $tx = &mut *transaction;
-                    async { $body }.await
+                let value = {
+                    let mut lent = $crate::store::lend(write).await?;
+                    let mut transaction = sqlx::Connection::begin_with(&mut *lent, "BEGIN IMMEDIATE").await?;
+                    let outcome: $crate::store::Result<_> = {
+                        let $tx = &mut *transaction;
+                        async { $body }.await
+                    };
+                    let value = outcome?;
+                    transaction.commit().await?;
+                    value
                 };
-                let value = outcome?;
-                transaction.commit().await?;
+                $db.synced().await?;
                 Ok(value)
             }
             $crate::store::Db::Pg(pool) => {
@@ -256,9 +291,13 @@ macro_rules! alone {
     ($db:expr, $lock:expr, $connection:ident => $run:expr) => {
         match $db {
             $crate::store::Db::Sqlite { write, .. } => {
-                let mut lent = $crate::store::lend(write).await?;
-                let $connection = &mut *lent;
-                Ok::<_, $crate::store::StoreError>($run)
+                let value = {
+                    let mut lent = $crate::store::lend(write).await?;
+                    let $connection = &mut *lent;
+                    $run
+                };
+                $db.synced().await?;
+                Ok::<_, $crate::store::StoreError>(value)
             }
             $crate::store::Db::Pg(_) => $crate::store::exclusive!($db, [$lock], tx => {
                 let $connection = &mut *tx;
@@ -273,6 +312,12 @@ pub(crate) use {alone, exclusive, lent, read, write};
 #[derive(Debug)]
 pub struct Store {
     db: Db,
+    /// Of the same connections. A claim is worth nothing after a power cut; who got something waits for it himself.
+    claims: Db,
+    /// Connections of their own, for what must not wait behind the rest.
+    leases: Db,
+    costs: Db,
+    renewals: renewals::Renewals,
     /// Held for its lock alone.
     lock: Option<std::fs::File>,
     refusals: outage::Refusals,
@@ -298,7 +343,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] for any other scheme, [`StoreError::Open`] when it cannot be reached.
     pub async fn open(url: &str, connections: u32) -> Result<Store> {
-        let db = if url.starts_with("sqlite:") {
+        let [db, leases, costs] = if url.starts_with("sqlite:") {
             if url.contains(":memory:") || url.contains("mode=memory") {
                 return Err(StoreError::Url("a database in memory is gone with its connection: name a file".into()));
             }
@@ -318,7 +363,11 @@ impl Store {
             return Err(StoreError::Url("must begin with sqlite:// or postgres://".into()));
         };
         Ok(Store {
+            claims: db.unsynced(),
             db,
+            leases,
+            costs,
+            renewals: renewals::Renewals::default(),
             lock: None,
             refusals: outage::Refusals::default(),
             held: held::HeldRows::default(),
@@ -385,7 +434,7 @@ impl Store {
         let Db::Pg(pool) = &self.db else {
             return std::future::pending().await;
         };
-        let mut listener = PgListener::connect_with(pool).await?;
+        let mut listener = PgListener::connect_with(&pool.own).await?;
         listener.listen("reelcoach").await?;
         // What was hinted at before this connection was there is unknown.
         self.wake.jobs.notify_waiters();
@@ -410,7 +459,7 @@ impl Store {
     pub async fn close(&self) {
         match &self.db {
             // The writer last: whoever closes last empties the log into the file.
-            Db::Sqlite { read, write } => {
+            Db::Sqlite { read, write, .. } => {
                 for connections in [&read.free, &write.free] {
                     let each = async {
                         while connections.status().size > 0
@@ -425,8 +474,12 @@ impl Store {
                     connections.close();
                 }
             }
-            Db::Pg(pool) => {
-                if tokio::time::timeout(SIGN_OF_LIFE * 2, pool.close()).await.is_err() {
+            Db::Pg(_) => {
+                let pools = [&self.db, &self.leases, &self.costs];
+                let pools = pools
+                    .into_iter()
+                    .filter_map(|db| if let Db::Pg(pool) = db { Some(pool.own.close()) } else { None });
+                if tokio::time::timeout(SIGN_OF_LIFE * 2, futures::future::join_all(pools)).await.is_err() {
                     tracing::warn!("some connections to the database could not be closed in good order");
                 }
             }
@@ -443,7 +496,7 @@ impl Store {
         self.wake.jobs.notify_waiters();
         self.wake.boards.notify_waiters();
         let Db::Pg(pool) = &self.db else { return };
-        let sent = sqlx::query("SELECT pg_notify('reelcoach', 'jobs')").execute(pool);
+        let sent = sqlx::query("SELECT pg_notify('reelcoach', 'jobs')").execute(&pool.own);
         // Only a hint would be lost: the others poll.
         match tokio::time::timeout(SIGN_OF_LIFE, sent).await {
             Ok(Ok(_)) => {}
@@ -451,43 +504,6 @@ impl Store {
             Err(_) => tracing::debug!("a wake-up could not be sent in time"),
         }
     }
-}
-
-/// A folder for people's texts: for its owner alone. One that is there already is left as it is.
-fn make_private_folder(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// The same for the database file, which SQLite would make readable for everybody.
-fn make_private_file(file: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file).map(|_| ())
-}
-
-/// Why a file could not be made: its folder is somebody else's, or something that has no remedy of its own.
-fn unwritable(file: &Path, error: std::io::Error) -> StoreError {
-    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    if !matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) {
-        return StoreError::Open(sqlx::Error::Io(error));
-    }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    StoreError::Folder { folder: folder.to_owned(), user: own_user() }
-}
-
-/// The user that this process is run as, as far as the system tells.
-fn own_user() -> String {
-    #[cfg(unix)]
-    if let Ok(own) = std::fs::metadata("/proc/self") {
-        return format!("user {}", std::os::unix::fs::MetadataExt::uid(&own));
-    }
-    "this user".to_owned()
 }
 
 /// Gives up on a path that does not answer.
@@ -500,7 +516,8 @@ async fn bounded<T, E: From<sqlx::Error>>(
     }
 }
 
-async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<Db> {
+/// The connections that all share, those for leases, and those for costs.
+async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<[Db; 3]> {
     // sqlx asks a connection for a sign of life at both ends of its use, but waits for it without end, and what it waits
     // for keeps its place in the pool.
     async fn is_alive(connection: &mut PgConnection) -> sqlx::Result<bool> {
@@ -512,21 +529,22 @@ async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<Db
     let first = first.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
     let _ = first.map_err(StoreError::Open)?.close().await;
     let pool = PgPoolOptions::new()
-        .max_connections(connections)
         .acquire_timeout(CONNECT)
         .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) }))
         .test_before_acquire(false)
         .before_acquire(|connection, now| {
             Box::pin(async move { if now.idle_for < FRESH { Ok(true) } else { is_alive(connection).await } })
         })
-        .after_release(|connection, _| Box::pin(is_alive(connection)))
-        .connect_with(options)
-        .await
-        .map_err(StoreError::Open)?;
-    Ok(Db::Pg(pool))
+        .after_release(|connection, _| Box::pin(is_alive(connection)));
+    let of = |connections| pool.clone().max_connections(connections);
+    let shared = of(connections).connect_with(options.clone()).await.map_err(StoreError::Open)?;
+    let [leases, costs] = [FOR_LEASES, FOR_COSTS].map(|connections| of(connections).connect_lazy_with(options.clone()));
+    let costs = Pool { own: costs, other: Some(shared.clone()) };
+    Ok([shared.into(), leases.into(), costs].map(Db::Pg))
 }
 
-async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
+/// The same of SQLite, whose one writer serves them in turn: what writes, what a power cut may undo, and what writes again.
+async fn open_sqlite(url: &str, connections: u32) -> Result<[Db; 3]> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|_| StoreError::Url("not a valid sqlite:// address".into()))?
         .journal_mode(SqliteJournalMode::Wal)
@@ -544,7 +562,10 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<Db> {
     let write = Connections::open(&options, 1).await.map_err(StoreError::Open)?;
     // A connection has a thread of its own: a few are enough.
     let read = Connections::open(&options, connections.clamp(1, 4)).await.map_err(StoreError::Open)?;
-    Ok(Db::Sqlite { read, write })
+    let opened = async { wal::Wal::open(options.get_filename(), &mut *lend(&write).await?).await };
+    let wal = opened.await.map_err(StoreError::Open)?.map(Arc::new);
+    let db = Db::Sqlite { read, write, wal };
+    Ok([db.clone(), db.unsynced(), db])
 }
 
 /// What people and models write, as PostgreSQL's TEXT can hold it: without NUL.

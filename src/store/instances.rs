@@ -84,7 +84,7 @@ impl Store {
         now: Timestamp,
         measured: &str,
     ) -> Result<()> {
-        write!(&self.db, connection => sqlx::query(
+        write!(&self.leases, connection => sqlx::query(
                 "INSERT INTO instances (id, name, started_at, seen_at, measured) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, measured = excluded.measured")
             .bind(id.to_string())
@@ -100,7 +100,7 @@ impl Store {
 
     /// An instance has ended as it should, or is not waited for any more.
     pub async fn forget_instance(&self, id: &str) -> Result<()> {
-        write!(&self.db, connection => sqlx::query("DELETE FROM instances WHERE id = $1").bind(id).execute(connection).await.map(|_| ()))?;
+        write!(&self.leases, connection => sqlx::query("DELETE FROM instances WHERE id = $1").bind(id).execute(connection).await.map(|_| ()))?;
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl Store {
 
     /// Takes or keeps a role until `until`; `false` while another instance holds it.
     pub async fn hold(&self, role: &str, who: InstanceId, now: Timestamp, until: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, connection => sqlx::query(
+        let changed = write!(&self.leases, connection => sqlx::query(
                 "INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
                  SET holder = excluded.holder, until = excluded.until WHERE leases.holder = $2 OR leases.until <= $4")
             .bind(role)
@@ -146,7 +146,7 @@ impl Store {
 
     /// Gives a role up, so that another instance can take it at once.
     pub async fn let_go(&self, role: &str, who: InstanceId) -> Result<()> {
-        write!(&self.db, connection => sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
+        write!(&self.leases, connection => sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
             .bind(role)
             .bind(who.to_string())
             .execute(connection)

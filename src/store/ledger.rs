@@ -194,7 +194,7 @@ impl Store {
         caps: &[(&str, Span, i64)],
         confirm_at: Option<Timestamp>,
     ) -> Result<Option<Vec<(Standing, i64)>>> {
-        exclusive!(&self.db, [MONEY], tx => {
+        exclusive!(&self.costs, [MONEY], tx => {
             let chat = current_id!(tx, entry.chat);
             let entry = Entry { chat: &chat, ..entry.clone() };
             let confirm_at = confirm_at.map(|at| at.0);
@@ -268,7 +268,7 @@ impl Store {
     /// nobody else can take it in between. `false`, and nothing is changed, if nothing is reserved under `key` or
     /// something stands under `new` already.
     pub async fn rekey(&self, key: &str, new: &str) -> Result<bool> {
-        let changed = alone!(&self.db, MONEY, connection => sqlx::query(
+        let changed = alone!(&self.costs, MONEY, connection => sqlx::query(
                 "UPDATE ledger SET key = $1 WHERE key = $2 AND outcome = 'started' \
                  AND NOT EXISTS (SELECT 1 FROM ledger AS other WHERE other.key = $1)")
             .bind(new)
@@ -281,7 +281,7 @@ impl Store {
 
     /// Takes back what was reserved for a call that was not made.
     pub async fn unreserve(&self, key: &str) -> Result<()> {
-        exclusive!(&self.db, [MONEY], tx => {
+        exclusive!(&self.costs, [MONEY], tx => {
             let row: Option<(i64, i64, i64, String, String, Option<String>)> = sqlx::query_as(
                     "DELETE FROM ledger WHERE key = $1 AND outcome = 'started' RETURNING at, micro_usd, reserved, person_id, chat, guild")
                 .bind(key)

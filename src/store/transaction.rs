@@ -5,9 +5,9 @@ use std::ops::{Deref, DerefMut};
 
 use sqlx::Executor;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, Postgres};
+use sqlx::postgres::{PgConnection, Postgres};
 
-use super::acquire;
+use super::pool::{Pool, acquire};
 
 /// One transaction. Dropped before its end, as by a caller that goes away, it takes the connection with it: sqlx's own
 /// counts a transaction only once its BEGIN is answered, so that a future dropped before leaves one open that nobody
@@ -19,7 +19,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction> {
+    pub async fn begin(pool: &Pool) -> sqlx::Result<Transaction> {
         let connection = acquire(pool).await?;
         let mut transaction = Transaction { connection, is_open: true };
         transaction.connection.execute("BEGIN").await?;

@@ -19,6 +19,7 @@ use crate::ids::{ChatId, InstanceId, PersonId, SubscriptionId, TurnId};
 
 use super::budgets::read_guild;
 use super::memory::{Remembered, remember};
+use super::renewals::{Kind, LeaseKey, Renewed};
 use super::usage::{Counted, Timed, Within, count_up, time_up};
 use super::{Result, Store, StoreError, alone, exclusive, read, write};
 
@@ -209,16 +210,8 @@ macro_rules! wake_aside {
 impl Store {
     /// Extends the lease; `false` once it is lost.
     pub async fn renew_turn(&self, turn: &Turn, until: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, connection => sqlx::query(
-                "UPDATE turns SET due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
-            .bind(until.0)
-            .bind(turn.id.to_string())
-            .bind(turn.leased_by.to_string())
-            .bind(turn.attempt)
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected()))?;
-        Ok(changed == 1)
+        let lease = LeaseKey { row: turn.id.to_string(), by: turn.leased_by, attempt: turn.attempt };
+        Ok(self.renew(Kind::Turn, lease, until).await? != Renewed::Lost)
     }
 
     /// What the turn's messages were, oldest first.

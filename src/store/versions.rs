@@ -45,7 +45,7 @@ impl Store {
             Db::Pg(pool) => {
                 // A session without our bounds: a change of a large table takes its time, and other instances that
                 // start meanwhile wait for the migrator's lock.
-                let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+                let mut connection = PgConnection::connect_with(&pool.own.connect_options()).await?;
                 migrator.run(&mut connection).await?;
                 connection.close().await?;
             }

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 
 use super::budgets::Span;
 use super::lanes::LaneKind;
+use super::pool::Pool;
 use super::{Db, Result, Store, read, write};
 
 /// The line from afar.
@@ -125,11 +126,13 @@ impl Store {
             Connections { busy: count(size.saturating_sub(idle)), idle: count(idle), max: count(max) }
         };
         match &self.db {
-            Db::Sqlite { read, write } => {
+            Db::Sqlite { read, write, .. } => {
                 let (read, write) = (read.free.status(), write.free.status());
                 of(read.size + write.size, read.available + write.available, read.max_size + write.max_size)
             }
-            Db::Pg(pool) => of(pool.size() as usize, pool.num_idle(), pool.options().get_max_connections() as usize),
+            Db::Pg(Pool { own, .. }) => {
+                of(own.size() as usize, own.num_idle(), own.options().get_max_connections() as usize)
+            }
         }
     }
 }

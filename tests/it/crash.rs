@@ -12,6 +12,7 @@ use reelcoach::sandbox::openai::Script;
 use reelcoach::sandbox::{Fault, Sandbox, Settings};
 
 use crate::bot::{environment, until};
+use crate::power::Disk;
 use crate::process::Process;
 use crate::support::TestDb;
 
@@ -97,6 +98,8 @@ const BEFORE_THE_RUN: [&str; 4] = ["reel submitted", "turn closed", "board poste
 struct Scene {
     sandbox: Arc<Sandbox>,
     db: TestDb,
+    /// Its power is cut when the bot dies.
+    disk: Option<Disk>,
     environment: Vec<(String, String)>,
     /// The person's direct messages on Discord.
     channel: String,
@@ -111,7 +114,21 @@ impl Scene {
         let sandbox = Sandbox::start(Settings { port: 0, speed, enforce_limits: false }).await.unwrap();
         let environment = environment(&sandbox, &db, &[]);
         let channel = sandbox.discord.dm(ADA);
-        Scene { sandbox: Arc::new(sandbox), db, environment, channel }
+        Scene { sandbox: Arc::new(sandbox), db, disk: None, environment, channel }
+    }
+
+    /// The same on a disk whose power can be cut.
+    fn on(self, disk: Disk) -> Scene {
+        let environment = self.environment.into_iter().chain(disk.environment()).collect();
+        Scene { disk: Some(disk), environment, ..self }
+    }
+
+    /// The process is dead; what it had not synced is gone, too, where its power was cut.
+    async fn is_dead(&mut self) {
+        match &self.disk {
+            Some(disk) => self.db.lose_power(disk).await,
+            None => self.leases_run_out().await,
+        }
     }
 
     async fn serve(&self, args: &[&str]) -> Process {
@@ -208,17 +225,25 @@ impl Scene {
 }
 
 /// Dies at a point while it answers `text`, starts again, and is looked at.
-async fn die(db: TestDb, place: Place, text: &str, (point, nth): (&str, u32), reels: usize, sign: &str) {
+async fn die(on: On, place: Place, text: &str, (point, nth): (&str, u32), reels: usize, sign: &str) {
     let what = format!("{place:?}, {point} {nth}");
     // Fast, but slow enough that an answer is seen growing where that is when it dies.
-    let scene = Scene::at_speed(db, if point.starts_with("first text") { 2.0 } else { 8.0 }).await;
+    let speed = if point.starts_with("first text") { 2.0 } else { 8.0 };
+    let mut scene = match on {
+        On::Sqlite => Scene::at_speed(TestDb::sqlite().await, speed).await,
+        On::Postgres => Scene::at_speed(TestDb::postgres().await, speed).await,
+        On::Disk => {
+            let disk = Disk::new();
+            Scene::at_speed(TestDb::sqlite_on(&disk).await, speed).await.on(disk)
+        }
+    };
     if BEFORE_THE_RUN.contains(&point) {
         scene.sandbox.apify.control.fault("/runs", Fault::Slow(Duration::from_secs(2)));
     }
     let mut process = scene.serve(&["--crash-at", point, "--crash-nth", &nth.to_string()]).await;
     scene.say(place, text).await;
     process.aborted(&what).await;
-    scene.leases_run_out().await;
+    scene.is_dead().await;
     let mut process = scene.serve(&[]).await;
     scene.drained(place, &what).await;
     process.stop().await;
@@ -229,19 +254,14 @@ async fn die(db: TestDb, place: Place, text: &str, (point, nth): (&str, u32), re
 #[derive(Clone, Copy)]
 enum On {
     Sqlite,
+    /// SQLite, and the power goes with the process.
+    Disk,
     Postgres,
-}
-
-async fn database(on: On) -> TestDb {
-    match on {
-        On::Sqlite => TestDb::sqlite().await,
-        On::Postgres => TestDb::postgres().await,
-    }
 }
 
 /// Several at a time: most of it is waiting.
 async fn die_everywhere(on: On, place: Place, text: &str, points: &[(&str, u32)], reels: usize, sign: &str) {
-    let all = points.iter().map(|point| async { die(database(on).await, place, text, *point, reels, sign).await });
+    let all = points.iter().map(|point| async { die(on, place, text, *point, reels, sign).await });
     futures::stream::iter(all).buffer_unordered(4).collect::<Vec<()>>().await;
 }
 
@@ -255,6 +275,11 @@ macro_rules! everywhere {
             #[tokio::test(flavor = "multi_thread")]
             async fn sqlite() {
                 die_everywhere(On::Sqlite, $place, $text, $points, $reels, $sign).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn power_cut() {
+                die_everywhere(On::Disk, $place, $text, $points, $reels, $sign).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -453,4 +478,53 @@ async fn a_storm_of_deaths_loses_nothing_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_deaths_loses_nothing_on_postgres() {
     storm(TestDb::postgres().await, 4_711).await;
+}
+
+/// What Telegram was told is stored, moments ago: seven people are answered although the power went.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_outlives_a_power_cut() {
+    let disk = Disk::new();
+    let mut scene = Scene::at_speed(TestDb::sqlite_on(&disk).await, 2.0).await.on(disk);
+    let mut process = scene.serve(&[]).await;
+    for person in 1..=6 {
+        scene.sandbox.telegram.say(person, person, "P", &format!("{TALK} I am number {person}"));
+    }
+    scene.sandbox.telegram.say(7, 7, "P", REEL);
+    until("all is acknowledged", async || scene.sandbox.telegram.pending() == 0).await;
+    process.kill();
+    scene.is_dead().await;
+    assert_eq!(scene.db.number("SELECT COUNT(*) FROM inbox", &[]).await, 7);
+    let mut process = scene.serve(&[]).await;
+    until("all are answered", async || scene.db.is_idle().await.unwrap()).await;
+    process.stop().await;
+    for person in 1..=7 {
+        let screen: Vec<_> = scene.sandbox.telegram.screen(person).into_iter().filter(|shown| shown.from_bot).collect();
+        let finals = screen.iter().filter(|shown| !shown.text.contains('▌') && shown.buttons.is_empty());
+        assert_eq!(finals.count(), 1, "{person}: {screen:#?}");
+    }
+    let rows = scene.db.number("SELECT COUNT(*) FROM ledger WHERE provider = 'openai'", &[]).await;
+    assert!(rows >= scene.sandbox.openai.charged().len() as i64, "each paid call is known: {rows}");
+    assert_eq!(scene.sandbox.apify.runs().len(), 1, "the paid run is known");
+}
+
+/// A sync that failed is not taken for done, and the next one is not taken for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_after_a_sync_that_failed_outlives_a_power_cut() {
+    let disk = Disk::new();
+    let mut scene = Scene::at_speed(TestDb::sqlite_on(&disk).await, 2.0).await.on(disk);
+    let disk = || scene.disk.as_ref().unwrap();
+    let mut process = scene.serve(&[]).await;
+    until("it polls", async || scene.sandbox.telegram.control.count("getUpdates") > 0).await;
+    disk().fail_once();
+    for person in 1..=3 {
+        scene.sandbox.telegram.say(person, person, "P", "/help");
+    }
+    until("a sync fails", async || disk().has_failed()).await;
+    until("all is acknowledged all the same", async || scene.sandbox.telegram.pending() == 0).await;
+    process.kill();
+    scene.is_dead().await;
+    assert_eq!(scene.db.number("SELECT COUNT(*) FROM inbox", &[]).await, 3);
+    let mut process = scene.serve(&[]).await;
+    until("all are answered", async || scene.db.is_idle().await.unwrap()).await;
+    process.stop().await;
 }

@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 mod bot;
+mod power;
 mod process;
 mod refusals;
 

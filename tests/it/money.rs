@@ -441,7 +441,10 @@ async fn storm(bot: &TestBot, sandbox: &reelcoach::sandbox::Sandbox) {
     bot.drain().await;
     let spent = spent(bot, "bot").await;
     assert!(spent > 0 && spent <= 300_000, "{spent}");
-    let refused = (0..64).filter(|n| bot.telegram(1000 + n)[0].contains("My budget is used up")).count();
+    // While most of it is set aside for calls under way, what is left may be too little although little is spent.
+    let why_not = ["My budget is used up", "What is left of my budget does not cover"];
+    let told = |n: i64| bot.telegram(1000 + n).swap_remove(0);
+    let refused = (0..64).filter(|n| why_not.iter().any(|why| told(*n).starts_with(why))).count();
     let counted = bot.db.number("SELECT CAST(SUM(micro_usd) AS BIGINT) FROM ledger", &[]).await;
     assert_eq!(counted, spent, "the sums are the ledger's");
     let open = bot.db.number("SELECT COUNT(*) FROM ledger WHERE reserved_until IS NOT NULL", &[]).await;

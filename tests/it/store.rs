@@ -18,6 +18,7 @@ mod ledger;
 mod memory;
 mod moves;
 mod opening;
+mod overload;
 mod people;
 mod previous;
 mod providers;

@@ -1,6 +1,7 @@
 //! What the tests stand on: a fresh, migrated database for each test, on SQLite and on PostgreSQL.
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlitePool};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use url::Url;
+
+use crate::power::Disk;
 
 /// One test on both databases: `on_both! { async fn name(db: TestDb) { … } }` makes the tests `name::sqlite` and
 /// `name::postgres`.
@@ -58,6 +61,7 @@ enum Behind {
 
 enum Backend {
     Sqlite { _folder: tempfile::TempDir },
+    OnDisk,
     Postgres { server: Url, name: String, _place: SemaphorePermit<'static> },
 }
 
@@ -87,6 +91,34 @@ impl TestDb {
             behind: Behind::Sqlite(behind),
             backend: Backend::Sqlite { _folder: folder },
         }
+    }
+
+    /// One on a disk whose power can be cut.
+    pub async fn sqlite_on(disk: &Disk) -> TestDb {
+        let file = disk.path().join("test.db");
+        let store = Store::open(&format!("sqlite://{}", file.display()), 4).await.unwrap();
+        store.migrate().await.unwrap();
+        store.close().await;
+        disk.sync();
+        Self::sqlite_file(&file).await
+    }
+
+    async fn sqlite_file(file: &Path) -> TestDb {
+        let url = format!("sqlite://{}", file.display());
+        let store = Store::open(&url, 4).await.unwrap();
+        let options = url.parse::<SqliteConnectOptions>().unwrap().busy_timeout(Duration::from_secs(10));
+        let behind = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
+        TestDb { url, store: Arc::new(store), behind: Behind::Sqlite(behind), backend: Backend::OnDisk }
+    }
+
+    /// The power of its disk goes and comes back. Nobody else may have it open.
+    pub async fn lose_power(&mut self, disk: &Disk) {
+        self.store.close().await;
+        if let Behind::Sqlite(pool) = &self.behind {
+            pool.close().await;
+        }
+        disk.cut();
+        *self = Self::sqlite_file(&disk.path().join("test.db")).await;
     }
 
     pub async fn postgres() -> TestDb {
@@ -125,7 +157,7 @@ impl TestDb {
     /// The store as another instance has it: with connections of its own where instances can share a database.
     pub async fn another_instance(&self) -> Arc<Store> {
         match self.backend {
-            Backend::Sqlite { .. } => self.store.clone(),
+            Backend::Sqlite { .. } | Backend::OnDisk => self.store.clone(),
             Backend::Postgres { .. } => Arc::new(Store::open(&self.url, 4).await.unwrap()),
         }
     }
@@ -160,6 +192,23 @@ impl TestDb {
             Behind::Postgres(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
         };
         text.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// How the database carries a statement out, whose parameters have the value 1; its tables are filled by then.
+    pub async fn plan(&self, sql: &str) -> String {
+        self.execute("ANALYZE").await;
+        let sql = (1..9).fold(sql.to_owned(), |sql, nth| sql.replace(&format!("${nth}"), "1"));
+        let lines: Vec<String> = match &self.behind {
+            Behind::Sqlite(pool) => {
+                let statement = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(statement).fetch_all(pool).await.unwrap();
+                rows.into_iter().map(|(_, _, _, detail)| detail).collect()
+            }
+            Behind::Postgres(pool) => {
+                sqlx::query_scalar(AssertSqlSafe(format!("EXPLAIN {sql}"))).fetch_all(pool).await.unwrap()
+            }
+        };
+        lines.join("\n")
     }
 
     /// Removes all rows of a table.

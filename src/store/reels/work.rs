@@ -9,6 +9,7 @@ use crate::store::budgets::guild_of;
 use crate::store::lanes::{
     BREAKERS, BreakerRow, BreakerState, Lane, LaneKind, Lanes, SETTINGS, SettingRow, TRIAL_WAIT,
 };
+use crate::store::renewals::{Kind, LeaseKey, Renewed};
 use crate::store::usage::{Counted, Timed, Within, count_up, time_up};
 use crate::store::{Result, Store, StoreError, exclusive, read, write};
 
@@ -19,7 +20,8 @@ impl Store {
     /// Takes the next job for one of `lanes` that is free, not paused and whose upstream's breaker lets it: first one
     /// whose worker was lost, then the first of the line. Prefers lanes in the order given; those of n8n take turns. An
     /// upstream that is on trial gets a reel that has not failed before, if it can of somebody whose reels have not. A job
-    /// that this process works on is never taken: it keeps its lease.
+    /// that this process works on is never taken: it keeps its lease. None while leases
+    /// are not renewed in time.
     pub async fn claim_job(
         &self,
         who: InstanceId,
@@ -27,7 +29,10 @@ impl Store {
         now: Timestamp,
         lease: Duration,
     ) -> Result<Option<Claimed>> {
-        exclusive!(&self.db, [QUEUE], tx => {
+        if self.is_full(lease) {
+            return Ok(None);
+        }
+        let claimed: Result<Option<Claimed>> = exclusive!(&self.claims, [QUEUE], tx => {
             let running: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(
                     "SELECT id, lane, leased_by, leased_until FROM jobs WHERE state = 'running' AND lane IS NOT NULL")
                 .fetch_all(&mut *tx)
@@ -160,23 +165,21 @@ impl Store {
                 chat,
                 leased_by: who,
             }))
-        })
+        });
+        let claimed = claimed?;
+        if claimed.is_some() {
+            self.db.synced().await?;
+        }
+        Ok(claimed)
     }
 
     /// Extends the lease and tells whether the job is still wanted.
     pub async fn renew_job(&self, job: &Claimed, until: Timestamp) -> Result<JobLease> {
-        let row: Option<(bool,)> = write!(&self.db, connection => sqlx::query_as(
-                "UPDATE jobs SET leased_until = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'running' RETURNING cancel")
-            .bind(until.0)
-            .bind(job.job.to_string())
-            .bind(job.leased_by.to_string())
-            .bind(job.attempt)
-            .fetch_optional(connection)
-            .await)?;
-        Ok(match row {
-            None => JobLease::Lost,
-            Some((true,)) => JobLease::CancelWanted,
-            Some((false,)) => JobLease::Held,
+        let lease = LeaseKey { row: job.job.to_string(), by: job.leased_by, attempt: job.attempt };
+        Ok(match self.renew(Kind::Job, lease, until).await? {
+            Renewed::Held { cancel: false } => JobLease::Held,
+            Renewed::Held { cancel: true } => JobLease::CancelWanted,
+            Renewed::Lost => JobLease::Lost,
         })
     }
 

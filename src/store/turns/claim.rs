@@ -68,8 +68,9 @@ struct Picked {
 
 impl Store {
     /// Takes due turns of these platforms under lease for `lease`, the oldest first, as far as the shares of their chats
-    /// and people allow. While the whole bot pauses, reels wait. A turn that this process works on is never taken: it keeps
-    /// its lease, or, where another instance has had it meanwhile, waits until the work on it has ended here.
+    /// and people allow; none while leases are not renewed in time. While the whole bot pauses, reels wait. A turn that this
+    /// process works on is never taken: it keeps its lease, or, where another instance has had it meanwhile, waits until the
+    /// work on it has ended here.
     pub async fn claim_turns(
         &self,
         who: InstanceId,
@@ -78,6 +79,9 @@ impl Store {
         lease: Duration,
         shares: impl Into<Shares>,
     ) -> Result<Vec<Turn>> {
+        if self.is_full(lease) {
+            return Ok(Vec::new());
+        }
         let mut shares = shares.into();
         let mut turns = Vec::new();
         for _ in 0..ROUNDS {
@@ -87,6 +91,10 @@ impl Store {
             if !is_more || shares.limit == 0 {
                 break;
             }
+        }
+        if !turns.is_empty() {
+            // Before anything of an answer is sent: a power cut must not make it a first attempt again.
+            self.db.synced().await?;
         }
         turns.into_iter().map(|row| row.turn(who)).collect()
     }
@@ -102,7 +110,7 @@ impl Store {
     ) -> Result<(Vec<TurnRow>, bool)> {
         let window = shares.limit.saturating_mul(2).clamp(LEAST, WINDOW);
         // One claimer at a time: two of them would count the same leases.
-        exclusive!(&self.db, ["turns"], tx => {
+        exclusive!(&self.claims, ["turns"], tx => {
             let due: Vec<Due> = sqlx::query_as(
                     "SELECT t.id, t.person_id, t.chat, t.leased_by, \
                      (SELECT COUNT(*) FROM turns l WHERE l.chat = t.chat AND l.state <> 'closed' AND l.leased_by IS NOT NULL \
