@@ -473,6 +473,9 @@ impl App {
             if let Err(error) = self.purse.give_up_lost().await {
                 tracing::warn!("reservations could not be given up: {error}");
             }
+            if let Err(error) = self.purse.free_left_over().await {
+                tracing::warn!("what is set aside for ended calls could not be taken back: {error}");
+            }
             let pause = match self.delete_old().await {
                 Ok(0) => SWEEP_EVERY,
                 Ok(_) => SWEEP_PAUSE,

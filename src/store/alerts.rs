@@ -41,6 +41,10 @@ pub struct Judged {
 
 type Row = (String, String, Option<i64>, Option<i64>, i64, f64, i64);
 
+/// Looked at every few seconds, in a table that only grows.
+pub const NEW_MARKS: &str =
+    "SELECT scope, period, micro_usd, alerted FROM spending WHERE alerted > announced ORDER BY scope, period LIMIT $1";
+
 /// Marks taken up at a time.
 const MARKS: i64 = 20;
 
@@ -87,11 +91,7 @@ impl Store {
                 .fetch_all(&mut *tx)
                 .await?;
             let stood: Vec<AlertRow> = stood.into_iter().map(row).collect();
-            let marks: Vec<Mark> = sqlx::query_as(
-                    "SELECT scope, period, micro_usd, alerted FROM spending WHERE alerted > announced ORDER BY scope, period LIMIT $1")
-                .bind(MARKS)
-                .fetch_all(&mut *tx)
-                .await?;
+            let marks: Vec<Mark> = sqlx::query_as(NEW_MARKS).bind(MARKS).fetch_all(&mut *tx).await?;
             let Judged { rows, says } = decide(&stood, &marks);
             for gone in stood.iter().filter(|old| !rows.iter().any(|new| old.is_of(new))) {
                 sqlx::query("DELETE FROM alerts WHERE rule = $1 AND subject = $2")

@@ -142,6 +142,9 @@ pub struct Unconfirmed {
     pub tries: i64,
 }
 
+/// Calls that have ended, and for which something is still set aside.
+pub const LEFT_OVER: &str = "SELECT key FROM ledger WHERE reserved > 0 AND outcome <> 'started' ORDER BY at LIMIT $1";
+
 /// The outcome of a call whose reservation was given up.
 pub const LOST: &str = "lost";
 
@@ -309,6 +312,32 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(connection)
             .await)?)
+    }
+
+    /// Takes back what is still set aside for calls that have ended, because a release that did not tell it apart has ended
+    /// them. Returns how many there were; of more than `limit` the rest is for the next time.
+    pub async fn free_left_over(&self, limit: u32) -> Result<u64> {
+        let keys: Vec<(String,)> = read!(&self.db, connection => sqlx::query_as(LEFT_OVER).bind(i64::from(limit)).fetch_all(connection).await)?;
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        exclusive!(&self.db, [MONEY], tx => {
+            let mut freed = 0;
+            for (key,) in &keys {
+                let stood: Option<Stood> =
+                    sqlx::query_as(sqlx::AssertSqlSafe(format!("{} AND reserved > 0 AND outcome <> 'started'", Stood::SELECT)))
+                        .bind(key)
+                        .fetch_optional(&mut *tx)
+                        .await?;
+                let Some(stood) = stood else { continue };
+                let (chat, guild) = (stood.chat.parse::<ChatId>()?, read_guild(stood.guild)?);
+                let _moved: Moved =
+                    spend!(tx, stood.person_id.parse()?, &chat, guild.as_ref(), Timestamp(stood.at), 0, -stood.reserved);
+                sqlx::query("UPDATE ledger SET reserved = 0 WHERE key = $1").bind(key).execute(&mut *tx).await?;
+                freed += 1;
+            }
+            Ok(freed)
+        })
     }
 
     /// Gives a reservation up: from now on this is what the call is taken to have cost.

@@ -20,6 +20,7 @@ mod moves;
 mod opening;
 mod overload;
 mod people;
+mod plans;
 mod previous;
 mod providers;
 mod reels;

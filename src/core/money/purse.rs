@@ -236,6 +236,19 @@ impl Purse {
         }
     }
 
+    /// Takes back what is still set aside for calls that have ended; see [`Store::free_left_over`].
+    pub async fn free_left_over(&self) -> Result<(), StoreError> {
+        loop {
+            let freed = self.store.free_left_over(GIVEN_UP).await?;
+            if freed > 0 {
+                tracing::info!(freed, "calls that an older release has ended do not hold budgets any more");
+            }
+            if freed < u64::from(GIVEN_UP) {
+                return Ok(());
+            }
+        }
+    }
+
     fn cost_of_lost(&self, call: &Lost, now: Timestamp) -> i64 {
         if call.provider == Provider::Apify.name() {
             return self.apify;

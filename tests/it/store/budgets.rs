@@ -119,6 +119,35 @@ on_both! {
         assert_eq!(db.used(&Scope::Bot, Span::Day, START).await.unwrap().total(), 8);
     }
 
+    async fn what_an_older_release_leaves_set_aside_is_taken_back(db: TestDb) {
+        let (mia, chat) = (person(&db, "mia").await, chat("1"));
+        for key in ["ended", "given up", "under way"] {
+            db.reserve(&call(key, mia, &chat, 60), &[], UNTIL).await.unwrap();
+        }
+        // As the release before the column ends a call, and gives one up.
+        for (key, outcome) in [("ended", "ok"), ("given up", "lost")] {
+            db.execute(&format!(
+                "UPDATE ledger SET micro_usd = 7, estimated = FALSE, outcome = '{outcome}', reserved_until = NULL \
+                 WHERE key = '{key}' AND outcome IN ('started', 'lost')"
+            ))
+            .await;
+            db.execute("UPDATE spending SET micro_usd = micro_usd - 53").await;
+        }
+        let used = async || {
+            let day = db.used(&Scope::Bot, Span::Day, START).await.unwrap();
+            assert_eq!(day, db.used(&Scope::Person(mia), Span::Month, START).await.unwrap());
+            (day.spent, day.set_aside)
+        };
+        assert_eq!(used().await, (-106, 180));
+        assert_eq!(db.free_left_over(1).await.unwrap(), 1);
+        assert_eq!(db.free_left_over(9).await.unwrap(), 1);
+        assert_eq!(db.free_left_over(9).await.unwrap(), 0);
+        assert_eq!(used().await, (14, 60), "what is under way stays set aside");
+        db.record(entry("under way", mia, &chat, 5, "ok")).await.unwrap();
+        assert_eq!(used().await, (19, 0));
+        assert_eq!(db.number("SELECT CAST(SUM(reserved) AS BIGINT) FROM ledger", &[]).await, 0);
+    }
+
     async fn admins_set_over_the_configuration(db: TestDb) {
         let (mia, chat) = (person(&db, "mia").await, chat("1"));
         let noor = person(&db, "noor").await;
