@@ -167,7 +167,18 @@ impl Worker {
                 }
             },
         };
-        // From here on what it bought is part of it.
+        // Held to the end: as long as the database does not take what became of it, nobody else may begin it anew.
+        let (nobody_asks, is_over) = (CancellationToken::new(), AtomicBool::new(true));
+        let mut ending = std::pin::pin!(self.conclude(job, result, began));
+        tokio::select! {
+            ended = &mut ending => ended,
+            // Then it is ended already, or somebody else's: the row says so.
+            () = self.keep(job, lease, &nobody_asks, &is_over) => ending.await,
+        }
+    }
+
+    /// Writes down what became of a job.
+    async fn conclude(&self, job: &Claimed, result: Result<Reel, Stopped>, began: Timestamp) -> Result<(), StoreError> {
         let job = &Claimed { bought: result.as_ref().err().is_none_or(|stopped| bought(job, stopped)), ..job.clone() };
         let now = self.clock.now();
         let reference = Reference::new();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reelcoach::clock::Clock;
+use reelcoach::ids::InstanceId;
 use reelcoach::sandbox::{Sandbox, Settings};
+use reelcoach::store::lanes::Lane;
 
-use crate::bot::{environment, until, until_within};
+use crate::bot::{TestBot, environment, until, until_within};
 use crate::process::Process;
 use crate::support::TestDb;
 
@@ -84,4 +86,44 @@ async fn a_job_and_both_roles_outlive_their_holder() {
     assert_eq!(sandbox.telegram.screen(BEN).into_iter().filter(|shown| shown.from_bot).count(), 1);
     assert_eq!(said(&dm), 2, "{:#?}", sandbox.discord.screen(&dm));
     assert_eq!(sandbox.discord.violations(), Vec::<String>::new());
+}
+
+/// What a job came to cannot be written for longer than its lease: the lease is kept, so that nobody begins it anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_held_until_its_end_is_written() {
+    let sandbox = Arc::new(Sandbox::start(Settings { port: 0, speed: 100.0, enforce_limits: false }).await.unwrap());
+    let db = Arc::new(TestDb::postgres().await);
+    // The disk is full for this one change.
+    db.execute("CREATE SEQUENCE refused").await;
+    db.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         PERFORM nextval('refused'); RAISE EXCEPTION 'full' USING ERRCODE = '53100'; END $$",
+    )
+    .await;
+    db.execute(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON jobs FOR EACH ROW WHEN (NEW.state = 'done') EXECUTE FUNCTION refuse()",
+    )
+    .await;
+    let clock = Clock::manual(Clock::System.now());
+    let bot = TestBot::start_at(sandbox.clone(), db.clone(), &[], clock.clone(), None).await;
+    sandbox.telegram.say(ANA, ANA, "Ana", REEL);
+    until("the end is refused", async || {
+        db.number("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM refused", &[]).await > 0
+    })
+    .await;
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(12));
+        until("the lease is renewed", async || {
+            db.number("SELECT leased_until FROM jobs", &[]).await > clock.now().0 + 12_000
+        })
+        .await;
+        let lanes = [Lane::direct(0), Lane::direct(1)];
+        let taken = db.claim_job(InstanceId::new(), &lanes, clock.now(), Duration::from_secs(15)).await.unwrap();
+        assert!(taken.is_none(), "{taken:?}");
+    }
+    db.execute("DROP TRIGGER refuse ON jobs").await;
+    bot.drain().await;
+    assert_eq!(db.number("SELECT COUNT(*) FROM jobs WHERE state = 'done' AND attempt = 1", &[]).await, 1);
+    assert_eq!((sandbox.apify.runs().len(), sandbox.gemini.charged().len()), (1, 1));
+    bot.end().await;
 }
