@@ -287,7 +287,12 @@ pub const VARIABLES: &[Variable] = &[
         "sqlite://data/reelcoach.db",
         "sqlite://path, or postgres://user:password@host/database to run several instances",
     ),
-    variable(Ground, "DATABASE_CONNECTIONS", "10", "Connections to PostgreSQL per instance"),
+    variable(
+        Ground,
+        "DATABASE_CONNECTIONS",
+        "10",
+        "Connections to PostgreSQL per instance, besides 4 for leases and costs",
+    ),
     variable(
         Ground,
         "HTTP_ADDR",

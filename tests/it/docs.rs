@@ -13,6 +13,7 @@ use reelcoach::config::VARIABLES;
 use reelcoach::core::alerts::{RULES, Side};
 use reelcoach::core::command::{COMMANDS, Entry};
 use reelcoach::core::money::Prices;
+use reelcoach::store::{FOR_COSTS, FOR_LEASES};
 use reelcoach::telemetry::METRICS;
 use reelcoach::upstream::Usage;
 use reelcoach::upstream::openai::efforts;
@@ -320,7 +321,10 @@ fn the_compose_files_set_variables_that_exist_and_fit_together() {
         telegram,
         "each instance paces for itself"
     );
-    assert!(replicas * (number("DATABASE_CONNECTIONS") + 1) <= 97, "PostgreSQL gives 100, three of them to superusers");
+    assert!(
+        replicas * (number("DATABASE_CONNECTIONS") + FOR_LEASES + FOR_COSTS + 1) <= 97,
+        "PostgreSQL gives 100, three of them to superusers"
+    );
 }
 
 #[test]
