@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,21 +33,23 @@ use crate::crash;
 use crate::fence::Fences;
 use crate::ids::{InstanceId, Platform};
 use crate::platforms::Platforms;
-use crate::store::turns::{Received, Shares};
+use crate::store::turns::Received;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Reference, TURNS_IN_FLIGHT};
+use crate::telemetry::{Reference, TURNS_IN_FLIGHT, system};
 use crate::upstream::openai::OpenAi;
 
 mod check;
 mod edges;
 mod refused;
 mod roles;
+mod slots;
 mod upstreams;
 mod watching;
 
 pub use check::faults;
 pub use refused::Refused;
 use roles::Roles;
+use slots::Slots;
 pub use upstreams::{Upstreams, upstreams};
 
 /// How often due work is looked for where no hint comes.
@@ -101,6 +102,7 @@ pub struct App {
     platforms: Platforms,
     roles: Roles,
     watch: Arc<Watch>,
+    slots: Arc<Slots>,
     tracker: TaskTracker,
 }
 
@@ -170,6 +172,7 @@ impl App {
             purse.clone(),
         )?);
         let late = Arc::new(Late::new(store.clone(), outbox.clone(), clock.clone()));
+        let slots = Slots::new(config.coach.max_turns, system::limits().memory_bytes, clock.clone());
         let replies = Arc::new(Replies {
             store: store.clone(),
             outbox,
@@ -199,6 +202,7 @@ impl App {
             watch,
             openai,
             platforms,
+            slots,
             tracker: TaskTracker::new(),
         })
     }
@@ -258,6 +262,9 @@ impl App {
         if let Some((_, Some(metrics))) = &web {
             // Set once: this is the only run.
             let _ = app.watch.metrics.set(metrics.clone());
+        }
+        if app.platforms.console.is_none() && app.watch.begin().await {
+            app.slots.be_careful();
         }
         let adapters = app.start_adapters(web, &doors, &ended_tx);
         let (workers, watchers, alive) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
@@ -344,18 +351,16 @@ impl App {
     }
 
     async fn answer_turns(&self, stop: &CancellationToken) -> anyhow::Result<()> {
-        let slots = Arc::new(Semaphore::new(self.config.coach.max_turns as usize));
         let mut reached = Instant::now();
         while !stop.is_cancelled() {
             let mut wake = std::pin::pin!(self.store.wake.turns.notified());
             wake.as_mut().enable();
-            let available = slots.available_permits();
-            metrics::gauge!(TURNS_IN_FLIGHT).set((self.config.coach.max_turns as usize - available) as f64);
-            let free = u32::try_from(available).unwrap_or(u32::MAX).min(CLAIM_BATCH);
+            metrics::gauge!(TURNS_IN_FLIGHT).set(f64::from(self.slots.in_use()));
+            let free = self.slots.free();
             let mut is_more = false;
             let asked = Instant::now();
-            if free > 0 && self.time.may_claim().await {
-                let turns = match self.replies.claim(Shares::of_slots(self.config.coach.max_turns, free)).await {
+            if free.limit > 0 && self.time.may_claim().await {
+                let turns = match self.replies.claim(free).await {
                     Ok(turns) => turns,
                     Err(error) => {
                         self.trouble("turns could not be claimed", &error, reached, stop).await;
@@ -363,15 +368,15 @@ impl App {
                     }
                 };
                 reached = Instant::now();
-                is_more = turns.len() == free as usize;
+                is_more = turns.len() == free.limit as usize;
                 for turn in turns {
-                    let permit = slots.clone().acquire_owned().await.context("the slots are closed")?;
-                    let (replies, slots, store) = (self.replies.clone(), slots.clone(), self.store.clone());
+                    let slot = self.slots.take(&turn);
+                    let (replies, slots, store) = (self.replies.clone(), self.slots.clone(), self.store.clone());
                     spawn(&self.tracker, async move {
                         replies.answer(turn).await;
-                        let was_full = slots.available_permits() == 0;
-                        drop(permit);
-                        if was_full {
+                        let was_full = slots.free().limit == 0;
+                        drop(slot);
+                        if was_full || slots.in_use() == 0 {
                             store.wake.turns.notify_waiters();
                         }
                     });

@@ -184,7 +184,12 @@ pub const VARIABLES: &[Variable] = &[
         "800",
         "Messages a person sends within this time get one answer, in milliseconds. The model already thinks meanwhile",
     ),
-    variable(Coach, "MAX_TURNS", "2000", "Most answers written at a time, per instance"),
+    variable(
+        Coach,
+        "MAX_TURNS",
+        "2000",
+        "Most answers written at a time, per instance. In a small memory there are fewer: 10 for each MB beyond 40",
+    ),
     variable(
         Coach,
         "MESSAGES_PER_MINUTE",

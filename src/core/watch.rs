@@ -101,6 +101,15 @@ impl Watch {
         }
     }
 
+    /// This instance begins; whether the one before it ended without saying so, as far as is known.
+    pub async fn begin(&self) -> bool {
+        let begun = self.store.begin_instance(self.instance, &self.name, self.clock.now()).await;
+        begun.unwrap_or_else(|error| {
+            tracing::warn!("it is not known how the instance before this one ended: {error}");
+            true
+        })
+    }
+
     /// This instance ends, as it should.
     pub async fn leave(&self) {
         let leave = async {

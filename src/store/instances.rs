@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::InstanceId;
 
-use super::{Result, Store, read, write};
+use super::{Result, Store, exclusive, read, write};
 
 /// Every instance writes a heartbeat so often.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -75,6 +75,38 @@ pub struct Seen {
 }
 
 impl Store {
+    /// This instance begins. `true` if one before it ended without saying so: the one of the same name, which is this one
+    /// before a restart, or one that was never heard of again. Where no other program uses the database that is any.
+    pub async fn begin_instance(&self, id: InstanceId, name: &str, now: Timestamp) -> Result<bool> {
+        let is_only = !self.is_shared();
+        exclusive!(&self.db, ["instances"], tx => {
+            let (ended,): (i64,) =
+                sqlx::query_as("SELECT COUNT(*) FROM instances WHERE id <> $1 AND ($2 OR name = $3 OR seen_at <= $4)")
+                    .bind(id.to_string())
+                    .bind(is_only)
+                    .bind(name)
+                    .bind((now - ALIVE).0)
+                    .fetch_one(&mut *tx)
+                    .await?;
+            // What they had in hand was left in the middle: it counts from now on, not when they would have been missed.
+            sqlx::query("DELETE FROM instances WHERE id <> $1 AND ($2 OR name = $3)")
+                .bind(id.to_string())
+                .bind(is_only)
+                .bind(name)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(
+                    "INSERT INTO instances (id, name, started_at, seen_at, measured) VALUES ($1, $2, $3, $3, '{}') \
+                     ON CONFLICT (id) DO NOTHING")
+                .bind(id.to_string())
+                .bind(name)
+                .bind(now.0)
+                .execute(&mut *tx)
+                .await?;
+            Ok(ended > 0)
+        })
+    }
+
     /// This instance is alive.
     pub async fn note_instance(
         &self,

@@ -8,7 +8,7 @@ mod arrival;
 mod claim;
 
 pub use self::arrival::{Arrival, MINUTE, MessageLimit, Received};
-pub use self::claim::Shares;
+pub use self::claim::{ALONE_AFTER, Shares};
 
 use std::time::Duration;
 
@@ -53,6 +53,10 @@ pub struct Turn {
     /// Whoever had it before was lost in the middle of it, or did not learn what became of a send: a part of the answer may
     /// be on screen without its id being noted.
     pub unsure: bool,
+    /// How many of those who had it ended in the middle of it.
+    pub holders_lost: i64,
+    /// Nothing arrived in its chat when it was last tried.
+    pub is_chat_gone: bool,
     pub leased_by: InstanceId,
     /// Ids of the messages that show the answer so far.
     pub shown: Vec<String>,
@@ -153,10 +157,12 @@ struct TurnRow {
     sealed: bool,
     attempt: i64,
     unsure: bool,
+    holders_lost: i64,
     shown: String,
     shown_length: i64,
     answer: Option<String>,
     created_at: i64,
+    gone_since: Option<i64>,
 }
 
 impl TurnRow {
@@ -179,6 +185,8 @@ impl TurnRow {
             sealed: self.sealed,
             attempt: self.attempt,
             unsure: self.unsure,
+            holders_lost: self.holders_lost,
+            is_chat_gone: self.gone_since.is_some(),
             leased_by,
             shown: serde_json::from_str(&self.shown).map_err(|_| StoreError::Corrupt("turns.shown"))?,
             shown_length: self.shown_length,

@@ -18,11 +18,16 @@ pub struct Used {
     pub open_files: u64,
 }
 
+/// The memory of this process that the system cannot take back: a control group ends it when that is more than it may use.
+pub fn held_bytes() -> Option<u64> {
+    held_in(Path::new("/proc"))
+}
+
 /// How much it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub cores: usize,
-    /// Of the control group it is in, or of the machine.
+    /// Of the control group it is in, as the shell says (`ulimit -m`), or of the machine.
     pub memory_bytes: Option<u64>,
 }
 
@@ -89,9 +94,21 @@ fn used_in(proc: &Path) -> Option<Used> {
     })
 }
 
+/// `RssAnon` and `RssShmem` (proc(5), status; Linux 4.5): pages of the program's file can be read again.
+fn held_in(proc: &Path) -> Option<u64> {
+    let status = std::fs::read_to_string(proc.join("self/status")).ok()?;
+    let anonymous = kilobytes(&status, "RssAnon:")?;
+    Some((anonymous + kilobytes(&status, "RssShmem:").unwrap_or(0)) * 1024)
+}
+
 fn open_files_limit_in(proc: &Path) -> Option<u64> {
+    soft_limit(proc, "Max open files")
+}
+
+/// A line of `limits` (proc(5)): its soft limit.
+fn soft_limit(proc: &Path, name: &str) -> Option<u64> {
     let limits = std::fs::read_to_string(proc.join("self/limits")).ok()?;
-    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
+    let limit = limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?;
     if limit == "unlimited" { Some(u64::MAX) } else { limit.parse().ok() }
 }
 
@@ -100,18 +117,28 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
-/// The smallest of the limits of the control group, those above it, and the machine (Linux, cgroup-v2, `memory.max`;
-/// cgroup-v1, `memory.limit_in_bytes`).
+/// The smallest of the limits of the control group, those above it (Linux, cgroup-v2, `memory.max`; cgroup-v1,
+/// `memory.limit_in_bytes`), the machine, and what whoever started it wants it to keep within (RLIMIT_RSS, `ulimit -m`).
 fn memory_limit_in(proc: &Path, groups: &Path) -> Option<u64> {
     let number = |path: PathBuf| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let mut limits = Vec::new();
     let machine = std::fs::read_to_string(proc.join("meminfo")).unwrap_or_default();
     limits.extend(kilobytes(&machine, "MemTotal:").map(|kilobytes| kilobytes * 1024));
+    limits.extend(soft_limit(proc, "Max resident set"));
     let own = std::fs::read_to_string(proc.join("self/cgroup")).unwrap_or_default();
-    let group = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    for ancestor in Path::new(group).ancestors() {
-        limits.extend(number(groups.join(ancestor).join("memory.max")));
+    for line in own.lines() {
+        // In version 1 the controllers are named: `4:memory:/a/b`.
+        let (folder, name) = match line.split_once("::/") {
+            Some(_) => (groups.to_path_buf(), "memory.max"),
+            None if line.contains(":memory:") => (groups.join("memory"), "memory.limit_in_bytes"),
+            None => continue,
+        };
+        let group = line.split_once(":/").map_or("", |(_, group)| group);
+        for ancestor in Path::new(group).ancestors() {
+            limits.extend(number(folder.join(ancestor).join(name)));
+        }
     }
+    // In a container the group above may be all that is seen of it.
     limits.extend(number(groups.join("memory/memory.limit_in_bytes")));
     limits.into_iter().min()
 }
@@ -145,6 +172,8 @@ mod tests {
         assert_eq!((used.resident_bytes, used.open_files), (2_097_152, 2));
         assert_eq!(used.started_at, 1_700_002_500.0);
         assert_eq!(used_in(Path::new("/nowhere")), None);
+        let status = "VmRSS:\t   9999 kB\nRssAnon:\t    2 kB\nRssFile:\t  777 kB\nRssShmem:\t    1 kB\n";
+        assert_eq!(held_in(folder(&[("self/status", status)]).path()), Some(3 * 1024));
     }
 
     #[test]
@@ -168,6 +197,12 @@ mod tests {
         assert_eq!(limit(&[("a/b/memory.max", "max\n"), ("memory.max", "4096\n")]), Some(4096));
         assert_eq!(limit(&[("a/b/memory.max", "1000\n"), ("a/memory.max", "500\n")]), Some(500));
         assert_eq!(limit(&[("memory/memory.limit_in_bytes", "9223372036854771712\n")]), Some(8_388_608));
+        let old = folder(&[("meminfo", "MemTotal:  8192 kB\n"), ("self/cgroup", "4:memory:/a/b\n3:cpu:/a\n")]);
+        let groups = folder(&[("memory/a/b/memory.limit_in_bytes", "2048\n")]);
+        assert_eq!(memory_limit_in(old.path(), groups.path()), Some(2048));
+        let shell = "Max resident set          1024                 4096                 bytes\n";
+        let told = folder(&[("meminfo", "MemTotal:  8192 kB\n"), ("self/limits", shell)]);
+        assert_eq!(memory_limit_in(told.path(), folder(&[]).path()), Some(1024));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod capacity;
 mod cli;
 mod clocks;
 mod crash;
+mod crash_loop;
 mod dashboard;
 mod discord;
 mod docs;

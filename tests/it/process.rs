@@ -73,6 +73,26 @@ impl Process {
         })
     }
 
+    /// The same where it is told to keep within so many bytes of memory (`ulimit -m`). The kernel does not see to that.
+    pub fn serve_with_memory(bytes: u64, environment: &[(String, String)]) -> Process {
+        Process::start_by(environment, |own, folder| {
+            let mut limited = Command::new("/bin/sh");
+            limited.args(["-c", "ulimit -m \"$0\" && exec \"$@\"", &(bytes >> 10).to_string()]);
+            limited.args([env!("CARGO_BIN_EXE_reelcoach"), "serve"]);
+            in_folder(limited, own, folder)
+        })
+    }
+
+    /// The memory that it holds and the system could not take back: what a container is killed for.
+    pub fn held_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let kilobytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        (kilobytes("RssAnon:").unwrap_or(0) + kilobytes("RssShmem:").unwrap_or(0)) << 10
+    }
+
     /// Starts any command; what it prints is not kept.
     pub fn start(environment: &[(String, String)], args: &[&str]) -> Process {
         Process::start_by(environment, |own, folder| command(args, own, folder))

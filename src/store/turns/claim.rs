@@ -1,5 +1,8 @@
 //! Which due turns are taken under lease, and how they are given back. Owns the shares: one chat or person never has more
 //! than a few turns under lease, so that nobody takes all the slots there are.
+//!
+//! A turn whose holder ended in the middle of it may be what ended it: those are taken a few at a time, and one whose holders
+//! ended twice is taken alone.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use sqlx::FromRow;
 use super::{Turn, TurnRow};
 use crate::clock::Timestamp;
 use crate::ids::{InstanceId, Platform};
+use crate::store::instances::ALIVE;
 use crate::store::{Result, Store, exclusive, write};
 
 /// Due turns that are looked at in one transaction: at least, and at most.
@@ -29,12 +33,20 @@ pub struct Shares {
     pub limit: u32,
     pub per_person: u32,
     pub per_chat: u32,
+    /// How many of those taken may be turns whose holder ended once.
+    pub suspects: u32,
+    /// Nothing else is answered here: a turn whose holders ended twice may be taken, and nothing beside it.
+    pub idle: bool,
 }
 
+/// A turn whose holders ended so often is taken alone.
+pub const ALONE_AFTER: i64 = 2;
+
 impl Shares {
-    /// Of so many slots: at most a quarter of them for one person and half of them for one chat.
+    /// Of so many slots, none of which is in use: at most a quarter of them for one person and half of them for one chat.
     pub fn of_slots(slots: u32, limit: u32) -> Shares {
-        Shares { limit, per_person: (slots / 4).clamp(1, 4), per_chat: (slots / 2).clamp(1, 16) }
+        let (per_person, per_chat) = ((slots / 4).clamp(1, 4), (slots / 2).clamp(1, 16));
+        Shares { limit, per_person, per_chat, suspects: limit, idle: true }
     }
 }
 
@@ -54,6 +66,8 @@ struct Due {
     leased_by: Option<String>,
     in_chat: i64,
     for_person: i64,
+    /// How many of its holders ended in the middle of it.
+    lost: i64,
 }
 
 /// What becomes of due turns.
@@ -64,7 +78,45 @@ struct Picked {
     renewed: Vec<String>,
     /// Looked at again then.
     deferred: Vec<(String, Timestamp)>,
+    /// How many of those taken are suspects.
+    suspects: u32,
+    /// The next one is to be taken alone: nothing more is taken until it has ended.
+    ends_here: bool,
 }
+
+/// How many holders of a turn have ended in the middle of it, whoever has its lease among them; `$who` is the instance that
+/// asks, which lives, `$alive` the oldest heartbeat of one that lives.
+macro_rules! lost {
+    ($turn:literal, $who:literal, $alive:literal) => {
+        concat!(
+            $turn,
+            ".holders_lost + CASE WHEN ",
+            $turn,
+            ".leased_by IS NOT NULL AND ",
+            $turn,
+            ".leased_by <> ",
+            $who,
+            " AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = ",
+            $turn,
+            ".leased_by AND i.seen_at > ",
+            $alive,
+            ") THEN 1 ELSE 0 END"
+        )
+    };
+}
+
+const DUE: &str = concat!(
+    "SELECT t.id, t.person_id, t.chat, t.leased_by, \
+     (SELECT COUNT(*) FROM turns l WHERE l.chat = t.chat AND l.state <> 'closed' AND l.leased_by IS NOT NULL \
+     AND l.due_at > $1) AS in_chat, \
+     (SELECT COUNT(*) FROM turns l WHERE l.person_id = t.person_id AND l.state <> 'closed' \
+     AND l.leased_by IS NOT NULL AND l.due_at > $1) AS for_person, ",
+    lost!("t", "$6", "$7"),
+    " AS lost FROM turns t WHERE t.state <> 'closed' AND t.due_at <= $1 \
+     AND ((t.chat LIKE 'discord:%' AND $3) OR (t.chat LIKE 'telegram:%' AND $4) OR (t.chat LIKE 'console:%' AND $5)) \
+     AND (t.kind = 'talk' OR t.state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause)) \
+     ORDER BY t.due_at, t.id LIMIT $2"
+);
 
 impl Store {
     /// Takes due turns of these platforms under lease for `lease`, the oldest first, as far as the shares of their chats
@@ -85,8 +137,10 @@ impl Store {
         let mut shares = shares.into();
         let mut turns = Vec::new();
         for _ in 0..ROUNDS {
-            let (rows, is_more) = self.claim_some(who, platforms, now, lease, shares).await?;
+            let (rows, suspects, is_more) = self.claim_some(who, platforms, now, lease, shares).await?;
             shares.limit -= u32::try_from(rows.len()).unwrap_or(shares.limit).min(shares.limit);
+            shares.suspects -= suspects;
+            shares.idle &= rows.is_empty();
             turns.extend(rows);
             if !is_more || shares.limit == 0 {
                 break;
@@ -99,7 +153,7 @@ impl Store {
         turns.into_iter().map(|row| row.turn(who)).collect()
     }
 
-    /// One round; and whether more may be due.
+    /// One round; how many suspects are among them, and whether more may be due.
     async fn claim_some(
         &self,
         who: InstanceId,
@@ -107,34 +161,29 @@ impl Store {
         now: Timestamp,
         lease: Duration,
         shares: Shares,
-    ) -> Result<(Vec<TurnRow>, bool)> {
+    ) -> Result<(Vec<TurnRow>, u32, bool)> {
+        let alive = (now - ALIVE).0;
         let window = shares.limit.saturating_mul(2).clamp(LEAST, WINDOW);
         // One claimer at a time: two of them would count the same leases.
         exclusive!(&self.claims, ["turns"], tx => {
-            let due: Vec<Due> = sqlx::query_as(
-                    "SELECT t.id, t.person_id, t.chat, t.leased_by, \
-                     (SELECT COUNT(*) FROM turns l WHERE l.chat = t.chat AND l.state <> 'closed' AND l.leased_by IS NOT NULL \
-                     AND l.due_at > $1) AS in_chat, \
-                     (SELECT COUNT(*) FROM turns l WHERE l.person_id = t.person_id AND l.state <> 'closed' \
-                     AND l.leased_by IS NOT NULL AND l.due_at > $1) AS for_person \
-                     FROM turns t WHERE t.state <> 'closed' AND t.due_at <= $1 \
-                     AND ((t.chat LIKE 'discord:%' AND $3) OR (t.chat LIKE 'telegram:%' AND $4) OR (t.chat LIKE 'console:%' AND $5)) \
-                     AND (t.kind = 'talk' OR t.state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause)) \
-                     ORDER BY t.due_at, t.id LIMIT $2")
+            let due: Vec<Due> = sqlx::query_as(DUE)
                 .bind(now.0)
                 .bind(i64::from(window))
                 .bind(platforms.contains(&Platform::Discord))
                 .bind(platforms.contains(&Platform::Telegram))
                 .bind(platforms.contains(&Platform::Console))
+                .bind(who.to_string())
+                .bind(alive)
                 .fetch_all(&mut *tx)
                 .await?;
-            let is_more = due.len() == window as usize;
+            let is_window_full = due.len() == window as usize;
             let work = |due: &Due| match self.held.contains(&due.id) {
                 true if due.leased_by.as_deref() == Some(&who.to_string()) => Work::Ours,
                 true => Work::Lost,
                 false => Work::Free,
             };
-            let Picked { taken, renewed, deferred } = pick(due, shares, now, work);
+            let Picked { taken, renewed, deferred, suspects, ends_here } = pick(due, shares, now, work);
+            let is_more = is_window_full && !ends_here;
             if !renewed.is_empty() {
                 let mut query = sqlx::query(sqlx::AssertSqlSafe(renew(renewed.len()))).bind((now + lease).0);
                 for id in renewed {
@@ -143,20 +192,23 @@ impl Store {
                 query.execute(&mut *tx).await?;
             }
             if !deferred.is_empty() {
-                let mut query = sqlx::query(sqlx::AssertSqlSafe(defer(deferred.len())));
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(defer(deferred.len()))).bind(who.to_string()).bind(alive);
                 for (id, at) in deferred {
                     query = query.bind(id).bind(at.0);
                 }
                 query.execute(&mut *tx).await?;
             }
             if taken.is_empty() {
-                return Ok((Vec::new(), is_more));
+                return Ok((Vec::new(), 0, is_more));
             }
-            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(take(taken.len()))).bind(who.to_string()).bind((now + lease).0);
+            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(take(taken.len())))
+                .bind(who.to_string())
+                .bind((now + lease).0)
+                .bind(alive);
             for id in taken {
                 query = query.bind(id);
             }
-            Ok((query.fetch_all(&mut *tx).await?, is_more))
+            Ok((query.fetch_all(&mut *tx).await?, suspects, is_more))
         })
     }
 
@@ -197,7 +249,8 @@ enum Work {
     Lost,
 }
 
-/// Takes turns in their order as long as their chats and people have room.
+/// Takes turns in their order as long as their chats and people have room. One that is to be taken alone waits until those
+/// before it have ended, and those behind it until it has.
 fn pick(due: Vec<Due>, shares: Shares, now: Timestamp, work: impl Fn(&Due) -> Work) -> Picked {
     let mut chats: HashMap<String, i64> = HashMap::new();
     let mut people: HashMap<String, i64> = HashMap::new();
@@ -208,7 +261,7 @@ fn pick(due: Vec<Due>, shares: Shares, now: Timestamp, work: impl Fn(&Due) -> Wo
             break;
         }
         let work = work(&due);
-        let Due { id, person_id, chat, in_chat, for_person, .. } = due;
+        let Due { id, person_id, chat, in_chat, for_person, lost, .. } = due;
         match work {
             Work::Free => {}
             Work::Ours => {
@@ -222,9 +275,18 @@ fn pick(due: Vec<Due>, shares: Shares, now: Timestamp, work: impl Fn(&Due) -> Wo
         }
         let of_chat = chats.entry(chat).or_insert(in_chat);
         let of_person = people.entry(person_id.clone()).or_insert(for_person);
-        if *of_chat < i64::from(shares.per_chat) && *of_person < i64::from(shares.per_person) {
+        let has_room = *of_chat < i64::from(shares.per_chat) && *of_person < i64::from(shares.per_person);
+        if has_room && lost >= ALONE_AFTER {
+            if shares.idle && picked.taken.is_empty() {
+                picked.taken.push(id);
+            }
+            picked.ends_here = true;
+            break;
+        }
+        if has_room && (lost == 0 || picked.suspects < shares.suspects) {
             *of_chat += 1;
             *of_person += 1;
+            picked.suspects += u32::from(lost > 0);
             picked.taken.push(id);
         } else {
             let before = waiting.entry(person_id).or_default();
@@ -242,25 +304,29 @@ fn renew(turns: usize) -> String {
 }
 
 /// Takes so many turns under lease. A lease that ran out was lost in the middle of something. `$1` who takes them, `$2`
-/// until when, then their ids.
+/// until when, `$3` the oldest heartbeat of an instance that lives, then their ids.
 fn take(turns: usize) -> String {
-    let ids: Vec<String> = (0..turns).map(|nth| format!("${}", nth + 3)).collect();
+    let ids: Vec<String> = (0..turns).map(|nth| format!("${}", nth + 4)).collect();
     format!(
-        "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), leased_by = $1, due_at = $2, attempt = attempt + 1 \
-         WHERE id IN ({}) \
+        "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), holders_lost = {}, leased_by = $1, due_at = $2, \
+         attempt = attempt + 1 WHERE id IN ({}) \
          RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, aside, sealed, \
-         attempt, unsure, shown, shown_length, answer, created_at",
+         attempt, unsure, holders_lost, shown, shown_length, answer, created_at, \
+         (SELECT c.gone_since FROM chats c WHERE c.id = turns.chat) AS gone_since",
+        lost!("turns", "$1", "$3"),
         ids.join(", ")
     )
 }
 
-/// Puts so many turns off, each until a time of its own: pairs of id and time.
+/// Puts so many turns off, each until a time of its own: `$1` who asks, `$2` the oldest heartbeat of an instance that lives,
+/// then pairs of id and time.
 fn defer(turns: usize) -> String {
-    let pair = |nth| format!("(CAST(${} AS TEXT), CAST(${} AS BIGINT))", 2 * nth + 1, 2 * nth + 2);
+    let pair = |nth| format!("(CAST(${} AS TEXT), CAST(${} AS BIGINT))", 2 * nth + 3, 2 * nth + 4);
     let pairs: Vec<String> = (0..turns).map(pair).collect();
     format!(
-        "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), leased_by = NULL, due_at = put_off.column2 \
-         FROM (VALUES {}) AS put_off WHERE turns.id = put_off.column1",
+        "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), holders_lost = {}, leased_by = NULL, \
+         due_at = put_off.column2 FROM (VALUES {}) AS put_off WHERE turns.id = put_off.column1",
+        lost!("turns", "$1", "$2"),
         pairs.join(", ")
     )
 }
@@ -271,12 +337,35 @@ mod tests {
 
     fn due(id: u32, person: &str, chat: &str, in_chat: i64, for_person: i64) -> Due {
         let (id, person_id, chat) = (id.to_string(), person.into(), chat.into());
-        Due { id, person_id, chat, leased_by: None, in_chat, for_person }
+        Due { id, person_id, chat, leased_by: None, in_chat, for_person, lost: 0 }
+    }
+
+    #[test]
+    fn a_turn_whose_holders_ended_is_taken_with_care() {
+        let shares = Shares { suspects: 2, ..Shares::of_slots(100, 64) };
+        let now = Timestamp(1_000);
+        let line = |lost: &[i64]| -> Vec<Due> {
+            let turn = |(nth, lost): (usize, &i64)| {
+                let name = nth.to_string();
+                Due { lost: *lost, ..due(nth as u32, &name, &name, 0, 0) }
+            };
+            lost.iter().enumerate().map(turn).collect()
+        };
+        let few = pick(line(&[1, 1, 1, 0]), shares, now, |_| Work::Free);
+        assert_eq!((few.taken, few.suspects), (vec!["0".into(), "1".into(), "3".into()], 2));
+        assert_eq!(few.deferred, [("2".to_owned(), now + LOOK_AGAIN)]);
+        let taken = |lost: &[i64], idle| {
+            let picked = pick(line(lost), Shares { idle, ..shares }, now, |_| Work::Free);
+            (picked.taken.join(" "), picked.deferred.len(), picked.ends_here)
+        };
+        assert_eq!(taken(&[2, 0, 0], true), ("0".into(), 0, true), "alone");
+        assert_eq!(taken(&[2, 0, 0], false), (String::new(), 0, true), "those before it must have ended");
+        assert_eq!(taken(&[0, 3, 0], true), ("0".into(), 0, true), "and nothing behind it begins before");
     }
 
     #[test]
     fn nobody_has_more_than_their_share() {
-        let shares = Shares { limit: 64, per_person: 2, per_chat: 3 };
+        let shares = Shares { per_person: 2, per_chat: 3, ..Shares::of_slots(100, 64) };
         let now = Timestamp(1_000);
         let all = vec![
             due(1, "ana", "a", 1, 1),

@@ -48,4 +48,55 @@ on_both! {
         db.forget_instance(&b.to_string()).await.unwrap();
         assert_eq!(db.live_instances(START).await.unwrap(), 1);
     }
+
+    async fn an_instance_that_did_not_say_good_bye_is_noticed_by_the_next_one(db: TestDb) {
+        let [a, b, c, d] = [(); 4].map(|()| InstanceId::new());
+        assert!(!db.begin_instance(a, "web:1", START).await.unwrap(), "the first of all");
+        assert!(db.begin_instance(b, "web:1", at(1)).await.unwrap(), "the one before was killed");
+        assert_eq!(db.heartbeats().await.unwrap().len(), 1, "it is not waited for");
+        db.forget_instance(&b.to_string()).await.unwrap();
+        assert!(!db.begin_instance(c, "web:1", at(2)).await.unwrap(), "the one before said good-bye");
+        // Beside others only what is its own, and what was not heard of for long, says anything.
+        let is_noticed = !db.is_shared();
+        assert_eq!(db.begin_instance(d, "web:2", at(3)).await.unwrap(), is_noticed);
+        let long_after = at(2) + ALIVE;
+        assert!(db.begin_instance(InstanceId::new(), "web:3", long_after).await.unwrap(), "web:1 is lost");
+    }
+
+    async fn a_turn_whose_holders_ended_twice_is_taken_alone(db: TestDb) {
+        let names = ["mia", "noor", "ola"];
+        for (nth, name) in names.into_iter().enumerate() {
+            let who = person(&db, name).await;
+            says(&db, who, &chat(&nth.to_string()), "1", START).await;
+        }
+        let lives = async |nth: u64, limit: u32| {
+            let who = InstanceId::new();
+            let now = at(100 * nth);
+            db.begin_instance(who, "web:1", now).await.unwrap();
+            (who, db.claim_turns(who, &Platform::ALL, now, LEASE, limit).await.unwrap())
+        };
+        let (_, taken) = lives(0, 2).await;
+        assert_eq!(taken.iter().map(|turn| turn.holders_lost).collect::<Vec<_>>(), [0, 0]);
+        let (who, taken) = lives(1, 64).await;
+        let lost = |turns: &[Turn]| turns.iter().map(|turn| turn.holders_lost).collect::<Vec<_>>();
+        assert_eq!(lost(&taken).iter().sum::<i64>(), 2);
+        assert_eq!(taken.len(), 3);
+        // A lease that ran out while its holder lives is no end of it.
+        let now = at(100) + LEASE;
+        db.note_instance(who, "web:1", at(100), now, "{}").await.unwrap();
+        let other = InstanceId::new();
+        db.note_instance(other, "web:2", now, now, "{}").await.unwrap();
+        let same = db.claim_turns(other, &Platform::ALL, now, LEASE, 64).await.unwrap();
+        assert_eq!((same.len(), lost(&same).iter().sum::<i64>()), (3, 2));
+        db.forget_instance(&other.to_string()).await.unwrap();
+        let (who, taken) = lives(2, 64).await;
+        assert_eq!(lost(&taken), [2], "alone");
+        let again = db.claim_turns(who, &Platform::ALL, at(200), LEASE, 64).await.unwrap();
+        assert_eq!(lost(&again), [2], "as nothing else is answered here, by what is said");
+        for turn in taken.iter().chain(&again) {
+            db.close_turn(turn, Outcome::Answered, at(201)).await.unwrap();
+        }
+        let rest = db.claim_turns(who, &Platform::ALL, at(201), LEASE, 64).await.unwrap();
+        assert_eq!(lost(&rest), [1]);
+    }
 }
