@@ -24,6 +24,7 @@ use crate::core::late::Late;
 use crate::core::leases::Lease;
 use crate::core::money::{Prices, Purse};
 use crate::core::outbox::Outbox;
+use crate::core::presence::Presence;
 use crate::core::reels::Reels;
 use crate::core::reply::Replies;
 use crate::core::timekeeping::{self, Timekeeper};
@@ -93,6 +94,7 @@ pub struct App {
     store: Arc<Store>,
     inbox: Arc<Inbox>,
     late: Arc<Late>,
+    presence: Arc<Presence>,
     replies: Arc<Replies>,
     worker: Arc<Worker>,
     boards: Arc<Boards>,
@@ -133,7 +135,10 @@ impl App {
         let is_alone = platforms.console.is_some();
         let time = Arc::new(Timekeeper::new(store.clone(), clock.clone(), reels.clone(), is_alone, &config));
         time.begin().await?;
-        let boards = Arc::new(Boards::new(store.clone(), outbox.clone(), clock.clone(), worker::lanes(&config)));
+        let presence = Arc::new(Presence::new(store.clone(), outbox.clone(), reels.clone(), clock.clone()));
+        let lanes = worker::lanes(&config);
+        let boards = Boards::new(store.clone(), outbox.clone(), presence.clone(), clock.clone(), lanes);
+        let boards = Arc::new(boards);
         let coach = Arc::new(Coach::new(
             openai.clone(),
             store.clone(),
@@ -176,6 +181,7 @@ impl App {
         let replies = Arc::new(Replies {
             store: store.clone(),
             outbox,
+            presence: presence.clone(),
             reels,
             boards: boards.clone(),
             coach,
@@ -193,6 +199,7 @@ impl App {
             store,
             inbox,
             late,
+            presence,
             replies,
             worker,
             boards,

@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod reels;
 pub mod capacity;
 pub mod wording;
+pub mod presence;
 pub mod board;
 pub mod coach;
 pub mod admin;

@@ -194,6 +194,26 @@ impl ChatId {
     }
 }
 
+/// Some chats.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ChatScope {
+    /// One, with its topics.
+    Chat(ChatId),
+    /// What is sent to one. The answer to a command on Discord has a way of its own.
+    SendsTo(ChatId),
+    /// All of a community.
+    Guild(GuildId),
+}
+
+impl std::fmt::Display for ChatScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ChatScope::Chat(chat) | ChatScope::SendsTo(chat) => chat.fmt(f),
+            ChatScope::Guild(guild) => write!(f, "all of {guild}"),
+        }
+    }
+}
+
 place!(
     /// A community that chats belong to: a Discord server. Telegram has none: a group is one chat.
     GuildId {

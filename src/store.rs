@@ -24,6 +24,7 @@ pub mod moves;
 pub mod outage;
 pub mod people;
 mod pool;
+pub mod presence;
 pub mod providers;
 pub mod reels;
 mod renewals;

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reelcoach::clock::{Clock, Timestamp};
+use reelcoach::config::{Config, Environment};
 use reelcoach::core::board::Boards;
 use reelcoach::core::outbox::Outbox;
+use reelcoach::core::presence::Presence;
+use reelcoach::core::reels::Reels;
 use reelcoach::ids::{ChatId, InstanceId, PersonId, Platform, Shortcode, TurnId};
 use reelcoach::store::Store;
 use reelcoach::store::lanes::{Lane, LaneKind};
@@ -94,9 +97,14 @@ pub struct Line {
 
 impl Line {
     pub fn new(store: Arc<Store>) -> Line {
+        let clock = Clock::manual(NOW);
         let lanes: Vec<Lane> = (0..2).map(Lane::direct).collect();
-        let outbox = Arc::new(Outbox::new(Vec::new(), store.clone(), Clock::manual(NOW)));
-        let boards = Boards::new(store.clone(), outbox, Clock::manual(NOW), lanes.clone());
+        let outbox = Arc::new(Outbox::new(Vec::new(), store.clone(), clock.clone()));
+        let http = reelcoach::upstream::http_client().expect("a client that asks nobody can be made");
+        let config = Config::read(&Environment::default()).0;
+        let reels = Arc::new(Reels::new(store.clone(), clock.clone(), http, &config.reels));
+        let presence = Arc::new(Presence::new(store.clone(), outbox.clone(), reels, clock.clone()));
+        let boards = Boards::new(store.clone(), outbox, presence, clock, lanes.clone());
         let limits = QueueLimits { interval: Duration::ZERO, waiting_per_person: 5, waiting: i64::MAX, pipeline: 1 };
         Line { store, boards, lanes, who: InstanceId::new(), limits, made: 0 }
     }

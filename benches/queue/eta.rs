@@ -10,6 +10,8 @@ use rand::{Rng, SeedableRng};
 use reelcoach::clock::{Clock, Timestamp};
 use reelcoach::core::board::Boards;
 use reelcoach::core::outbox::Outbox;
+use reelcoach::core::presence::Presence;
+use reelcoach::core::reels::Reels;
 use reelcoach::core::wording::ReelState;
 use reelcoach::core::worker;
 use reelcoach::ids::{JobId, PersonId, Shortcode};
@@ -43,7 +45,10 @@ pub async fn run(quick: bool) -> Outcome<Found> {
     let mut bot = Bot::start(settings, None, &[("REEL_LANES", LANES.to_string())]).await?;
     let store = bot.store.clone();
     let outbox = Arc::new(Outbox::new(Vec::new(), store.clone(), Clock::System));
-    let boards = Boards::new(store.clone(), outbox, Clock::System, worker::lanes(&bot.config));
+    let http = reelcoach::upstream::http_client()?;
+    let reels = Arc::new(Reels::new(store.clone(), Clock::System, http, &bot.config.reels));
+    let presence = Arc::new(Presence::new(store.clone(), outbox.clone(), reels, Clock::System));
+    let boards = Boards::new(store.clone(), outbox, presence, Clock::System, worker::lanes(&bot.config));
     let mut random = StdRng::seed_from_u64(11);
     let mut told: Vec<Told> = Vec::new();
     // The first guess is of the real services, which take 27 s: a few reels tell the product the sandbox's time.

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{App, POLL, Refused, STORED_WITHIN, spawn, wait};
 use crate::core::admin::overview::Overviews;
-use crate::core::chat::ReceiveFailed;
+use crate::core::chat::{ReceiveFailed, TellPresence};
 use crate::ids::Platform;
 use crate::platforms::telegram::{ChatMoved, PollEnded, Telegram};
 use crate::web::hosts::KnownHosts;
@@ -97,6 +97,7 @@ impl App {
         };
         self.replies.admin.is_named_on_telegram(&me.username);
         telegram.on_chat_moved(self.chat_moved());
+        telegram.on_presence(self.tell_presence());
         let Some((url, secret)) = &self.config.telegram.webhook else {
             let role = self.roles.telegram.lease.clone();
             let receive = self.receive(Some(role.clone()));
@@ -146,10 +147,28 @@ impl App {
         })
     }
 
+    /// Who keeps in which chats the bot is, for the adapters. Held weakly: it speaks through them itself.
+    fn tell_presence(&self) -> TellPresence {
+        let presence = Arc::downgrade(&self.presence);
+        Arc::new(move |scope, change| {
+            let presence = presence.upgrade();
+            Box::pin(async move {
+                let Some(presence) = presence else { return Err(ReceiveFailed) };
+                match tokio::time::timeout(STORED_WITHIN, presence.told(&scope, change)).await {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(error)) => tracing::error!(chats = %scope, ?change, "a change could not be stored: {error}"),
+                    Err(_) => tracing::error!(chats = %scope, ?change, "a change could not be stored in time"),
+                }
+                Err(ReceiveFailed)
+            })
+        })
+    }
+
     fn discord_door(&self) -> crate::platforms::discord::Door {
         let (takes_part, welcome, active) = (self.inbox.clone(), self.inbox.clone(), self.inbox.clone());
         crate::platforms::discord::Door {
             receive: self.receive(Some(self.roles.discord.lease.clone())),
+            tell_presence: self.tell_presence(),
             takes_part: Arc::new(move |chat| {
                 let inbox = takes_part.clone();
                 Box::pin(async move {

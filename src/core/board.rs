@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use super::chat::{Body, Destination};
 use super::leases::{Lease, Moment};
 use super::outbox::{Outbox, Progress};
+use super::presence::Presence;
 use super::reels::eta::{self, LaneState};
 use super::text;
 use super::wording::{self, Hold, LaneLine, LaneWork, LastFailure, ReelState};
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
-use crate::ids::{BoardId, JobId, MessageRef, PersonId, Shortcode};
+use crate::ids::{BoardId, ChatScope, JobId, MessageRef, PersonId, Shortcode};
 use crate::store::boards::{Board, BoardReel};
 use crate::store::lanes::{BreakerState, Lane, LaneKind};
 use crate::store::reels::{JobPhase, LiveJob, SubscriptionState};
@@ -51,6 +52,7 @@ const FIRST: usize = 40;
 pub struct Boards {
     store: Arc<Store>,
     outbox: Arc<Outbox>,
+    presence: Arc<Presence>,
     clock: Clock,
     lanes: Vec<Lane>,
     latest: Mutex<Option<Look>>,
@@ -156,8 +158,14 @@ impl View {
 }
 
 impl Boards {
-    pub fn new(store: Arc<Store>, outbox: Arc<Outbox>, clock: Clock, lanes: Vec<Lane>) -> Self {
-        Self { store, outbox, clock, lanes, latest: Mutex::new(None) }
+    pub fn new(
+        store: Arc<Store>,
+        outbox: Arc<Outbox>,
+        presence: Arc<Presence>,
+        clock: Clock,
+        lanes: Vec<Lane>,
+    ) -> Self {
+        Self { store, outbox, presence, clock, lanes, latest: Mutex::new(None) }
     }
 
     /// The lanes there are.
@@ -414,7 +422,12 @@ impl Boards {
             }
             // The right to write runs out by itself, and then it is tried again under the same nonce.
             Progress::Unsure => Ok(false),
-            Progress::Gone | Progress::Closed => {
+            Progress::Closed => {
+                self.store.posted(board.id, until, None).await?;
+                self.presence.gone(&ChatScope::SendsTo(board.chat.clone())).await?;
+                Ok(false)
+            }
+            Progress::Gone => {
                 self.store.close_posting(board.id, until).await?;
                 Ok(false)
             }

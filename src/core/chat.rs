@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::file::{File, FileKind};
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, GuildId, MessageRef, Platform};
+use crate::ids::{ChatId, ChatScope, GuildId, MessageRef, Platform};
 
 /// One thing a person did: a message, a command, a button.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,6 +119,18 @@ pub enum Addressed {
 
 /// The door of the core, as an adapter sees it: `Ok` once the row is committed, was there already, or is not wanted.
 pub type Receive = Arc<dyn Fn(Inbound) -> BoxFuture<'static, Result<Taken, ReceiveFailed>> + Send + Sync>;
+
+/// How the bot's place in a chat has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresenceChange {
+    /// It was removed or blocked, or the chat was deleted.
+    Gone,
+    Back,
+}
+
+/// Who is told when that changes: `Ok` once it is kept.
+pub type TellPresence =
+    Arc<dyn Fn(ChatScope, PresenceChange) -> BoxFuture<'static, Result<(), ReceiveFailed>> + Send + Sync>;
 
 /// What became of something that may be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +306,7 @@ pub enum SendError {
     /// The message or its chat is no longer there (or an interaction token has run out): send anew.
     #[error("the message is gone")]
     Gone,
-    /// The bot may not write there (blocked, kicked, no permission): stop writing there.
+    /// Nothing of the bot arrives in that chat (blocked, kicked, deleted, no permission): stop writing there.
     #[error("the bot may not write there")]
     Forbidden,
     /// Wait, for the whole chat.

@@ -86,6 +86,16 @@ pub enum Progress {
     Refused,
 }
 
+/// Whether a chat can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    Yes,
+    No,
+    /// It is known under another id.
+    Elsewhere,
+    NotKnown,
+}
+
 /// What became of a final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
@@ -94,7 +104,9 @@ pub enum Delivered {
     Later(Timestamp),
     /// The same, and a part of it may be on screen without its id being known.
     Unsure(Timestamp),
-    /// The chat takes nothing from the bot any more, or refuses this text for good.
+    /// The chat takes nothing from the bot any more.
+    Closed,
+    /// It refuses this text for good.
     No,
     /// Somebody else has the turn.
     Lost,
@@ -136,6 +148,22 @@ impl Outbox {
         let typing = tokio::time::timeout(TYPING, link.messenger.typing(chat)).await;
         if let Ok(Err(SendError::RateLimited { retry_after })) = typing {
             self.gate(chat).pause(self.clock.now() + retry_after);
+        }
+    }
+
+    /// Whether the bot reaches a chat: tries by showing that it is at work.
+    pub async fn reaches(&self, chat: &ChatId) -> Reached {
+        let Some(link) = self.links.get(&chat.platform) else { return Reached::NotKnown };
+        link.pace.until_ready().await;
+        match tokio::time::timeout(TYPING, link.messenger.typing(chat)).await {
+            Ok(Ok(())) => Reached::Yes,
+            Ok(Err(SendError::Forbidden)) => Reached::No,
+            Ok(Err(SendError::Gone)) => Reached::Elsewhere,
+            Ok(Err(SendError::RateLimited { retry_after })) => {
+                self.gate(chat).pause(self.clock.now() + retry_after);
+                Reached::NotKnown
+            }
+            Ok(Err(_)) | Err(_) => Reached::NotKnown,
         }
     }
 
@@ -325,6 +353,7 @@ impl Outbox {
                 Piecemeal::Unsure => return Ok(Delivered::Unsure(self.clock.now() + Duration::from_secs(15))),
                 Piecemeal::Later { until, unsure } if unsure || marked => return Ok(Delivered::Unsure(until)),
                 Piecemeal::Later { until, .. } => return Ok(Delivered::Later(until)),
+                Piecemeal::Closed => return Ok(Delivered::Closed),
                 Piecemeal::Refused => return Ok(Delivered::No),
             }
         }
@@ -442,9 +471,11 @@ impl Outbox {
                     bare = Some(text::without_files(piece));
                     (plain, failed) = (false, 0);
                 }
-                Err(
-                    error @ (SendError::Gone | SendError::Forbidden | SendError::Unparsable | SendError::Failed(_)),
-                ) => {
+                Err(error @ SendError::Forbidden) => {
+                    tracing::warn!(chat = %to.chat, "an answer cannot be delivered: {error}");
+                    return Piecemeal::Closed;
+                }
+                Err(error @ (SendError::Gone | SendError::Unparsable | SendError::Failed(_))) => {
                     tracing::warn!(chat = %to.chat, "an answer cannot be delivered: {error}");
                     return Piecemeal::Refused;
                 }
@@ -501,6 +532,7 @@ enum Piecemeal {
         /// It may be on screen all the same.
         unsure: bool,
     },
+    Closed,
     Refused,
 }
 

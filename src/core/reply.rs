@@ -3,7 +3,9 @@
 //! from what the rows say.
 
 mod beside;
+mod board;
 mod door;
+mod gone;
 mod plan;
 mod retry;
 mod show;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Kept, Plan};
-use self::show::{LOOK_AGAIN, Screen, ShowEnd};
+use self::show::{Screen, ShowEnd};
 use super::access::Gate;
 use super::admin::Admin;
 use super::board::Boards;
@@ -24,16 +26,15 @@ use super::coach::{Answered, Coach, Live, Question, Said};
 use super::late::Late;
 use super::leases::{HeldTurn, Moment};
 use super::outbox::{Delivered, Outbox};
+use super::presence::Presence;
 use super::reels::Reels;
 use super::wording;
 use crate::clock::{Clock, Timestamp};
 use crate::crash;
 use crate::ids::InstanceId;
-use crate::store::boards::TakenBoard;
 use crate::store::chats::{Memory, Role};
 use crate::store::failures::Noted;
 use crate::store::memory::{Remembered, Retry};
-use crate::store::reels::Subscription;
 use crate::store::turns::{NewMessage, Outcome, Shares, Source, Told, Turn, TurnKind};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ANSWERS, FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};
@@ -45,14 +46,11 @@ pub const LEASE: Duration = Duration::from_secs(20);
 /// A turn that failed so often is answered with an apology instead of being tried for ever.
 const ATTEMPTS: i64 = 6;
 
-/// How long an answer waits for its board's message to be found, which may be on screen: longer than a right to write to
-/// it is held by somebody who is gone.
-const SOUGHT: Duration = Duration::from_secs(30);
-
 /// Answers turns.
 pub struct Replies {
     pub store: Arc<Store>,
     pub outbox: Arc<Outbox>,
+    pub presence: Arc<Presence>,
     pub reels: Arc<Reels>,
     pub boards: Arc<Boards>,
     pub coach: Arc<Coach>,
@@ -148,12 +146,14 @@ impl Replies {
         }
         let wish = match turn.kind {
             TurnKind::Talk => None,
-            TurnKind::Reel(subscription) => {
-                let wish = self.store.subscription(subscription).await?;
-                self.take_board(turn, &wish, &mut screen).await?;
-                Some(wish)
-            }
+            TurnKind::Reel(subscription) => Some(self.store.subscription(subscription).await?),
         };
+        if self.is_for_nobody(turn, wish.as_ref()).await? {
+            return Ok(Done::Closed);
+        }
+        if let Some(wish) = &wish {
+            self.take_board(turn, wish, &mut screen).await?;
+        }
         if turn.attempt > ATTEMPTS {
             self.give_up(turn, wish.as_ref(), &mut screen).await?;
             return Ok(Done::Closed);
@@ -376,6 +376,7 @@ impl Replies {
                 screen.told.shown.clone_from(&screen.shown);
                 self.close(turn, Outcome::Answered, &screen.told).await
             }
+            Delivered::Closed => self.leave(turn, &screen.told).await,
             Delivered::No => self.close(turn, Outcome::Undeliverable, &screen.told).await,
             Delivered::Later(at) => {
                 // Its answer waits for its place: at least it is seen that there will be one.
@@ -419,32 +420,5 @@ impl Replies {
             metrics::histogram!(TURN_SECONDS, "kind" => kind).record(now.since(turn.created_at));
         }
         Ok(())
-    }
-
-    /// A board of one reel becomes the answer; one of several stays, and the answer is a message of its own.
-    async fn take_board(&self, turn: &HeldTurn, wish: &Subscription, screen: &mut Screen) -> Result<(), StoreError> {
-        if wish.on_board != 1 || !screen.shown.is_empty() {
-            return Ok(());
-        }
-        let sought_until = self.clock.now() + SOUGHT;
-        loop {
-            // Else whoever has the turn by now would find its board taken.
-            turn.lease.good().await;
-            let now = self.clock.now();
-            let is_found = || self.outbox.rules(&turn.chat).is_some_and(|rules| rules.dedupes_sends);
-            match self.store.take_board(wish.board, now, now < sought_until && is_found()).await? {
-                TakenBoard::Taken { message, placeholder } => {
-                    crash::point("board taken");
-                    screen.shown.extend(message.or(placeholder));
-                    // Whoever goes on with this turn when its answer is stored does not come by here again.
-                    if !screen.shown.is_empty() {
-                        let noted = || self.store.show_turn(turn, &screen.shown, None);
-                        self.store.insist("noting what is on screen", noted).await?;
-                    }
-                    return Ok(());
-                }
-                TakenBoard::BeingPosted => tokio::time::sleep(LOOK_AGAIN).await,
-            }
-        }
     }
 }

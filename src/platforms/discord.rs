@@ -36,7 +36,7 @@ use self::gateway::{Connection, Ears, Ended, Start};
 use self::intake::Intake;
 use self::rest::{Refused, Rest};
 use crate::clock::Clock;
-use crate::core::chat::{Inbound, Receive};
+use crate::core::chat::{Inbound, Receive, TellPresence};
 use crate::ids::ChatId;
 use crate::telemetry::life::SignOfLife;
 
@@ -55,6 +55,8 @@ pub struct ActiveChat {
 #[derive(Clone)]
 pub struct Door {
     pub receive: Receive,
+    /// Told of servers that the bot is taken into or thrown out of, and of channels that are deleted.
+    pub tell_presence: TellPresence,
     /// Whether the bot has spoken in this thread. Asked for every message in threads that is not a mention.
     pub takes_part: Arc<dyn Fn(ChatId) -> BoxFuture<'static, bool> + Send + Sync>,
     /// Whether the author of this may use the bot there; asked before a command's answer is made visible to all.

@@ -9,6 +9,7 @@
 mod api;
 mod inbound;
 mod polling;
+mod presence;
 mod send;
 mod update;
 
@@ -33,10 +34,10 @@ use url::Url;
 use self::api::{Fault, WANTED};
 use self::polling::{grown, millis};
 use crate::clock::Clock;
-use crate::core::chat::{Inbound, Receive, ReceiveFailed, Taken};
+use crate::core::chat::{Inbound, Receive, ReceiveFailed, Taken, TellPresence};
 use crate::core::command::COMMANDS;
 use crate::core::leases::Lease;
-use crate::ids::ChatId;
+use crate::ids::{ChatId, ChatScope};
 use crate::telemetry::life::SignOfLife;
 
 pub use self::polling::PollEnded;
@@ -127,6 +128,7 @@ struct Inner {
     me: OnceLock<Me>,
     /// One look at what waits at Telegram at a time: of two calls of `getUpdates` the first is refused.
     looking: tokio::sync::Mutex<()>,
+    tell_presence: OnceLock<TellPresence>,
 }
 
 impl fmt::Debug for Telegram {
@@ -155,6 +157,7 @@ impl Telegram {
             chat_moved: OnceLock::new(),
             me: OnceLock::new(),
             looking: tokio::sync::Mutex::default(),
+            tell_presence: OnceLock::new(),
         }))
     }
 
@@ -162,6 +165,12 @@ impl Telegram {
     pub fn on_chat_moved(&self, chat_moved: ChatMoved) {
         // Set once: each bot has one core.
         let _ = self.0.chat_moved.set(chat_moved);
+    }
+
+    /// From now on `tell` hears of chats that the bot is taken into or thrown out of.
+    pub fn on_presence(&self, tell: TellPresence) {
+        // Set once, as above.
+        let _ = self.0.tell_presence.set(tell);
     }
 
     /// Tells that a group became a supergroup.
@@ -263,6 +272,10 @@ impl Telegram {
                 Ok(())
             }
             Update::Moved { from, to } => self.chat_moved(from, to).await,
+            Update::Presence { chat, change } => match self.0.tell_presence.get() {
+                Some(tell) => tell(ChatScope::Chat(chat), change).await,
+                None => Ok(()),
+            },
         }
     }
 

@@ -148,7 +148,24 @@ impl DiscordSandbox {
 
     /// The bot is a member of a guild no more: only who has installed it for themselves brings its commands along.
     pub fn leave(&self, guild: &str) {
-        self.shared.world().left.insert(id(guild));
+        let mut world = self.shared.world();
+        world.left.insert(id(guild));
+        // Without `unavailable`: it is no outage.
+        world.dispatch("GUILD_DELETE", |intents| (intents & GUILDS != 0).then(|| json!({"id": guild})));
+    }
+
+    /// The bot is invited to a guild again.
+    pub fn rejoin(&self, guild: &str) {
+        let mut world = self.shared.world();
+        world.left.remove(&id(guild));
+        let created = world.guild(id(guild), "Again");
+        world.dispatch("GUILD_CREATE", |intents| (intents & GUILDS != 0).then(|| created.clone()));
+    }
+
+    /// A guild is not available for a while. Nothing that the bot does is refused meanwhile.
+    pub fn outage(&self, guild: &str) {
+        let gone = json!({"id": guild, "unavailable": true});
+        self.shared.world().dispatch("GUILD_DELETE", |intents| (intents & GUILDS != 0).then(|| gone.clone()));
     }
 
     /// Makes a public thread in a channel.
@@ -332,11 +349,29 @@ impl DiscordSandbox {
         }
     }
 
-    /// Somebody deletes a channel, and with it what stood in it.
+    /// Somebody deletes a channel, and with it what stood in it and its threads, of which nothing is told.
     pub fn remove_channel(&self, channel: &str) {
         let mut world = self.shared.world();
-        world.channels.remove(&id(channel));
-        world.messages.retain(|_, message| message.channel != id(channel));
+        let gone = id(channel);
+        let object = world.channel(gone);
+        let event = match world.channels.remove(&gone).map(|channel| channel.kind) {
+            Some(0) => Some("CHANNEL_DELETE"),
+            Some(11) => Some("THREAD_DELETE"),
+            _ => None,
+        };
+        world.channels.retain(|_, channel| channel.parent != Some(gone));
+        let World { channels, messages, .. } = &mut *world;
+        messages.retain(|_, message| channels.contains_key(&message.channel));
+        if let Some(event) = event {
+            world.dispatch(event, |intents| (intents & GUILDS != 0).then(|| object.clone()));
+        }
+    }
+
+    /// The bot may write in a channel again.
+    pub fn permit(&self, channel: &str) {
+        if let Some(channel) = self.shared.world().channels.get_mut(&id(channel)) {
+            channel.forbidden = false;
+        }
     }
 
     /// Makes all interactions so far this much older.

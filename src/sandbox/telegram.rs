@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::html::Formatted;
-use self::world::{Chat, DATE, Message, World, chat_json};
+use self::world::{Chat, DATE, Message, State, World, chat_json};
 use super::{Control, Served};
 
 pub use self::live::live;
@@ -224,11 +224,43 @@ impl TelegramSandbox {
 
     /// The person blocks the bot, or the group throws it out.
     pub fn block(&self, chat: i64) {
+        self.set_blocked(chat, true);
+    }
+
+    /// The person takes that back, or the group takes the bot in again.
+    pub fn unblock(&self, chat: i64) {
+        self.set_blocked(chat, false);
+    }
+
+    /// The same without the update that tells of it, as of a group that is deleted.
+    pub fn close(&self, chat: i64) {
         self.world.state().chats.entry(chat).or_default().blocked = true;
     }
 
-    pub fn unblock(&self, chat: i64) {
-        self.world.state().chats.entry(chat).or_default().blocked = false;
+    /// Both before the bot hears of either.
+    pub fn block_and_unblock(&self, chat: i64) {
+        let mut state = self.world.state();
+        self.push_blocked(&mut state, chat, true);
+        self.push_blocked(&mut state, chat, false);
+        drop(state);
+        self.world.ring();
+    }
+
+    fn set_blocked(&self, chat: i64, blocked: bool) {
+        self.push_blocked(&mut self.world.state(), chat, blocked);
+        self.world.ring();
+    }
+
+    fn push_blocked(&self, state: &mut State, chat: i64, blocked: bool) {
+        state.chats.entry(chat).or_default().blocked = blocked;
+        let bot = self.world.bot_user();
+        let member = |is_there: bool| match is_there {
+            true => json!({"user": bot, "status": "member"}),
+            false => json!({"user": bot, "status": "kicked", "until_date": 0}),
+        };
+        let from = json!({"id": chat.max(1), "is_bot": false, "first_name": "Person"});
+        state.push(json!({"my_chat_member": {"chat": chat_json(chat, false), "from": from, "date": DATE,
+            "old_chat_member": member(blocked), "new_chat_member": member(!blocked)}}));
     }
 
     /// A forum topic is deleted, with what stood in it.

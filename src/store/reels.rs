@@ -246,6 +246,8 @@ pub struct Subscription {
     pub board: BoardId,
     /// How many reels the board speaks of.
     pub on_board: i64,
+    /// Asked for by a command or a button, whose place for an answer is the board's.
+    pub by_command: bool,
     pub reply_to: Option<String>,
     /// The reel as JSON, or why it failed.
     pub result: std::result::Result<String, String>,
@@ -462,16 +464,17 @@ impl Store {
 
     /// What a reel turn is about.
     pub async fn subscription(&self, id: SubscriptionId) -> Result<Subscription> {
-        type Row = (String, String, String, Option<String>, Option<String>, Option<String>, i64);
+        type Row = (String, String, String, Option<String>, Option<String>, Option<String>, i64, Option<String>);
         let row: Row = read!(&self.db, connection => sqlx::query_as(
                 "SELECT s.shortcode, s.question, s.board_id, s.reply_to, j.failure, r.content, \
-                 (SELECT COUNT(*) FROM subscriptions o WHERE o.board_id = s.board_id) \
+                 (SELECT COUNT(*) FROM subscriptions o WHERE o.board_id = s.board_id), \
+                 (SELECT b.placeholder FROM boards b WHERE b.id = s.board_id) \
                  FROM subscriptions s LEFT JOIN jobs j ON j.id = s.job_id \
                  LEFT JOIN reels r ON r.shortcode = s.shortcode AND r.state = 'done' WHERE s.id = $1")
             .bind(id.to_string())
             .fetch_one(connection)
             .await)?;
-        let (shortcode, question, board, reply_to, failure, content, on_board) = row;
+        let (shortcode, question, board, reply_to, failure, content, on_board, placeholder) = row;
         let result = match (failure, content) {
             (Some(failure), _) => Err(failure),
             (None, Some(content)) => Ok(content),
@@ -483,6 +486,7 @@ impl Store {
             question,
             board: board.parse()?,
             on_board,
+            by_command: placeholder.is_some(),
             reply_to,
             result,
         })

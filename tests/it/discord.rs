@@ -59,6 +59,7 @@ impl Bot {
         let active = Arc::new(Mutex::new(Vec::new()));
         let threads = Arc::new(Mutex::new(Vec::new()));
         let door = Door {
+            tell_presence: Arc::new(|_, _| Box::pin(async { Ok(()) })),
             is_welcome: Arc::new(|_| Box::pin(async { true })),
             receive: {
                 let stored = stored.clone();

@@ -29,6 +29,7 @@ mod files;
 mod flood;
 mod frozen;
 mod gallery;
+mod gone;
 mod guild;
 mod http;
 mod instances;

@@ -107,6 +107,8 @@ async fn markup_that_is_not_understood_goes_as_plain_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_blocks_the_bot_is_left_alone() {
     let bot = TestBot::start(TestDb::sqlite().await, &[]).await;
+    // Longer than the test.
+    bot.sandbox.apify.set_scrape(Duration::from_secs(80));
     bot.sandbox.telegram.block(ANA);
     bot.sandbox.telegram.say(ANA, ANA, "Ana", "tell me something");
     bot.sandbox.telegram.say(BEN, BEN, "Ben", "https://www.instagram.com/reel/DLlGZiCOBQ0/");
@@ -114,7 +116,9 @@ async fn who_blocks_the_bot_is_left_alone() {
     bot.sandbox.telegram.block(BEN);
     bot.drain().await;
     let undeliverable = "SELECT COUNT(*) FROM turns WHERE outcome = 'undeliverable'";
-    assert_eq!(bot.db.number(undeliverable, &[]).await, 2);
+    assert_eq!(bot.db.number(undeliverable, &[]).await, 1);
+    assert_eq!(bot.db.number("SELECT COUNT(*) FROM jobs WHERE state = 'cancelled'", &[]).await, 1);
+    assert_eq!(bot.sandbox.gemini.charged().len(), 0);
     let tries =
         ["sendMessage", "editMessageText"].iter().map(|path| calls(&bot.sandbox.telegram.control, path, ANA).len());
     assert!(tries.clone().sum::<usize>() <= 2, "{:?}", tries.collect::<Vec<_>>());

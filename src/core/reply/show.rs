@@ -157,7 +157,11 @@ impl Replies {
                     screen.unsure |= screen.shown.is_empty();
                     break;
                 }
-                Progress::Closed => break,
+                // What is not paid for yet need not be: nobody would read it.
+                Progress::Closed => {
+                    self.leave(turn, &screen.told).await?;
+                    return Ok(ShowEnd::Lost);
+                }
             };
             tokio::select! {
                 () = answered.cancelled() => return Ok(ShowEnd::Answered),

@@ -5,16 +5,17 @@
 //! connection. On a runtime with a single thread the tasks begin in the order of the events, and when the
 //! runtime is dropped none of them lives on (a lost lease must not leave a second listener behind).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serenity::all::{
-    ComponentInteraction, Context, CreateAllowedMentions, CreateInteractionResponse, CreateInteractionResponseFollowup,
-    CreateInteractionResponseMessage, EventHandler, GatewayIntents, Interaction, InteractionContext, Message, Ready,
-    ShardId, ShardManager, ShardStageUpdateEvent, UserId,
+    ChannelId, ComponentInteraction, Context, CreateAllowedMentions, CreateInteractionResponse,
+    CreateInteractionResponseFollowup, CreateInteractionResponseMessage, EventHandler, GatewayIntents, Guild,
+    GuildChannel, GuildId, Interaction, InteractionContext, Message, PartialGuildChannel, Ready, ShardId, ShardManager,
+    ShardStageUpdateEvent, UnavailableGuild, UserId,
 };
 use serenity::client::ClientBuilder;
 use serenity::gateway::{ConnectionStage, GatewayError};
@@ -27,9 +28,10 @@ use super::commands::{self, Desk, code};
 use super::inbound::{self, Place};
 use super::interaction::InteractionRef;
 use crate::clock::{Clock, Timestamp};
-use crate::core::chat::Taken;
+use crate::core::chat::{PresenceChange, Taken};
 use crate::core::command::Command;
 use crate::core::wording;
+use crate::ids::ChatScope;
 use crate::telemetry::life::SignOfLife;
 
 /// What the gateway told.
@@ -38,6 +40,8 @@ pub(super) enum Heard {
     NewSession { bot: UserId },
     /// A message of a person. `place` is `None` where only Discord can say.
     Message { message: Box<Message>, place: Option<Place> },
+    /// The bot was taken into a server or thrown out of it, or a channel was deleted.
+    Presence { scope: ChatScope, change: PresenceChange },
 }
 
 /// Where a connection hands its events.
@@ -127,6 +131,7 @@ async fn connect(start: Start, ears: Ears, stop: CancellationToken) -> Ended {
         sessions: Mutex::new(VecDeque::new()),
         allowed: SESSIONS_ALLOWED * start.shards.max(1) as usize,
         too_many: too_many.clone(),
+        left: Mutex::default(),
     };
     let mut settings = serenity::cache::Settings::default();
     settings.max_messages = 0;
@@ -196,6 +201,8 @@ struct Listener {
     sessions: Mutex<VecDeque<Instant>>,
     allowed: usize,
     too_many: Arc<Notify>,
+    /// Servers that the bot was removed from under this connection.
+    left: Mutex<HashSet<GuildId>>,
 }
 
 #[serenity::async_trait]
@@ -232,6 +239,39 @@ impl EventHandler for Listener {
         }
     }
 
+    async fn guild_create(&self, _: Context, guild: Guild, is_new: Option<bool>) {
+        // Each one is told again at the beginning of a session, and after an outage; serenity takes one that was left during
+        // an outage for such a one.
+        if self.left().remove(&guild.id) || is_new == Some(true) {
+            self.tell_presence(ChatScope::Guild(inbound::guild_id(guild.id)), PresenceChange::Back).await;
+        }
+    }
+
+    async fn guild_delete(&self, _: Context, guild: UnavailableGuild, _: Option<Guild>) {
+        // An outage, otherwise: it comes back by itself.
+        if !guild.unavailable {
+            self.left().insert(guild.id);
+            self.tell_presence(ChatScope::Guild(inbound::guild_id(guild.id)), PresenceChange::Gone).await;
+        }
+    }
+
+    async fn channel_delete(&self, ctx: Context, channel: GuildChannel, _: Option<Vec<Message>>) {
+        let threads: Vec<ChannelId> = match ctx.cache.guild(channel.guild_id) {
+            Some(guild) => {
+                let of_it = guild.threads.iter().filter(|thread| thread.parent_id == Some(channel.id));
+                of_it.map(|thread| thread.id).collect()
+            }
+            None => Vec::new(),
+        };
+        for id in threads.into_iter().chain([channel.id]) {
+            self.tell_presence(ChatScope::Chat(inbound::chat(id.get())), PresenceChange::Gone).await;
+        }
+    }
+
+    async fn thread_delete(&self, _: Context, thread: PartialGuildChannel, _: Option<GuildChannel>) {
+        self.tell_presence(ChatScope::Chat(inbound::chat(thread.id.get())), PresenceChange::Gone).await;
+    }
+
     async fn interaction_create(&self, ctx: Context, interaction: Interaction) {
         // Commands are poise's.
         if let Interaction::Component(press) = interaction {
@@ -241,6 +281,17 @@ impl EventHandler for Listener {
 }
 
 impl Listener {
+    fn left(&self) -> std::sync::MutexGuard<'_, HashSet<GuildId>> {
+        self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// These are rare and told once: they wait for room.
+    async fn tell_presence(&self, scope: ChatScope, change: PresenceChange) {
+        if self.ears.heard.send(Heard::Presence { scope, change }).await.is_err() {
+            tracing::debug!("nobody listens to Discord any more");
+        }
+    }
+
     /// Answers a press so that only whoever pressed sees it. What the coach answers takes its time: "thinking…" stands there
     /// for it meanwhile. Any other button says something only if there is something to say.
     async fn pressed(&self, ctx: &Context, press: &ComponentInteraction) {

@@ -220,12 +220,16 @@ fn guild_of(
 /// A server, the channel there, and the roles of its member. What a message tells: only interactions tell more.
 pub(super) fn guild(id: serenity::all::GuildId, channel: ChannelId, roles: Option<&[RoleId]>) -> Guild {
     Guild {
-        id: GuildId::new(Platform::Discord, id.to_string()),
+        id: guild_id(id),
         channel: channel.to_string(),
         roles: roles.map(|roles| roles.iter().map(RoleId::to_string).collect()),
         manages: false,
         installed: true,
     }
+}
+
+pub(super) fn guild_id(id: serenity::all::GuildId) -> GuildId {
+    GuildId::new(Platform::Discord, id.to_string())
 }
 
 fn nick(member: Option<&Member>) -> Option<&str> {

@@ -20,7 +20,8 @@ use super::interaction::{snowflake_at, snowflake_in};
 use super::rest::{Refused, Rest};
 use super::{ActiveChat, Door};
 use crate::clock::Clock;
-use crate::core::chat::{Addressed, Inbound};
+use crate::core::chat::{Addressed, Inbound, PresenceChange};
+use crate::ids::ChatScope;
 
 /// How far back a gap is read, and how many messages of a chat.
 const GAP: Duration = Duration::from_secs(24 * 3600);
@@ -71,6 +72,7 @@ impl Intake<'_> {
                         self.take(&message, bot, place).await;
                     }
                 }
+                Heard::Presence { scope, change } => self.tell_presence(&scope, change).await,
             }
             if self.missed.swap(false, Ordering::SeqCst)
                 && let Some(bot) = bot
@@ -123,6 +125,16 @@ impl Intake<'_> {
         let mut pause = Duration::from_millis(250);
         while (self.door.receive)(inbound.clone()).await.is_err() {
             tracing::warn!(id = inbound.message.id, "a message waits until it can be stored");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Nobody tells of it again either.
+    async fn tell_presence(&self, scope: &ChatScope, change: PresenceChange) {
+        let mut pause = Duration::from_millis(250);
+        while (self.door.tell_presence)(scope.clone(), change).await.is_err() {
+            tracing::warn!(chats = %scope, "what is known of a chat waits until it can be stored");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

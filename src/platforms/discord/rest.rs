@@ -203,11 +203,11 @@ impl From<Refused> for SendError {
         };
         match (code, status) {
             (_, 429) => SendError::RateLimited { retry_after: retry_after.unwrap_or(UNTOLD_PAUSE) },
-            // Unknown channel, message, webhook, interaction; a token that has run out; too many edits of an
-            // old message.
-            (10003 | 10008 | 10015 | 10062 | 50027 | 30046, _) => SendError::Gone,
-            // No access, no permission, a person who takes no direct messages.
-            (50001 | 50013 | 50007 | 50278, _) | (_, 403) => SendError::Forbidden,
+            // Unknown message, webhook, interaction; a token that has run out; too many edits of an old message.
+            (10008 | 10015 | 10062 | 50027 | 30046, _) => SendError::Gone,
+            // The channel is deleted; no access, no permission, a person who takes no direct messages. Any other 403 is of
+            // this one request, or of whatever stands in front of Discord.
+            (10003 | 50001 | 50013 | 50007 | 50278, _) => SendError::Forbidden,
             _ => SendError::Failed(detail),
         }
     }
@@ -274,7 +274,7 @@ mod tests {
     fn every_refusal_has_its_treatment() {
         let failed = |text: &str| SendError::Failed(text.to_owned());
         let cases = [
-            (404, json!({"code": 10003}), SendError::Gone),
+            (404, json!({"code": 10003}), SendError::Forbidden),
             (404, json!({"code": 10008}), SendError::Gone),
             (404, json!({"code": 10015}), SendError::Gone),
             (404, json!({"code": 10062}), SendError::Gone),
@@ -284,8 +284,8 @@ mod tests {
             (403, json!({"code": 50013}), SendError::Forbidden),
             (403, json!({"code": 50007}), SendError::Forbidden),
             (400, json!({"code": 50278}), SendError::Forbidden),
-            (403, json!({"code": 0}), SendError::Forbidden),
-            (403, Value::Null, SendError::Forbidden),
+            (403, json!({"code": 160_002}), failed("HTTP 403, code 160002")),
+            (403, Value::Null, failed("HTTP 403, code 0")),
             (401, json!({"code": 0, "message": "401: Unauthorized"}), failed("HTTP 401, code 0")),
             (400, json!({"code": 50006}), failed("HTTP 400, code 50006")),
             (429, json!({"retry_after": 1.336}), SendError::RateLimited { retry_after: Duration::from_millis(1336) }),

@@ -15,8 +15,8 @@ use teloxide::{ApiError, Bot, RequestError};
 
 use crate::core::chat::SendError;
 
-/// The kinds of update this bot wants. `edited_message` and `my_chat_member` are asked for, so that what
-/// Telegram stores for the bot does not change on the day they are needed; they are passed over today.
+/// The kinds of update this bot wants. `edited_message` is asked for, so that what Telegram stores for the bot does not
+/// change on the day it is needed; it is passed over today.
 pub(super) const WANTED: [AllowedUpdate; 4] =
     [AllowedUpdate::Message, AllowedUpdate::EditedMessage, AllowedUpdate::CallbackQuery, AllowedUpdate::MyChatMember];
 

@@ -238,7 +238,7 @@ pub(super) fn pressed(press: Press, at: Timestamp) -> Option<Inbound> {
     })
 }
 
-fn chat_id(chat: i64, topic: Option<i64>) -> ChatId {
+pub(super) fn chat_id(chat: i64, topic: Option<i64>) -> ChatId {
     let key = topic.map_or_else(|| chat.to_string(), |topic| format!("{chat}/{topic}"));
     ChatId::new(Platform::Telegram, key)
 }
@@ -367,7 +367,7 @@ mod tests {
     fn read(update: Value) -> Option<Inbound> {
         match translate(update, &me(), Timestamp(5)).unwrap()? {
             Update::Said(inbound) => Some(*inbound),
-            Update::Moved { .. } => None,
+            Update::Moved { .. } | Update::Presence { .. } => None,
         }
     }
 

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::Me;
 use super::inbound::{self, Message, Press};
+use super::presence::{Membership, presence};
 use crate::clock::Timestamp;
-use crate::core::chat::Inbound;
+use crate::core::chat::{Inbound, PresenceChange};
 use crate::ids::ChatId;
 
 /// An update that is not what the Bot API documents. Nothing of its content is in here.
@@ -33,6 +34,8 @@ pub enum Update {
     Said(Box<Inbound>),
     /// A group became a supergroup, which has another id. Both chats tell it.
     Moved { from: ChatId, to: ChatId },
+    /// The bot was taken into a chat or thrown out of it, or a person blocked it or took that back.
+    Presence { chat: ChatId, change: PresenceChange },
 }
 
 impl Update {
@@ -41,6 +44,7 @@ impl Update {
         match self {
             Update::Said(inbound) => &inbound.message.chat,
             Update::Moved { to, .. } => to,
+            Update::Presence { chat, .. } => chat,
         }
     }
 }
@@ -64,6 +68,12 @@ pub(super) fn translate(mut update: Value, me: &Me, at: Timestamp) -> Result<Opt
         let shape = Undecodable::UnknownShape { update_id, kind: "callback_query" };
         let press = Press::deserialize(press).map_err(|_| shape)?;
         return Ok(inbound::pressed(press, at).map(|inbound| Update::Said(Box::new(inbound))));
+    }
+    if let Some(member) = update.get_mut("my_chat_member").map(Value::take) {
+        let shape = Undecodable::UnknownShape { update_id, kind: "my_chat_member" };
+        let member = Membership::deserialize(member).map_err(|_| shape)?;
+        let (chat, change) = presence(&member);
+        return Ok(Some(Update::Presence { chat, change }));
     }
     Ok(None)
 }

@@ -113,11 +113,12 @@ fn identify(data: &Value, shared: &Shared, link: &mpsc::UnboundedSender<Down>, h
     user["verified"] = json!(true);
     user["mfa_enabled"] = json!(false);
     user["email"] = Value::Null;
-    let guilds = GUILDS_THERE_ARE.map(|(id, _)| json!({"id": id.to_string(), "unavailable": true}));
+    let there = || GUILDS_THERE_ARE.into_iter().filter(|(id, _)| !world.left.contains(id));
+    let guilds: Vec<Value> = there().map(|(id, _)| json!({"id": id.to_string(), "unavailable": true})).collect();
     let ready = json!({"v": 10, "user": user, "guilds": guilds,
         "session_id": id, "resume_gateway_url": format!("ws://{host}"), "shard": data["shard"],
         "application": {"id": APPLICATION.to_string(), "flags": 0}});
-    let guilds = GUILDS_THERE_ARE.map(|(id, name)| world.guild(id, name));
+    let guilds: Vec<Value> = there().map(|(id, name)| world.guild(id, name)).collect();
     let mut session = Session { intents, seq: 0, events: Vec::new(), link: Some(link.clone()) };
     session.dispatch("READY", &ready);
     if intents & GUILDS != 0 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::ids::{BoardId, GuildId, PersonId, Shortcode};
+use crate::ids::{BoardId, ChatScope, GuildId, PersonId, Shortcode};
 use crate::store::{Result, Store, exclusive};
 
 use super::slots::{give_time_back, move_job, move_to_who_waits};
@@ -20,6 +20,8 @@ pub enum Cancelled {
     Board(BoardId, Option<PersonId>),
     /// Those for one reel, of one person or of everybody.
     Reel(Shortcode, Option<PersonId>),
+    /// Everybody's in these chats.
+    In(ChatScope),
 }
 
 impl Store {
@@ -32,6 +34,8 @@ impl Store {
             Cancelled::AllIn(guild, person) => (Some(*person), Some(guild.to_string()), None),
             Cancelled::Board(board, person) => (*person, Some(board.to_string()), None),
             Cancelled::Reel(code, person) => (*person, None, Some(code)),
+            Cancelled::In(ChatScope::Chat(chat) | ChatScope::SendsTo(chat)) => (None, Some(chat.to_string()), None),
+            Cancelled::In(ChatScope::Guild(guild)) => (None, Some(guild.to_string()), None),
         };
         let cancelled: Result<Vec<Shortcode>> = exclusive!(&self.db, [QUEUE], tx => {
             // One statement for each index, because with all in one none would serve.
@@ -52,6 +56,19 @@ impl Store {
                     "SELECT id, job_id, shortcode, person_id FROM subscriptions WHERE state = 'waiting' \
                      AND job_id IN (SELECT id FROM jobs WHERE shortcode = $3 AND state IN ('queued', 'running')) \
                      AND ($1 IS NULL OR person_id = $1) AND $2 IS NULL ORDER BY id"
+                }
+                Cancelled::In(ChatScope::Chat(_)) => {
+                    "SELECT id, job_id, shortcode, person_id FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                     AND (chat = $2 OR chat LIKE $2 || '/%') AND $1 IS NULL AND $3 IS NULL ORDER BY id"
+                }
+                Cancelled::In(ChatScope::SendsTo(_)) => {
+                    "SELECT id, job_id, shortcode, person_id FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                     AND chat = $2 AND (chat NOT LIKE 'discord:%' OR board_id IN (SELECT b.id FROM boards b \
+                     WHERE b.id = board_id AND b.placeholder IS NULL)) AND $1 IS NULL AND $3 IS NULL ORDER BY id"
+                }
+                Cancelled::In(ChatScope::Guild(_)) => {
+                    "SELECT id, job_id, shortcode, person_id FROM subscriptions WHERE state = 'waiting' AND job_id IS NOT NULL \
+                     AND chat IN (SELECT id FROM chats WHERE guild = $2) AND $1 IS NULL AND $3 IS NULL ORDER BY id"
                 }
             };
             let rows: Vec<(String, String, String, String)> = sqlx::query_as(wished)

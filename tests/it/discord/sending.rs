@@ -62,7 +62,7 @@ async fn a_refusal_says_what_to_do() {
     let last = last.unwrap();
     bot.sandbox.delete(&last.id);
     assert_eq!(bot.discord.edit(&last, &piece("y"), false).await, Err(SendError::Gone));
-    assert_eq!(bot.discord.send(&to("12345"), &piece("y"), false, "n6").await, Err(SendError::Gone));
+    assert_eq!(bot.discord.send(&to("12345"), &piece("y"), false, "n6").await, Err(SendError::Forbidden));
 
     let quiet = bot.sandbox.guild_channel("quiet");
     bot.sandbox.forbid(&quiet);
@@ -82,7 +82,7 @@ async fn a_refusal_says_what_to_do() {
     assert_eq!(empty, Err(SendError::Failed("HTTP 400, code 50006".to_owned())));
     let theirs = bot.sandbox.say(&other, ADA, "Ada", "mine");
     let edited = bot.discord.edit(&MessageRef::new(chat(&other), theirs), &piece("y"), false).await;
-    assert_eq!(edited, Err(SendError::Forbidden));
+    assert_eq!(edited, Err(SendError::Failed("HTTP 403, code 50005".to_owned())));
     bot.discord.typing(&chat(&other)).await.unwrap();
     assert_eq!(bot.sandbox.violations(), Vec::<String>::new());
 }
