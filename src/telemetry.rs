@@ -92,6 +92,7 @@ pub const LANE_SLOWNESS: &str = "reelcoach_lane_slowness_ratio";
 pub const INSTANCES: &str = "reelcoach_instances";
 pub const LOST_INSTANCE: &str = "reelcoach_lost_instance_seconds";
 pub const CLOCK_SKEW: &str = "reelcoach_clock_skew_seconds";
+pub const NO_VIDEO_ROOM: &str = "reelcoach_no_video_room";
 pub const DATABASE_CONNECTIONS: &str = "reelcoach_database_connections";
 pub const DATABASE_UP: &str = "reelcoach_database_up";
 pub const BUDGET_USED: &str = "reelcoach_budget_used_ratio";
@@ -171,6 +172,7 @@ pub const METRICS: &[Metric] = &[
         "Silence of an instance that ended without saying so and did not come back; 0: there is none",
     ),
     gauge(CLOCK_SKEW, &[], "How far this machine's clock is ahead of PostgreSQL's, below 0 behind it"),
+    gauge(NO_VIDEO_ROOM, &[], "1 while this instance cannot keep videos in its folder for temporary files"),
     gauge(ROLE_HELD, &["role"], "1 while this instance has a role that one at a time may have"),
     gauge(ROLE_SILENCE, &["role"], "Since the last sign of life of a held role: a poll, a heartbeat"),
     gauge(DATABASE_UP, &[], "1 if the database answered this instance's last look"),

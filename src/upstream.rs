@@ -172,6 +172,9 @@ pub enum Cause {
     /// We called it off ourselves.
     #[error("cancelled")]
     Cancelled,
+    /// What was received could not be kept on this machine's disk: nothing is said of the provider.
+    #[error("no room on the disk")]
+    NoRoom,
     /// The provider's quota is taken by those who came before: it was not made. After that time it may be.
     #[error("too many are waiting")]
     Crowded { again_in: Duration },
@@ -229,6 +232,7 @@ impl Cause {
             | Cause::InputTooLong
             | Cause::TooLong
             | Cause::Cancelled
+            | Cause::NoRoom
             | Cause::OverBudget(_) => false,
         }
     }
@@ -254,6 +258,7 @@ impl Cause {
             Cause::InputTooLong => "input_too_long",
             Cause::TooLong => "too_long",
             Cause::Cancelled => "cancelled",
+            Cause::NoRoom => "no_room",
             Cause::Crowded { .. } => "crowded",
             Cause::OverBudget(_) => "over_budget",
         }

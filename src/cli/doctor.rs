@@ -16,7 +16,7 @@ use crate::ids::Platform;
 use crate::platforms::Platforms;
 use crate::store::versions::Tables;
 use crate::store::{Store, StoreError};
-use crate::upstream::{self, Failure};
+use crate::upstream::{self, Failure, video};
 
 /// Longest wait for any one answer.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -89,6 +89,12 @@ pub async fn run(config: &Config, faults: &[Fault], offline: bool) -> anyhow::Re
         http.as_ref().map(|_| ()).map_err(|_| "none found. Install the package ca-certificates".to_owned()),
         |()| "found".into(),
     );
+    if config.reels.lanes > 0 {
+        let room = video::look_for_room()
+            .await
+            .map_err(|no_room| format!("{no_room}. Free space, or set TMPDIR to a folder that reelcoach may write to"));
+        findings.result("room for videos", room, |()| "a file could be written".into());
+    }
     shutdown_dates(config, &mut findings);
     access(config, &mut findings);
     if offline {

@@ -26,6 +26,7 @@ pub enum Kind {
     ToolSuccess,
     InstanceLost,
     ClockOff,
+    NoRoom,
     OutOfCredit,
     KeyRefused,
     TargetGone,
@@ -149,6 +150,15 @@ pub const RULES: &[Rule] = &[
     rule(Kind::ClockOff, "clock_s", Unit::Seconds, 2.0, 0.5, "How far an instance's clock and PostgreSQL's are apart")
         .after(Duration::ZERO, minutes(1))
         .again_at(&[STOPPED_FROM_S]),
+    rule(
+        Kind::NoRoom,
+        "no_video_room",
+        Unit::Count,
+        0.0,
+        1.0,
+        "1 while an instance cannot keep videos in its folder for temporary files",
+    )
+    .after(Duration::ZERO, minutes(1)),
     stuck(Kind::OutOfCredit, "out_of_credit", "1 while a paid service says that its credit is used up"),
     stuck(Kind::KeyRefused, "key_refused", "1 while a paid service refuses its key"),
     stuck(Kind::TargetGone, "not_found", "1 while a paid service does not know the model, actor or webhook"),

@@ -99,7 +99,7 @@ pub fn verdict(cause: &Cause) -> CallVerdict {
         Cause::BadRequest => CallVerdict::Stuck(Trouble::Request),
         // It answered, and does not like what it was asked or had to say.
         Cause::Blocked | Cause::Filtered | Cause::Unreadable | Cause::Language => CallVerdict::Worked,
-        Cause::Cancelled | Cause::OverBudget(_) => CallVerdict::Silent,
+        Cause::Cancelled | Cause::NoRoom | Cause::OverBudget(_) => CallVerdict::Silent,
         // A shorter request is made next.
         Cause::InputTooLong => CallVerdict::Silent,
         Cause::RateLimited { .. }

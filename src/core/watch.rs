@@ -31,7 +31,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::counts::Counts;
 use crate::telemetry::life::Role;
 use crate::telemetry::{self, system};
-use crate::upstream::Provider;
+use crate::upstream::{Provider, video};
 
 /// Between two looks: each of them is a heartbeat.
 pub const EVERY: Duration = HEARTBEAT;
@@ -80,6 +80,9 @@ struct Told {
     counts: Counts,
     /// By how much its machine is ahead of the database's clock.
     clock_skew_ms: Option<i64>,
+    /// Why videos cannot be kept, if they cannot.
+    #[serde(default)]
+    no_room: Option<String>,
 }
 
 impl Watch {
@@ -132,6 +135,7 @@ impl Watch {
                 .map(|(used, limit)| used.resident_bytes as f64 * 100.0 / limit.max(1) as f64),
             counts: past.window(),
             clock_skew_ms: self.clock.skew_ms(),
+            no_room: self.no_room().await,
         };
         let measured = serde_json::to_string(&own).unwrap_or_default();
         let began = *past.began.get_or_insert(now);
@@ -152,6 +156,16 @@ impl Watch {
             self.judge(past, &measured, outage, now).await?;
         }
         Ok(())
+    }
+
+    /// Why videos cannot be kept, where this instance downloads any.
+    async fn no_room(&self) -> Option<String> {
+        if self.lanes.iter().all(|lane| lane.kind != LaneKind::Direct) {
+            return None;
+        }
+        let no_room = video::look_for_room().await.err().map(|no_room| no_room.to_string());
+        metrics::gauge!(telemetry::NO_VIDEO_ROOM).set(f64::from(u8::from(no_room.is_some())));
+        no_room
     }
 
     /// Sets the gauges of the whole bot; what the rules need of them.
@@ -235,6 +249,7 @@ impl Watch {
                     cpu_percent: told.cpu_percent,
                     memory_percent: told.memory_percent,
                     clock,
+                    no_room: told.no_room,
                 })
                 .collect(),
             lost: lost.into_iter().map(|lost| (lost.name.clone(), now.since(lost.at))).collect(),

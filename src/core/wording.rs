@@ -77,6 +77,7 @@ pub fn failure_in_short(content: &str) -> &'static str {
         ReelFailure::UpstreamBusy => "the reel services are overloaded. Send it again in a few minutes.",
         ReelFailure::OutOfCredit => "the reel service is out of credit.",
         ReelFailure::Misconfigured => "the reel service isn't set up correctly.",
+        ReelFailure::NoRoom => "I'm out of disk space.",
         ReelFailure::Cancelled => "cancelled.",
         ReelFailure::OverBudget(_) => "not enough budget left for it.",
     }
@@ -108,6 +109,7 @@ pub fn reel_failure(failure: &ReelFailure) -> String {
         }
         ReelFailure::OutOfCredit => "I cannot read reels right now: the credit with the reel service is used up. Only the operator can mend that.".into(),
         ReelFailure::Misconfigured => "I cannot read reels right now: the reel service is not set up correctly. Only the operator can mend that.".into(),
+        ReelFailure::NoRoom => "I couldn't watch this reel: I'm out of disk space. The bot's owner needs to fix this.".into(),
         ReelFailure::Cancelled => "This reel was cancelled.".into(),
         // Everybody who waits is told, not only who asked first.
         ReelFailure::OverBudget(Budget { whose: BudgetOf::Person | BudgetOf::Chat | BudgetOf::Guild, percent, .. }) => {
@@ -293,6 +295,7 @@ pub fn failure(cause: &Cause, reference: &Reference, now: Timestamp) -> String {
         }
         Cause::TooLong => "That needs a longer answer than I can give at once. Ask for one part of it.".into(),
         Cause::Cancelled => "I stopped before I could answer. Please ask again.".into(),
+        Cause::NoRoom => "I'm out of disk space. The bot's owner needs to fix this.".into(),
         Cause::Crowded { again_in } => return crowded(*again_in, now),
         Cause::OverBudget(budget) => return over_budget(budget, "an answer to this"),
     };
@@ -461,6 +464,7 @@ mod tests {
             ReelFailure::DayQuota { resets_at: NOW },
             ReelFailure::OutOfCredit,
             ReelFailure::Misconfigured,
+            ReelFailure::NoRoom,
             ReelFailure::Cancelled,
         ];
         said.extend(failures.iter().map(reel_failure));

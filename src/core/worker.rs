@@ -214,7 +214,7 @@ impl Worker {
                     (ReelFailure::DayQuota { .. }, _) if stopped.cause.is_none() => {
                         tracing::info!(job = %id, %reel, attempt, lane, "a reel was not begun: {stopped}");
                     }
-                    (ReelFailure::ForeignAddress, _) | (_, Fault::Passing | Fault::Lasting) => {
+                    (ReelFailure::ForeignAddress, _) | (_, Fault::Passing | Fault::Lasting | Fault::Machine) => {
                         tracing::error!(job = %id, %reel, attempt, lane, %reference, "a reel failed: {stopped}");
                     }
                     _ => tracing::info!(job = %id, %reel, attempt, lane, %reference, "a reel failed: {stopped}"),
@@ -316,6 +316,12 @@ impl Worker {
                     Again { pause: pause.max(asked), asked, failed_on: None }
                 }
             }),
+            // Spread over all the time that it has: there may be room again, here or on another instance.
+            ReelFailure::NoRoom => {
+                let pause = (self.deadline / u32::try_from(TAKEN_UP).unwrap_or(1)).max(PAUSE);
+                let left = job.tries() < TAKEN_UP && time_left >= pause + SHORTEST_ATTEMPT;
+                left.then_some(Again { pause, asked: Duration::ZERO, failed_on: None })
+            }
             _ => None,
         }
     }
@@ -356,7 +362,7 @@ impl Worker {
                     LaneKind::N8n => Health::Worked,
                     LaneKind::Direct => return,
                 },
-                Fault::Ours => return,
+                Fault::Machine | Fault::Ours => return,
             },
         };
         match self.store.note_health(upstream, health, now).await {

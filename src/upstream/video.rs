@@ -2,6 +2,7 @@
 //! after its [`Video`] is gone, never logs an address.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -109,6 +110,7 @@ impl Video {
     /// # Errors
     /// [`Cause::NotFound`]: the link has expired. [`Cause::TooLong`]: more bytes than allowed. [`Cause::TimedOut`]:
     /// slower than allowed. [`Cause::BadRequest`]: the origin is not allowed. [`Cause::Malformed`]: not a video.
+    /// [`Cause::NoRoom`]: this machine could not keep it.
     pub async fn download(http: &Client, url: &str, allowed: &[Origin], bounds: Bounds) -> Result<Self, Failure> {
         let max_bytes = bounds.max_bytes;
         let Ok(response) = timeout(bounds.slowest.within, answered(http, url, allowed)).await else {
@@ -182,7 +184,7 @@ fn mime(response: &Response) -> Result<String, Failure> {
 }
 
 async fn keep(mut response: Response, mime: String, bounds: Bounds) -> Result<Video, Failure> {
-    let disk = |e: std::io::Error| failure(Cause::Unavailable { retry_after: None }, format!("disk: {}", e.kind()));
+    let disk = |e: std::io::Error| failure(Cause::NoRoom, NoRoom::of(&e).to_string());
     let file = tempfile::tempfile().map_err(disk)?;
     let mut writer = tokio::fs::File::from_std(file.try_clone().map_err(disk)?);
     let (mut bytes, mut head) = (0, Vec::with_capacity(HEAD));
@@ -221,6 +223,37 @@ async fn keep(mut response: Response, mime: String, bounds: Bounds) -> Result<Vi
     }
     Ok(Video { file, bytes, mime })
 }
+
+/// Videos cannot be kept while they are read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no room for videos in {} ({why})", .folder.display())]
+pub struct NoRoom {
+    /// The system's folder for such files (`TMPDIR`).
+    pub folder: PathBuf,
+    pub why: std::io::ErrorKind,
+}
+
+impl NoRoom {
+    fn of(error: &std::io::Error) -> NoRoom {
+        NoRoom { folder: tempfile::env::temp_dir(), why: error.kind() }
+    }
+}
+
+/// Looks whether there is room for a video, by writing a little where videos are kept.
+///
+/// # Errors
+/// When there is none.
+pub async fn look_for_room() -> Result<(), NoRoom> {
+    let write = async {
+        let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
+        file.write_all(&[0; LITTLE]).await?;
+        file.flush().await
+    };
+    write.await.map_err(|error| NoRoom::of(&error))
+}
+
+/// A full disk still takes an empty file, and what fits into the last block of one.
+const LITTLE: usize = 256 << 10;
 
 /// Bytes by which a content is known.
 const HEAD: usize = 64;

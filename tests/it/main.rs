@@ -24,6 +24,7 @@ mod crash;
 mod crash_loop;
 mod dashboard;
 mod discord;
+mod disk;
 mod docs;
 mod files;
 mod flood;

@@ -46,6 +46,8 @@ pub struct Instance {
     pub cpu_percent: Option<f64>,
     pub memory_percent: Option<f64>,
     pub clock: Option<ClockState>,
+    /// Why it cannot keep videos, if it cannot.
+    pub no_room: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +114,8 @@ pub enum Note {
         /// As 2026-12-11.
         day: String,
     },
+    /// What the system says of the folder.
+    NoRoom(String),
     Slow {
         latest: Duration,
         usual: Duration,
@@ -175,6 +179,13 @@ fn values(kind: Kind, of: &Measured) -> Vec<Value> {
                 Some((instance.name.clone(), clock.skew().as_secs_f64(), note))
             };
             of.instances.iter().filter_map(off).collect()
+        }
+        Kind::NoRoom => {
+            let without = |instance: &Instance| {
+                let why = instance.no_room.clone()?;
+                Some((instance.name.clone(), 1.0, Note::NoRoom(why)))
+            };
+            of.instances.iter().filter_map(without).collect()
         }
         Kind::OutOfCredit => stuck(of, Trouble::Credit),
         Kind::KeyRefused => stuck(of, Trouble::Key),
@@ -278,6 +289,7 @@ mod tests {
                 cpu_percent: Some(12.5),
                 memory_percent: None,
                 clock: Some(ClockState { skew_ms: -3_500, is_stopped: true }),
+                no_room: Some("full".into()),
             }],
             lost: vec![("b:1".into(), Duration::from_secs(61))],
             counts,
@@ -328,6 +340,7 @@ mod tests {
             ("cost_day_usd", "", 2.5),
             ("instance_lost_s", "b:1", 61.0),
             ("clock_s", "a:1", 3.5),
+            ("no_video_room", "a:1", 1.0),
             ("out_of_credit", "apify", 1.0),
             ("key_refused", "n8n:0", 1.0),
             ("not_found", "openai gpt-5-nano", 1.0),

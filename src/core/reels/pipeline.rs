@@ -204,6 +204,7 @@ impl Pipeline {
                 }
                 Err(failure) => {
                     let why = match failure.cause {
+                        Cause::NoRoom => ReelFailure::NoRoom,
                         Cause::TooLong => ReelFailure::TooLarge,
                         Cause::BadRequest => ReelFailure::ForeignAddress,
                         Cause::Malformed => ReelFailure::NoVideoAddress,

@@ -48,6 +48,8 @@ pub fn raised(rule: &Rule, subject: &str, value: f64, threshold: f64, note: &Not
         (Kind::InstanceLost, _) => format!("not heard of for {value}."),
         (Kind::ClockOff, Note::Stopped) => format!("{subject} is {value} off and has stopped taking work."),
         (Kind::ClockOff, _) => format!("{subject} is {value} off."),
+        (Kind::NoRoom, Note::NoRoom(why)) => format!("{why}."),
+        (Kind::NoRoom, _) => "no room for videos.".to_owned(),
         (Kind::OutOfCredit, Note::Stuck { target, .. }) => return stuck(&title, &out_of_credit(target)),
         (Kind::KeyRefused, Note::Stuck { target, .. }) => return stuck(&title, &key_refused(target)),
         (Kind::TargetGone, Note::Stuck { target, .. }) => return stuck(&title, &not_found(target)),
@@ -198,6 +200,7 @@ pub fn cleared(rule: &Rule, subject: &str, lasted: Duration, worst: f64) -> Stri
         }
         Kind::ClockOff => format!("✅ **{title}**: {subject} is right again after {lasted}."),
         Kind::InstanceLost => format!("✅ **{title}**: resolved after {lasted}, it is back or no longer waited for."),
+        Kind::NoRoom => format!("✅ **{title}**: resolved after {lasted}, there is room for videos again."),
         _ => format!("✅ **{title}**: resolved after {lasted}, worst {}.", amount(rule.unit, worst)),
     }
 }
@@ -241,6 +244,7 @@ fn title(kind: Kind, subject: &str) -> String {
         Kind::ToolSuccess => "Tools",
         Kind::InstanceLost => "Instance",
         Kind::ClockOff => return "Clock".to_owned(),
+        Kind::NoRoom => "Disk",
         Kind::OutOfCredit
         | Kind::KeyRefused
         | Kind::TargetGone
@@ -280,6 +284,7 @@ fn remedy(kind: Kind, subject: &str, note: &Note) -> &'static str {
         Kind::ClockOff if *note == Note::Stopped => "Fix its clock and restart it.",
         Kind::ClockOff => "Set up time synchronisation there.",
         Kind::InstanceLost => "Others take over its work; look at its log and start it again.",
+        Kind::NoRoom => "Free space there, or set `TMPDIR` to a folder that it may write to. Reels wait until then.",
         Kind::CallsFailed => calls_remedy(subject, note),
         // Theirs are part of what is said.
         Kind::OutOfCredit | Kind::KeyRefused | Kind::TargetGone | Kind::BadRequest | Kind::ModelDays => "",
@@ -351,6 +356,7 @@ mod tests {
                 Kind::ToolSuccess => ("", 91.2, 85.0),
                 Kind::InstanceLost => ("web-2:8080", 61.0, 300.0),
                 Kind::ClockOff => ("web-2:8080", 2.43, 31.0),
+                Kind::NoRoom => ("web-2:8080", 1.0, 1.0),
                 Kind::OutOfCredit | Kind::KeyRefused | Kind::TargetGone | Kind::BadRequest => continue,
                 Kind::CallsFailed | Kind::ModelDays => continue,
             };
@@ -361,6 +367,7 @@ mod tests {
                     reference: "K7QX2M".into(),
                 },
                 Kind::LaneSlow => Note::Slow { latest: seconds(44), usual: seconds(27) },
+                Kind::NoRoom => Note::NoRoom("no room for videos in /tmp (no storage space)".into()),
                 _ => Note::Nothing,
             };
             said.push(raised(rule, subject, value, rule.threshold, &note));

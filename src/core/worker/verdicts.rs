@@ -17,8 +17,8 @@ pub(super) fn of(kind: LaneKind, result: &Result<Reel, Stopped>) -> Vec<(Provide
                 // A scrape that is followed by anything went well.
                 let scraped = (failure.provider == Provider::Gemini).then(|| worked(Provider::Apify));
                 let verdict = match (verdict(&failure.cause), stopped.why.fault()) {
-                    // The reel's own fault: the service did its work.
-                    (_, Fault::Post | Fault::Video) => CallVerdict::Worked,
+                    // The reel's own fault, or this machine's: the service did its work.
+                    (_, Fault::Post | Fault::Video | Fault::Machine) => CallVerdict::Worked,
                     // What may pass, as the step knows that failed: a run that is gone, a link that has expired.
                     (CallVerdict::Stuck(_), Fault::Passing) => CallVerdict::Failed,
                     (verdict, _) => verdict,
@@ -30,7 +30,7 @@ pub(super) fn of(kind: LaneKind, result: &Result<Reel, Stopped>) -> Vec<(Provide
                 Fault::Post => vec![worked(Provider::Apify)],
                 Fault::Video => vec![worked(Provider::Apify), worked(Provider::Gemini)],
                 // Without a call that failed, it is ours.
-                Fault::Passing | Fault::Lasting | Fault::Ours => Vec::new(),
+                Fault::Passing | Fault::Lasting | Fault::Machine | Fault::Ours => Vec::new(),
             },
             (None, LaneKind::N8n) => {
                 let name = stopped.why.name();
@@ -73,7 +73,8 @@ mod tests {
         use ReelFailure as Why;
         let direct = |why, failure| of(LaneKind::Direct, &stopped(why, failure, true));
         let n8n = |why, failure| of(LaneKind::N8n, &stopped(why, failure, true));
-        let cases: [Case; 20] = [
+        let cases: [Case; 21] = [
+            (direct(Why::NoRoom, Some((Apify, Cause::NoRoom, "video: disk"))), &[(Apify, Worked)]),
             (direct(Why::OutOfCredit, Some((Apify, Cause::OutOfCredit, "402"))), &[(Apify, Stuck(Trouble::Credit))]),
             (
                 direct(Why::Misconfigured, Some((Gemini, Cause::Unauthorized, "400"))),

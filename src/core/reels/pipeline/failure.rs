@@ -57,6 +57,9 @@ pub enum ReelFailure {
     /// A key is refused; an actor, a model or a webhook is not there; a request of ours is refused: for the operator.
     #[error("misconfigured")]
     Misconfigured,
+    /// The video could not be kept on this machine's disk: for the operator. The scrape was bought.
+    #[error("no room on the disk")]
+    NoRoom,
     /// Called off by us. Anything may have been bought.
     #[error("cancelled")]
     Cancelled,
@@ -76,6 +79,8 @@ pub enum Fault {
     Passing,
     /// A service's or ours, which waiting does not mend.
     Lasting,
+    /// This machine's: no service is concerned, and another instance may do it.
+    Machine,
     /// Nobody's: we wanted it so.
     Ours,
 }
@@ -96,6 +101,7 @@ impl ReelFailure {
             ReelFailure::Blocked | ReelFailure::Language | ReelFailure::Unreadable => Fault::Video,
             ReelFailure::Timeout | ReelFailure::UpstreamBusy => Fault::Passing,
             ReelFailure::DayQuota { .. } | ReelFailure::OutOfCredit | ReelFailure::Misconfigured => Fault::Lasting,
+            ReelFailure::NoRoom => Fault::Machine,
             ReelFailure::Cancelled | ReelFailure::OverBudget(_) => Fault::Ours,
         }
     }
@@ -120,6 +126,7 @@ impl ReelFailure {
             ReelFailure::DayQuota { .. }
             | ReelFailure::OutOfCredit
             | ReelFailure::Misconfigured
+            | ReelFailure::NoRoom
             | ReelFailure::Cancelled
             | ReelFailure::OverBudget(_) => Duration::ZERO,
         }
@@ -149,6 +156,7 @@ impl ReelFailure {
             ReelFailure::OutOfCredit => "out_of_credit",
             ReelFailure::Misconfigured => "misconfigured",
             ReelFailure::OverBudget(_) => "over_budget",
+            ReelFailure::NoRoom => "no_room",
             ReelFailure::Cancelled => "cancelled",
         }
     }
@@ -178,6 +186,7 @@ pub(super) fn said(failure: &Failure) -> ReelFailure {
         Cause::Blocked | Cause::Filtered => ReelFailure::Blocked,
         Cause::Language => ReelFailure::Language,
         Cause::TooLong | Cause::InputTooLong | Cause::Unusable | Cause::Unreadable => ReelFailure::Unreadable,
+        Cause::NoRoom => ReelFailure::NoRoom,
         Cause::Cancelled => ReelFailure::Cancelled,
         Cause::OverBudget(budget) => ReelFailure::OverBudget(budget),
     }
