@@ -290,7 +290,7 @@ impl Outbox {
         delivered.map(|delivered| match delivered {
             Delivered::Later(until) => Delivered::Later(self.row_clock.at_steady(until)),
             Delivered::Unsure(until) => Delivered::Unsure(self.row_clock.at_steady(until)),
-            Delivered::Yes | Delivered::No | Delivered::Lost => delivered,
+            Delivered::Yes | Delivered::No | Delivered::Closed | Delivered::Lost => delivered,
         })
     }
 

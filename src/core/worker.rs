@@ -173,7 +173,7 @@ impl Worker {
         tokio::select! {
             ended = &mut ending => ended,
             // Then it is ended already, or somebody else's: the row says so.
-            () = self.keep(job, lease, &nobody_asks, &is_over) => ending.await,
+            () = self.keep(job, lease, None, &nobody_asks, &is_over) => ending.await,
         }
     }
 
@@ -249,7 +249,7 @@ impl Worker {
         // the renewal needs.
         let result = tokio::select! {
             result = self.pipeline(job, &watch, &cancel) => result,
-            () = self.keep(job, lease, ends, &cancel, &is_overdue) => return None,
+            () = self.keep(job, lease, Some(ends), &cancel, &is_overdue) => return None,
         };
         Some(match result {
             Err(stopped) if stopped.why == ReelFailure::Cancelled && is_overdue.load(Ordering::Relaxed) => {
@@ -425,18 +425,20 @@ impl Worker {
         }
     }
 
-    /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more, or when it is overdue.
+    /// Renews the lease until it is lost; calls the pipeline off when nobody waits any more, or when it ends too late.
     async fn keep(
         &self,
         job: &Claimed,
         lease: &Held,
-        ends: Timestamp,
+        ends: Option<Timestamp>,
         cancel: &CancellationToken,
         is_overdue: &AtomicBool,
     ) {
         loop {
             lease.due(RENEWAL).await;
-            self.call_off_overdue(ends, cancel, is_overdue);
+            if let Some(ends) = ends {
+                self.call_off_overdue(ends, cancel, is_overdue);
+            }
             let asked = lease.now();
             let renewed = self.store.renew_job(job, asked.wall + LEASE);
             // A later try may get through where this one waits for a connection that is dead.

@@ -246,15 +246,17 @@ impl Course {
             tokio::time::sleep(RESTART).await;
             stage.start_bot(Clock::Wrong).await?;
         }
-        let clock_ahead = stage.clock_ahead();
-        let mut happened = self.lock();
-        happened.clock_ahead = clock_ahead;
-        if clock_ahead.is_none() {
-            happened.left_out.push("the wrong clock (there is no C compiler)");
-        }
-        drop(happened);
+        self.note_clock(stage.clock_ahead());
         self.gate.send_replace(1.0);
         std::future::pending().await
+    }
+
+    fn note_clock(&self, ahead: Option<u64>) {
+        let mut happened = self.lock();
+        happened.clock_ahead = ahead;
+        if ahead.is_none() {
+            happened.left_out.push("the wrong clock (there is no C compiler)");
+        }
     }
 
     async fn until(&self, part: f64) {
