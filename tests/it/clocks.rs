@@ -33,6 +33,7 @@ const RECORDS: &[&str] = &[
     "boards.created_at",
     "boards.posted_at",
     "breakers.failed_at",
+    "chats.gone_since",
     "chats.last_at",
     "conversations.ended_at",
     "conversations.started_at",

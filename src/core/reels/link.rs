@@ -166,6 +166,8 @@ fn words(text: &str) -> Vec<(usize, usize)> {
             // `https;//` is a slip of the fingers.
             || (matches!(c, ',' | ';') && !text[at + 1..].starts_with("//"))
             || (!c.is_ascii() && !c.is_alphanumeric())
+            // Letters in circles and squares are signs: no host has one.
+            || matches!(c, '\u{24b6}'..='\u{24e9}' | '\u{1f130}'..='\u{1f189}')
     };
     let mut words = Vec::new();
     let mut start: Option<usize> = None;

@@ -478,7 +478,7 @@ mod tests {
             message(false, json!({"text": "x", "from": null})),
             json!({"update_id": 1, "edited_message": {"message_id": 1, "text": "again"}}),
             json!({"update_id": 1, "channel_post": {"message_id": 1}}),
-            json!({"update_id": 1, "my_chat_member": {}}),
+            json!({"update_id": 1, "chat_member": {}}),
             json!({"update_id": 1, "a_kind_of_the_future": [1]}),
             json!({"update_id": 1}),
             json!({"update_id": 1, "callback_query": {"id": "1", "from": {"id": 7}, "game_short_name": "x"}}),
