@@ -406,8 +406,13 @@ impl Boards {
                 crash::point("board posted");
                 // Under a nonce that was used before, the message is the old one, with the words of then.
                 let shown = if is_sought { "" } else { &body.text };
+                let message = MessageRef::new(board.chat.clone(), message);
                 let noted = || self.store.posted(board.id, until, Some((&message, shown, posted_at)));
-                self.store.insist("noting a board", noted).await?;
+                if !self.store.insist("noting a board", noted).await? {
+                    // Its chat has got another id meanwhile: it is to be posted there.
+                    self.store.posted(board.id, until, None).await?;
+                    return Ok(false);
+                }
                 crash::point("board noted");
                 Ok(!is_sought)
             }

@@ -1,7 +1,7 @@
 //! Boards: the messages on screen that show the state of waiting reels.
 
 use crate::clock::Timestamp;
-use crate::ids::{BoardId, ChatId, JobId, PersonId, Shortcode};
+use crate::ids::{BoardId, ChatId, JobId, MessageRef, PersonId, Shortcode};
 
 use super::reels::SubscriptionState;
 use super::{Result, Store, read, write};
@@ -99,22 +99,24 @@ impl Store {
     }
 
     /// Gives the right to write back, which was held until `until`. The board stands on screen as a message with these
-    /// words since `posted_at`; with `None` nothing has changed. `false` if somebody else has the right by now.
+    /// words since `posted_at`; with `None` nothing has changed. `false` if somebody else has the right by now, or the board's
+    /// chat has another id: a message means nothing there unless it names its chat.
     pub async fn posted(
         &self,
         board: BoardId,
         until: Timestamp,
-        change: Option<(&str, &str, Timestamp)>,
+        change: Option<(&MessageRef, &str, Timestamp)>,
     ) -> Result<bool> {
         let changed = write!(&self.db, connection => match change {
             Some((message, shown, posted_at)) => sqlx::query(
                     "UPDATE boards SET message = $1, shown = $2, posted_at = $3, posting_until = 0 \
-                     WHERE id = $4 AND posting_until = $5 AND state = 'open'")
-                .bind(message)
+                     WHERE id = $4 AND posting_until = $5 AND state = 'open' AND (chat = $6 OR $1 LIKE '%:%')")
+                .bind(&message.id)
                 .bind(shown)
                 .bind(posted_at.0)
                 .bind(board.to_string())
                 .bind(until.0)
+                .bind(message.chat.to_string())
                 .execute(connection)
                 .await
                 .map(|done| done.rows_affected()),

@@ -25,6 +25,11 @@ async fn one_board(db: &TestDb) -> reelcoach::store::boards::Board {
     boards.remove(0)
 }
 
+/// A message in the board's chat.
+fn posted_as(id: &str) -> MessageRef {
+    MessageRef::new(chat("1"), id)
+}
+
 on_both! {
     async fn a_board_shows_what_was_asked(db: TestDb) {
         let board = one_board(&db).await;
@@ -48,10 +53,10 @@ on_both! {
         assert!(db.begin_posting(board, "", at(10), at(20)).await.unwrap(), "whoever had it was lost");
         assert!(db.posted(board, at(20), None).await.unwrap());
         assert!(db.begin_posting(board, "", at(11), at(21)).await.unwrap(), "it could not be posted");
-        assert!(!db.posted(board, at(20), Some(("66", "late", at(12)))).await.unwrap(), "a right that has run out");
+        assert!(!db.posted(board, at(20), Some((&posted_as("66"), "late", at(12)))).await.unwrap(), "a right that has run out");
         assert!(!db.extend_posting(board, at(20), at(30)).await.unwrap(), "nor can it be extended");
         assert!(db.extend_posting(board, at(21), at(31)).await.unwrap());
-        assert!(db.posted(board, at(31), Some(("77", "words", at(12)))).await.unwrap());
+        assert!(db.posted(board, at(31), Some((&posted_as("77"), "words", at(12)))).await.unwrap());
         let shown = db.open_boards().await.unwrap().remove(0);
         assert_eq!((shown.message.as_deref(), shown.posted_at), (Some("77"), Some(at(12))));
         assert_eq!(shown.shown, "words");
@@ -75,7 +80,7 @@ on_both! {
         assert!(db.begin_posting(board, "", START, at(10)).await.unwrap());
         assert_eq!(db.take_board(board, at(9), true).await.unwrap(), TakenBoard::BeingPosted);
         assert_eq!(db.open_boards().await.unwrap().len(), 1);
-        assert!(db.posted(board, at(10), Some(("77", "words", at(9)))).await.unwrap());
+        assert!(db.posted(board, at(10), Some((&posted_as("77"), "words", at(9)))).await.unwrap());
         let taken = TakenBoard::Taken { message: Some("77".into()), placeholder: Some("6".into()) };
         assert_eq!(db.take_board(board, at(9), true).await.unwrap(), taken);
         assert!(db.open_boards().await.unwrap().is_empty());
@@ -96,7 +101,7 @@ on_both! {
         assert_eq!(db.take_board(board, at(11), true).await.unwrap(), TakenBoard::BeingPosted);
         assert!(db.begin_posting(board, "", at(6), at(21)).await.unwrap());
         assert_eq!(db.take_board(board, at(20), false).await.unwrap(), TakenBoard::BeingPosted, "not while it is posted");
-        assert!(db.posted(board, at(21), Some(("77", "", at(7)))).await.unwrap());
+        assert!(db.posted(board, at(21), Some((&posted_as("77"), "", at(7)))).await.unwrap());
         assert!(!db.open_boards().await.unwrap()[0].perhaps_posted);
         let taken = TakenBoard::Taken { message: Some("77".into()), placeholder: Some("6".into()) };
         assert_eq!(db.take_board(board, at(11), true).await.unwrap(), taken);

@@ -70,7 +70,7 @@ on_both! {
         db.submit(&wish, LIMITS, |_| String::new(), at(4)).await.unwrap();
         let board = db.open_boards().await.unwrap().remove(0);
         assert!(db.begin_posting(board.id, "", at(4), at(9)).await.unwrap());
-        assert!(db.posted(board.id, at(9), Some(("57", "words", at(4)))).await.unwrap());
+        assert!(db.posted(board.id, at(9), Some((&MessageRef::new(old.clone(), "57"), "words", at(4)))).await.unwrap());
 
         let instances = three_instances(&db).await;
         let tasks = (0..9).map(|n| {
@@ -86,6 +86,11 @@ on_both! {
         }
         let board = db.open_boards().await.unwrap().remove(0);
         assert_eq!((&board.chat, board.message, board.reply_to, board.shown.as_str()), (&new, None, None, ""));
+        // Whoever posted it meanwhile tells of a message in the old group, or of one in the new.
+        assert!(db.begin_posting(board.id, "", at(10), at(19)).await.unwrap());
+        let posted = |id| MessageRef::new(old.clone(), id);
+        assert!(!db.posted(board.id, at(19), Some((&posted("57"), "words", at(11)))).await.unwrap());
+        assert!(db.posted(board.id, at(19), Some((&posted("-1005:58"), "words", at(11)))).await.unwrap());
         assert_eq!(db.reels_of(ana, &new, 9).await.unwrap().len(), 1);
         let spent = async |chat: &ChatId| db.used(&Scope::Chat(chat.clone()), Span::Month, START).await.unwrap().total();
         assert_eq!((spent(&old).await, spent(&new).await), (0, 55));

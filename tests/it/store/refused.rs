@@ -73,7 +73,8 @@ const WRITES: [(&str, Write); 19] = [
     }),
     ("reading a budget", |store, scene| async move { store.may_tell(&scene.key, "x", 1, LEASE, at(9)).await }.boxed()),
     ("noting a board", |store, scene| {
-        async move { store.posted(scene.board, at(60), Some(("17", "number 1", at(5)))).await }.boxed()
+        let posted = MessageRef::new(scene.chat.clone(), "17");
+        async move { store.posted(scene.board, at(60), Some((&posted, "number 1", at(5)))).await }.boxed()
     }),
     ("noting a paid run", |store, scene| async move { store.note_run(&scene.job, Some("run")).await }.boxed()),
     ("requeueing a job", |store, scene| async move { store.requeue_job(&scene.job, at(9), None).await }.boxed()),
