@@ -11,7 +11,6 @@
 //! The database is in the folder for temporary files: on a file system in memory all three are alike.
 #![expect(clippy::disallowed_methods, reason = "a program of its own: it starts its tasks and reads the time itself")]
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
 #[path = "shared/database.rs"]
 mod database;
 #[path = "shared/options.rs"]

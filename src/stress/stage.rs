@@ -105,7 +105,7 @@ struct Bot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     Right,
-    /// [`AHEAD`] seconds later.
+    /// Later by what [`Stage::clock_ahead`] says.
     Wrong,
 }
 
