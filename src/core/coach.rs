@@ -281,8 +281,6 @@ impl Coach {
         loop {
             step = match step {
                 Step::Ask(ask) => {
-                    // What another instance may be asking by now is not paid for here.
-                    turn.lease.good().await;
                     let key = format!("{}:{}:{run}:{asked}", turn.id, turn.attempt);
                     asked += 1;
                     let began = self.clock.now();
@@ -384,7 +382,7 @@ impl Coach {
     }
 
     /// Shortens a long memory: its older half becomes part of the summary.
-    pub async fn summarise(&self, turn: &Turn) -> Result<(), StoreError> {
+    pub async fn summarise(&self, turn: &HeldTurn) -> Result<(), StoreError> {
         let memory = self.store.memory(turn.person, &turn.chat, self.clock.now()).await?;
         let Some(cut) = older_half(&memory.lines, self.settings.history_chars) else { return Ok(()) };
         let (older, last) = (&memory.lines[..cut], &memory.lines[cut - 1]);
@@ -439,7 +437,7 @@ impl Coach {
     /// before the next one is set aside, under a key of its own.
     async fn ask(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         key: &str,
         tool: &'static str,
         ask: &Ask,
@@ -481,7 +479,7 @@ impl Coach {
 
     async fn attempt(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         key: &str,
         tool: &'static str,
         ask: &Ask,
@@ -527,6 +525,11 @@ impl Coach {
             }
         }
         crash::point("call reserved");
+        if tool == COACH {
+            crash::freeze_point("call due");
+            // What another instance may be asking by now is not paid for here, however long the reservation took.
+            turn.lease.good().await;
+        }
         let mut hear = |heard: Heard<'_>| match heard {
             Heard::Waits(left) => live.wait(left),
             Heard::Leaves(meter) => live.costs(CallCost::Running(Arc::clone(meter))),

@@ -116,7 +116,7 @@ impl Replies {
     }
 
     /// Keeps the memory of a conversation short.
-    async fn remember(&self, turn: &Turn) {
+    async fn remember(&self, turn: &HeldTurn) {
         if let Err(error) = self.coach.summarise(turn).await {
             tracing::warn!(turn = %turn.id, "a summary could not be made: {error}");
         }

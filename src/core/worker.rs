@@ -2,21 +2,20 @@
 //! writes down what was paid, and ends the job; the answers it owes are turns from then on.
 
 mod verdicts;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use self::watch::JobWatch;
 use super::leases::{Held, Moment};
-use super::money::{Allowed, Call, Purse};
+use super::money::Purse;
 use super::providers::{self, ProviderTarget};
 use super::reels::KnownFailure;
-use super::reels::pipeline::{
-    Fault, PIPELINE_VERSION, Phase, Pipeline, Reel, ReelFailure, Spent, Stopped, Watch, run_n8n,
-};
+use super::reels::pipeline::{Fault, PIPELINE_VERSION, Pipeline, Reel, ReelFailure, Stopped, run_n8n};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::crash;
@@ -24,9 +23,9 @@ use crate::ids::InstanceId;
 use crate::store::access::LimitName;
 use crate::store::failures::Noted;
 use crate::store::lanes::{Health, Lane, LaneKind, ReelTrouble, Weight};
-use crate::store::reels::{Claimed, JobEnd, JobLease, JobPhase};
+use crate::store::reels::{Claimed, JobEnd, JobLease};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{BREAKER_OPENED, REEL_SECONDS, REELS, Reference, UPSTREAM_CALLS};
+use crate::telemetry::{BREAKER_OPENED, REEL_SECONDS, REELS, Reference};
 use crate::upstream::n8n::N8n;
 use crate::upstream::{BudgetOf, Cause, Failure, Provider};
 
@@ -512,102 +511,4 @@ fn bought(job: &Claimed, stopped: &Stopped) -> bool {
 fn asked_pause(stopped: &Stopped) -> Option<Duration> {
     let asked = stopped.cause.as_ref().and_then(|failure| failure.cause.retry_after());
     asked.map(|pause| pause.min(LONGEST_PAUSE))
-}
-
-/// What the pipeline tells while it runs, written down.
-struct JobWatch<'a> {
-    worker: &'a Worker,
-    job: &'a Claimed,
-    lease: &'a Held,
-}
-
-#[async_trait]
-impl Watch for JobWatch<'_> {
-    async fn run_started(&self, run: &str) {
-        let store = &self.worker.store;
-        // Nobody else knows of the run: forgotten, it would be bought again.
-        match store.insist("noting a paid run", || store.note_run(self.job, Some(run))).await {
-            Ok(_) => crash::point("scrape started"),
-            Err(error) => tracing::error!(job = %self.job.job, run, "a paid run could not be noted: {error}"),
-        }
-    }
-
-    async fn phase(&self, phase: Phase) {
-        let phase = match phase {
-            Phase::Scraping => JobPhase::Scraping,
-            Phase::Analysing => {
-                crash::point("scrape done");
-                JobPhase::Analysing
-            }
-        };
-        if let Err(error) = self.worker.store.note_phase(self.job, phase).await {
-            tracing::warn!(job = %self.job.job, "a phase could not be noted: {error}");
-        }
-    }
-
-    async fn reserve(&self, spent: Spent) -> Result<(), ReelFailure> {
-        // What another instance may be buying by now is not bought here.
-        self.lease.good().await;
-        match self.worker.purse.reserve(&self.call(&spent)).await {
-            Ok(Allowed::Yes) => {}
-            Ok(Allowed::Over(standing)) => return Err(ReelFailure::OverBudget(standing.budget())),
-            Ok(Allowed::Unpriced) => return Err(ReelFailure::Misconfigured),
-            Err(error) => {
-                tracing::error!(job = %self.job.job, key = %spent.key, "a cost could not be reserved: {error}");
-                return Err(ReelFailure::UpstreamBusy);
-            }
-        }
-        match spent.provider {
-            Provider::Apify => crash::point("scrape reserved"),
-            Provider::Gemini => crash::point("analysis reserved"),
-            Provider::OpenAi | Provider::N8n => {}
-        }
-        Ok(())
-    }
-
-    async fn rekey(&self, key: &str, new: &str) {
-        if let Err(error) = self.worker.purse.rekey(key, new).await {
-            // It is counted twice until it is given up: the safe side.
-            tracing::warn!(job = %self.job.job, key, "a reserved cost could not be given its key: {error}");
-        }
-    }
-
-    async fn unreserve(&self, key: &str) {
-        if let Err(error) = self.worker.purse.unreserve(key).await {
-            // It is counted although it cost nothing: the safe side.
-            tracing::warn!(job = %self.job.job, key, "a reserved cost could not be taken back: {error}");
-        }
-    }
-
-    async fn spent(&self, spent: Spent) {
-        match spent.provider {
-            Provider::Apify => crash::point("scrape paid"),
-            Provider::Gemini => crash::point("analysis paid"),
-            Provider::OpenAi | Provider::N8n => {}
-        }
-        metrics::counter!(UPSTREAM_CALLS, "provider" => spent.provider.name(), "outcome" => spent.outcome).increment(1);
-        match self.worker.purse.settle_with_audio(&self.call(&spent), spent.audio_tokens).await {
-            Ok(Some(_)) => crash::point("cost written"),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(job = %self.job.job, key = %spent.key, "a cost could not be written down: {error}");
-            }
-        }
-    }
-}
-
-impl JobWatch<'_> {
-    fn call<'a>(&'a self, spent: &'a Spent) -> Call<'a> {
-        Call {
-            key: &spent.key,
-            person: self.job.asked_by,
-            chat: &self.job.chat,
-            provider: spent.provider,
-            model: &spent.model,
-            tool: spent.tool,
-            latency_ms: i64::try_from(spent.latency_ms).unwrap_or(i64::MAX),
-            outcome: spent.outcome,
-            usage: spent.usage,
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
@@ -66,11 +66,19 @@ struct Renewing {
 
 #[derive(Debug, Default)]
 struct Round {
-    /// The statement that is under way. All who wait drive it: it goes on when one of them goes away.
-    running: Option<Shared<BoxFuture<'static, bool>>>,
+    /// The statement that is under way. All who wait drive it: it goes on when one of them goes away, and when the last of
+    /// them does, it ends, and gives its connection back.
+    running: Option<WeakShared<BoxFuture<'static, bool>>>,
     /// When it began, or had to because of somebody who waits.
     since: Option<Instant>,
     last: Option<Ended>,
+}
+
+impl Round {
+    /// What is under way, while anybody waits for it.
+    fn running(&self) -> Option<Shared<BoxFuture<'static, bool>>> {
+        self.running.as_ref().and_then(WeakShared::upgrade)
+    }
 }
 
 /// How the last statement went.
@@ -114,8 +122,8 @@ impl Renewing {
     /// The statement under way, or the next one.
     fn running(&self, leases: &Db, kind: Kind) -> Shared<BoxFuture<'static, bool>> {
         let mut round = locked(&self.round);
-        if let Some(running) = &round.running {
-            return running.clone();
+        if let Some(running) = round.running() {
+            return running;
         }
         let begins = round.last.map_or_else(Instant::now, |last| last.at + PAUSE);
         let (leases, asked) = (leases.clone(), Arc::clone(&self.asked));
@@ -137,7 +145,7 @@ impl Renewing {
             sent.is_ok()
         };
         let running = sent.boxed().shared();
-        round.running = Some(running.clone());
+        round.running = running.downgrade();
         round.since = Some(Instant::now());
         running
     }
@@ -145,7 +153,7 @@ impl Renewing {
     /// Notes the end of a statement, once.
     fn ended(&self, ended: &Shared<BoxFuture<'static, bool>>, is_done: bool) {
         let mut round = locked(&self.round);
-        if round.running.as_ref().is_some_and(|running| running.ptr_eq(ended)) {
+        if round.running().is_some_and(|running| running.ptr_eq(ended)) {
             let took = round.since.take().map_or(Duration::ZERO, |since| since.elapsed());
             round.last = Some(Ended { at: Instant::now(), took, is_done });
             round.running = None;
@@ -157,7 +165,8 @@ impl Renewing {
     fn is_behind(&self, lease: Duration) -> bool {
         let (round, longest) = (locked(&self.round), lease / 3);
         let was_bad = |last: Ended| (!last.is_done || last.took > longest) && last.at.elapsed() <= longest;
-        round.since.is_some_and(|since| since.elapsed() > longest) || round.last.is_some_and(was_bad)
+        let is_under_way = round.running().is_some();
+        (is_under_way && round.since.is_some_and(|since| since.elapsed() > longest)) || round.last.is_some_and(was_bad)
     }
 }
 
@@ -186,15 +195,19 @@ impl Store {
 
 /// The leases that are still held.
 async fn renew_all(leases: &Db, kind: Kind, asked: &[Asked]) -> Result<HashMap<LeaseKey, Renewed>> {
-    if asked.is_empty() {
-        return Ok(HashMap::new());
+    // Whoever gave up waiting has asked again: of two ends, the database would take either.
+    let mut ends: HashMap<&LeaseKey, Timestamp> = HashMap::new();
+    for Asked { lease, until, .. } in asked {
+        ends.entry(lease).and_modify(|end| *end = (*end).max(*until)).or_insert(*until);
     }
+    let ends: Vec<(&LeaseKey, Timestamp)> = ends.into_iter().collect();
+    let Some(last) = ends.len().checked_sub(1) else { return Ok(HashMap::new()) };
     // A few lengths, so that the database need not prepare a statement for each.
-    let places = asked.len().next_power_of_two();
+    let places = ends.len().next_power_of_two();
     let rows: Vec<(String, String, i64, bool)> = write!(leases, connection => {
         let mut query = sqlx::query_as(sqlx::AssertSqlSafe(extend(kind, places)));
         for nth in 0..places {
-            let Asked { lease, until, .. } = &asked[nth.min(asked.len() - 1)];
+            let (lease, until) = ends[nth.min(last)];
             query = query.bind(&lease.row).bind(lease.by.to_string()).bind(lease.attempt).bind(until.0);
         }
         query.fetch_all(connection).await

@@ -118,6 +118,11 @@ async fn stopped_at(place: Place, point: &str, nth: u32, says: &str) {
         Discord => assert_never_shortened(&sandbox.discord.control, &channel, &what),
     }
     assert_eq!(sandbox.discord.violations(), Vec::<String>::new(), "{what}");
+    if matches!(point, "call due" | "purchase due") {
+        let paid = (sandbox.openai.charged().len(), sandbox.apify.runs().len(), sandbox.gemini.charged().len());
+        let once = if says.contains("/reel/") { (1, 1, 1) } else { (1, 0, 0) };
+        assert_eq!(paid, once, "{what}");
+    }
 }
 
 /// All at a time: most of it is waiting.
@@ -132,6 +137,11 @@ async fn what_was_about_to_be_sent_is_not_sent_behind_the_lease() {
         (Discord, "piece due", 1, TALK),
         (Telegram, "board due", 1, REEL),
         (Telegram, "board due", 2, REEL),
+        // Reserved, and not yet paid for.
+        (Telegram, "call due", 1, TALK),
+        (Discord, "call due", 1, TALK),
+        (Telegram, "purchase due", 1, REEL),
+        (Telegram, "purchase due", 2, REEL),
         // Heard by both: whoever wakes up with it finds it stored, and apologises for nothing.
         (Telegram, "message due", 1, TALK),
     ];

@@ -29,6 +29,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::prompt::opaque;
 use super::turn::{AnswerEnding, TOOL_ROUNDS};
 use super::{Answered, Coach, Live, Question, SPARING, Unanswered};
+use crate::core::leases::HeldTurn;
 use crate::ids::PersonId;
 use crate::store::StoreError;
 use crate::store::chats::Memory;
@@ -137,7 +138,7 @@ impl Coach {
     /// Whether the answer to a common question may be shared: as it was judged, or is judged now, once.
     pub(super) async fn is_shareable(
         &self,
-        turn: &Turn,
+        turn: &HeldTurn,
         run: u32,
         common: &Common,
         live: &Live,
@@ -164,7 +165,13 @@ impl Coach {
     }
 
     /// Asks the economy model; `None` if it does not say. It is told nothing but the question.
-    async fn judge(&self, turn: &Turn, key: &str, common: &Common, live: &Live) -> Result<Option<bool>, StoreError> {
+    async fn judge(
+        &self,
+        turn: &HeldTurn,
+        key: &str,
+        common: &Common,
+        live: &Live,
+    ) -> Result<Option<bool>, StoreError> {
         let ask = Ask {
             model: self.settings.economy_model.clone(),
             instructions: JUDGE_PROMPT.into(),

@@ -83,10 +83,10 @@ pub(super) fn only_grow(evidence: &Evidence<'_>, index: &Index<'_>, verdict: &mu
         let (was, chars) = before
             .insert((change.on, &change.chat, &change.message), (change.state, change.chars))
             .unwrap_or((State::Growing, 0));
+        looked_at += 1;
         if change.state == State::Final {
             continue;
         }
-        looked_at += 1;
         let chat = chat_id(change.on, &change.chat);
         let is_late = was == State::Final && !boards.contains(&(chat.as_str(), change.message.as_str()));
         if is_late || was == State::Growing && change.chars + MARKUP < chars {

@@ -56,4 +56,29 @@ on_both! {
         let again = db.claim_job(who, &lane, at(80), LEASE).await.unwrap().unwrap();
         assert_eq!((again.job, again.attempt), (job.job, 2));
     }
+
+    async fn a_renewal_that_nobody_waits_for_any_more_stops_nothing(db: TestDb) {
+        let (mia, dm) = (person(&db, "mia").await, chat("1"));
+        let turn = asking_turn(&db, mia, &dm, START).await;
+        let mut renewal = Box::pin(db.renew_turn(&turn, at(90)));
+        assert!(futures::poll!(&mut renewal).is_pending());
+        drop(renewal);
+        says(&db, person(&db, "ben").await, &chat("2"), "2", START).await;
+        // By a third of this lease a statement that is under way would be late.
+        let lease = Duration::from_millis(30);
+        tokio::time::sleep(lease).await;
+        let platforms = [Platform::Discord, Platform::Telegram];
+        assert_eq!(db.claim_turns(InstanceId::new(), &platforms, at(1), lease, 10_u32).await.unwrap().len(), 1);
+        assert!(db.renew_turn(&turn, at(91)).await.unwrap());
+    }
+
+    async fn of_two_renewals_of_a_lease_the_later_end_counts(db: TestDb) {
+        let turn = asking_turn(&db, person(&db, "mia").await, &chat("1"), START).await;
+        let (early, late) = (at(60), at(90));
+        for (first, second) in [(early, late), (late, early)] {
+            let (one, other) = futures::join!(db.renew_turn(&turn, first), db.renew_turn(&turn, second));
+            assert!(one.unwrap() && other.unwrap());
+            assert_eq!(db.number("SELECT due_at FROM turns", &[]).await, late.0);
+        }
+    }
 }
