@@ -311,12 +311,15 @@ impl App {
         alive.cancel();
         watchers.close();
         watchers.wait().await;
-        if app.platforms.console.is_none() {
-            app.watch.leave().await;
-        }
+        let mut failure = None;
         if !is_over {
-            // Their rows are leased: the next start goes on with them.
-            tracing::warn!(in_flight, "some answers did not end in time; they are taken up at the next start");
+            // An instance that leaves with turns under lease counts as one that they ended.
+            let given_back = app.store.release_turns_of(app.instance, app.clock.now()).await;
+            failure = given_back.err().map(|error| error.to_string());
+            tracing::warn!(in_flight, failure, "some answers did not end in time; they are taken up at the next start");
+        }
+        if app.platforms.console.is_none() && failure.is_none() {
+            app.watch.leave().await;
         }
         app.store.close().await;
         tracing::info!("stopped");

@@ -27,7 +27,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::crash;
 use crate::ids::{ChatId, MessageRef, Platform, TurnId};
 use crate::store::turns::Turn;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, waits};
 use crate::telemetry::SENDS;
 
 /// A final waits here for its place in the chat up to this long; longer in the database.
@@ -287,9 +287,10 @@ impl Outbox {
         if !matches!(delivered, Ok(Delivered::Later(_))) {
             gate.order.lock().await.end(turn.id);
         }
+        let due_at = |until: Timestamp| self.row_clock.at_steady(until.min(self.clock.now() + waits::TURN_PUT_OFF));
         delivered.map(|delivered| match delivered {
-            Delivered::Later(until) => Delivered::Later(self.row_clock.at_steady(until)),
-            Delivered::Unsure(until) => Delivered::Unsure(self.row_clock.at_steady(until)),
+            Delivered::Later(until) => Delivered::Later(due_at(until)),
+            Delivered::Unsure(until) => Delivered::Unsure(due_at(until)),
             Delivered::Yes | Delivered::No | Delivered::Closed | Delivered::Lost => delivered,
         })
     }

@@ -17,12 +17,12 @@ use super::chat::PresenceChange;
 use super::outbox::{Outbox, Reached};
 use super::reels::Reels;
 use crate::clock::Clock;
-use crate::ids::{ChatId, ChatScope};
+use crate::ids::{ChatId, ChatScope, Platform};
 use crate::store::reels::Cancelled;
 use crate::store::{Store, StoreError};
 
-/// Between two tries where it is not known whether anything arrives.
-const TRY_AGAIN: Duration = Duration::from_secs(15);
+/// Between two tries where it is not known whether anything arrives: somebody waits for the answer meanwhile.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who knows in which chats the bot is.
 pub struct Presence {
@@ -41,9 +41,11 @@ impl Presence {
     pub async fn told(&self, scope: &ChatScope, change: PresenceChange) -> Result<(), StoreError> {
         match (change, scope) {
             (PresenceChange::Back, _) => self.back(scope).await,
-            // What was told may be long past, or of the old one of two ids: then it arrives there, or nobody may say so.
+            // What was told may be long past, or of the old one of two ids: then it arrives there, or nobody may say so. Discord
+            // only tells of deletions, which are for good.
             (PresenceChange::Gone, ChatScope::Chat(chat))
-                if matches!(self.outbox.reaches(chat).await, Reached::Yes | Reached::Elsewhere) =>
+                if chat.platform != Platform::Discord
+                    && matches!(self.outbox.reaches(chat).await, Reached::Yes | Reached::Elsewhere) =>
             {
                 Ok(())
             }

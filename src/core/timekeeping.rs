@@ -9,7 +9,7 @@
 //! An instance whose machine is further off than a third of the shortest lease takes no work, as long as another one is right:
 //! something is wrong with that machine, and its following the database's clock is all that keeps its leases apart.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::{reply, worker};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::store::instances::{ClockState, LONGEST_LEASE};
-use crate::store::waits::LongestWaits;
+use crate::store::waits::{LongestWaits, TURN_PUT_OFF};
 use crate::store::{Store, StoreError};
 
 /// How often the database's clock is read, and how often in a row at the start.
@@ -41,8 +41,32 @@ const SHORTEN_EVERY: Duration = Duration::from_secs(60);
 /// By how much instances that follow one clock may differ: a lease that is so much longer is none that a wrong clock made.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// A turn that was put off is due after at most this time: the longest that the outbox asks for in a busy chat.
-const TURN_AGAIN: Duration = Duration::from_secs(600);
+/// Counts of the clock's steps. A step that is noticed while an earlier one is dealt with stays pending.
+#[derive(Debug, Default)]
+struct ClockSteps {
+    noticed: AtomicU64,
+    /// How many of them are dealt with.
+    settled: AtomicU64,
+}
+
+impl ClockSteps {
+    fn note(&self) {
+        self.noticed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn noticed(&self) -> u64 {
+        self.noticed.load(Ordering::Acquire)
+    }
+
+    /// The first `noticed` of them are dealt with.
+    fn settle(&self, noticed: u64) {
+        self.settled.fetch_max(noticed, Ordering::AcqRel);
+    }
+
+    fn are_pending(&self) -> bool {
+        self.settled.load(Ordering::Acquire) < self.noticed()
+    }
+}
 
 /// Keeps the time of one instance.
 pub struct Timekeeper {
@@ -51,8 +75,7 @@ pub struct Timekeeper {
     reels: Arc<Reels>,
     /// But the spacing, which admins may set.
     rules: LongestWaits,
-    /// A step was noticed and is not dealt with.
-    is_stepped: AtomicBool,
+    steps: ClockSteps,
     looking: tokio::sync::Mutex<()>,
     /// In ms of the steady time.
     settled_at: AtomicI64,
@@ -76,7 +99,7 @@ impl Timekeeper {
             job: worker::LEASE + SLACK,
             board: POSTING_LEASE + SLACK,
             role: LONGEST_LEASE + SLACK,
-            turn_again: TURN_AGAIN,
+            turn_again: TURN_PUT_OFF + SLACK,
             upstream_pause: worker::LONGEST_PAUSE,
             reservation: RESERVED_FOR,
             charge_again: CHARGE_AGAIN,
@@ -89,7 +112,7 @@ impl Timekeeper {
             clock,
             reels,
             rules,
-            is_stepped: AtomicBool::new(false),
+            steps: ClockSteps::default(),
             looking: tokio::sync::Mutex::default(),
             settled_at: AtomicI64::new(0),
             shortened_at: AtomicI64::new(0),
@@ -125,12 +148,14 @@ impl Timekeeper {
             let change_ms = u64::try_from(change.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(change_ms, "the database's clock was set, or this machine was suspended");
             self.settled_at.store((self.clock.steady() + SETTLING).0, Ordering::Relaxed);
-            self.is_stepped.store(true, Ordering::Relaxed);
+            self.steps.note();
         }
         self.judge();
-        if self.is_stepped.load(Ordering::Relaxed) {
+        // Before the clock is read: a step that is noticed from now on needs another look.
+        let noticed = self.steps.noticed();
+        if self.steps.are_pending() {
             self.shorten_waits().await?;
-            self.is_stepped.store(false, Ordering::Relaxed);
+            self.steps.settle(noticed);
         }
         Ok(())
     }
@@ -138,10 +163,10 @@ impl Timekeeper {
     /// Whether this instance may take work now. A step of the clock is dealt with first.
     pub async fn may_claim(&self) -> bool {
         self.notice_step();
-        if self.is_stepped.load(Ordering::Relaxed) {
+        if self.steps.are_pending() {
             self.look().await;
         }
-        !self.is_stepped.load(Ordering::Relaxed)
+        !self.steps.are_pending()
             && !self.is_stopped.load(Ordering::Relaxed)
             && self.clock.steady().0 >= self.settled_at.load(Ordering::Relaxed)
     }
@@ -173,7 +198,7 @@ impl Timekeeper {
     fn notice_step(&self) {
         if self.clock.has_stepped() {
             tracing::warn!("this machine's clock was set, or it was suspended");
-            self.is_stepped.store(true, Ordering::Relaxed);
+            self.steps.note();
         }
     }
 
@@ -205,5 +230,24 @@ impl Timekeeper {
             }
             false => tracing::info!(skew_ms, "this machine's clock is right again: work is taken"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_is_noticed_while_another_is_dealt_with_stays_pending() {
+        let steps = ClockSteps::default();
+        assert!(!steps.are_pending());
+        steps.note();
+        let noticed = steps.noticed();
+        assert!(steps.are_pending());
+        steps.note();
+        steps.settle(noticed);
+        assert!(steps.are_pending(), "the second one");
+        steps.settle(steps.noticed());
+        assert!(!steps.are_pending());
     }
 }

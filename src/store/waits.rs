@@ -13,6 +13,10 @@ use crate::clock::{Clock, Timestamp};
 
 use super::{Db, Result, Store, bounded, write};
 
+/// The longest that a turn is put off for, whatever pause a platform asks for. The outbox then finds the chat still paused, and
+/// puts the turn off again without a call.
+pub const TURN_PUT_OFF: Duration = Duration::from_secs(600);
+
 /// The longest that each rule lets anybody wait.
 #[derive(Clone, Debug)]
 pub struct LongestWaits {

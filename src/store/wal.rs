@@ -20,7 +20,7 @@ pub struct Wal {
     log: Arc<Log>,
     /// Commits so far, and how many of them are on the disk.
     commits: AtomicU64,
-    synced: Mutex<u64>,
+    synced: Arc<Mutex<u64>>,
 }
 
 #[derive(Debug)]
@@ -54,29 +54,37 @@ impl Wal {
             File::open(folder)?.sync_all()?;
         }
         let log = Arc::new(Log { file: log, is_doubtful: AtomicBool::new(false) });
-        Ok(Some(Wal { log, commits: AtomicU64::new(0), synced: Mutex::default() }))
+        Ok(Some(Wal { log, commits: AtomicU64::new(0), synced: Arc::default() }))
     }
 
     /// Returns once every commit before this call is on the disk. `write`: the connection that commits.
     pub async fn sync(&self, write: &Connections) -> sqlx::Result<()> {
         let own = self.commits.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut synced = self.synced.lock().await;
+        let mut synced = Arc::clone(&self.synced).lock_owned().await;
         if *synced >= own {
             return Ok(());
         }
         let until = self.commits.load(Ordering::Acquire);
         let again = self.log.is_doubtful.load(Ordering::Acquire);
-        // Nobody commits while it is written once more, even if who waits for it goes away.
+        // Nobody commits while it is written once more, and nobody else syncs until this one has ended: even if who waits for
+        // it goes away.
         let writer = if again { Some(lend(write).await?) } else { None };
         let log = Arc::clone(&self.log);
         let sync = move || {
             let done = if again { write_again(&log.file) } else { log.file.sync_data() };
             drop(writer);
-            log.is_doubtful.store(done.is_err(), Ordering::Release);
+            match &done {
+                Err(_) => log.is_doubtful.store(true, Ordering::Release),
+                Ok(()) => {
+                    if again {
+                        log.is_doubtful.store(false, Ordering::Release);
+                    }
+                    *synced = until;
+                }
+            }
             done
         };
         tokio::task::spawn_blocking(sync).await.map_err(|_| sqlx::Error::WorkerCrashed)??;
-        *synced = until;
         Ok(())
     }
 }

@@ -296,6 +296,33 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn a_turn_waits_for_a_platforms_hour_ten_minutes_at_a_time_and_without_a_call(db: TestDb) {
+        let (sandbox, db, clock) = (sandbox().await, Arc::new(db), Clock::manual(Clock::System.now()));
+        let bot = spaced(&sandbox, &db, &clock).await;
+        let body = r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 3600","parameters":{"retry_after":3600}}"#;
+        let refuse = || {
+            let refusal = Fault::Answer { status: 429, headers: Vec::new(), body: body.to_owned() };
+            sandbox.telegram.control.fault("sendMessage", refusal);
+        };
+        refuse();
+        sandbox.telegram.say(ANA, ANA, "Ana", "/help");
+        let put_off = "SELECT COUNT(*) FROM turns WHERE leased_by IS NULL AND state = 'answered' AND attempt = $1";
+        bot.until("it is put off", async || db.number(put_off, &[1]).await == 1).await;
+        let wait = db.number("SELECT due_at FROM turns", &[]).await - clock.now().0;
+        assert_eq!(wait, 600_000, "no longer than the rules allow");
+        // The next call would meet this.
+        refuse();
+        clock.advance(Duration::from_secs(600));
+        bot.until("it is put off again", async || db.number(put_off, &[2]).await == 1).await;
+        assert_eq!(sandbox.telegram.control.faults_waiting(), 1, "nothing is sent into the pause");
+        sandbox.telegram.control.calm();
+        clock.advance(Duration::from_secs(3000));
+        bot.until("it is answered", async || !bot.telegram(ANA).is_empty()).await;
+        bot.end().await;
+    }
+}
+
 async fn ready(bot: &TestBot) -> Value {
     let answer = reqwest012::get(format!("http://{}/readyz", bot.http)).await.unwrap();
     serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()

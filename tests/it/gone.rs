@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use reelcoach::sandbox::Fault;
 use reelcoach::sandbox::openai::Script;
 
 use crate::bot::TestBot;
@@ -132,6 +133,11 @@ on_both! {
             bot.count(WAITING).await == 4 && [&channel, &thread, &lone].iter().all(|at| bot.bot_says_in(at).len() == 1)
         })
         .await;
+        let typing = || {
+            let count = |at: &String| bot.sandbox.discord.control.count(&format!("{at}/typing"));
+            [&channel, &thread, &lone].map(count)
+        };
+        let before = typing();
         bot.sandbox.discord.remove_channel(&channel);
         bot.until("both are cancelled", async || bot.count(WAITING).await == 2).await;
         bot.sandbox.discord.remove_channel(&lone);
@@ -140,6 +146,7 @@ on_both! {
         bot.sandbox.apify.finish_runs();
         bot.drain().await;
         assert_eq!((bot.count(CANCELLED).await, bot.paid()), (3, (1, 1, 1)));
+        assert_eq!(typing(), before, "what Discord says is not asked about");
         bot.end().await;
     }
 
@@ -189,6 +196,32 @@ async fn an_answer_that_cannot_be_shown_is_not_made_to_its_end() {
     })
     .await;
     assert_eq!(bot.count(GONE).await, 1);
+    bot.end().await;
+}
+
+/// Whether anything arrives there again cannot be learned: the question is answered, and not given up for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_where_nobody_knows_whether_the_bot_is_back() {
+    let bot = TestBot::start(TestDb::sqlite().await, &[]).await;
+    bot.until("Discord is connected", async || bot.sandbox.discord.is_connected()).await;
+    let quiet = bot.sandbox.discord.guild_channel("quiet");
+    let mention = format!("<@{}>", bot.sandbox.discord.bot().0);
+    let ask = |what: &str| bot.sandbox.discord.say(&quiet, ADA, "Ada", &format!("{mention} {what}"));
+    bot.sandbox.discord.forbid(&quiet);
+    ask("what about this?");
+    bot.until("it ends", async || bot.count(UNDELIVERABLE).await == 1).await;
+    assert_eq!(bot.count(GONE).await, 1);
+    // More than there are looks.
+    for _ in 0..7 {
+        let fault = Fault::Answer { status: 502, headers: Vec::new(), body: "{}".to_owned() };
+        bot.sandbox.discord.control.fault(&format!("{quiet}/typing"), fault);
+    }
+    bot.sandbox.discord.permit(&quiet);
+    let before = bot.paid().2;
+    ask("and now?");
+    bot.until("she is answered", async || bot.bot_says_in(&quiet).len() == 1).await;
+    bot.drain().await;
+    assert_eq!((bot.paid().2, bot.count(UNDELIVERABLE).await), (before + 1, 1));
     bot.end().await;
 }
 

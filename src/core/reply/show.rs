@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Replies;
 use super::beside::RENEWAL_AGAIN;
 use crate::clock::Timestamp;
-use crate::core::chat::Destination;
+use crate::core::chat::{Destination, MessengerRules};
 use crate::core::coach::Live;
 use crate::core::leases::HeldTurn;
 use crate::core::outbox::{self, Progress};
@@ -27,8 +27,11 @@ const TYPING_AGAIN: Duration = Duration::from_secs(4);
 /// Between two attempts to show progress where the first was not possible.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// An answer of up to this length is noted once.
+/// An answer of up to this length is noted once. The room doubles up to [`DOUBLED_ROOM`], and grows by [`ROOM_STEP`] beyond
+/// it: a frame that is full is often shorter than a message may be, and must not stay below what was noted.
 const SHORTEST_ROOM: usize = 256;
+const DOUBLED_ROOM: usize = 1024;
+const ROOM_STEP: usize = 512;
 
 /// Why the showing of an answer in the making ended.
 pub(super) enum ShowEnd {
@@ -85,6 +88,9 @@ impl Replies {
             return Ok(end);
         }
         let to = Destination { chat: turn.chat.clone(), reply_to: outbox::reply_to(turn) };
+        let longest = self.outbox.rules(&turn.chat).map_or(usize::MAX, |rules| longest_frame(&rules));
+        // What is noted may be more than fits: nothing would ever be shown.
+        screen.shortest = screen.shortest.min(longest);
         let (mut seen, mut refused) = (0, 0);
         while let Some(rules) = self.outbox.rules(&turn.chat) {
             tokio::select! {
@@ -105,7 +111,7 @@ impl Replies {
                 seen = shown.version;
                 continue;
             }
-            if !screen.shown.is_empty() && !self.note_length(turn, length, screen).await {
+            if !screen.shown.is_empty() && !self.note_length(turn, length, longest, screen).await {
                 tokio::select! {
                     () = answered.cancelled() => return Ok(ShowEnd::Answered),
                     () = tokio::time::sleep(RENEWAL_AGAIN) => continue,
@@ -124,7 +130,7 @@ impl Replies {
                     if screen.shown.first() != Some(&id) {
                         crash::point("first text sent");
                         screen.shown = vec![id];
-                        screen.noted = screen.noted.max(room_for(length));
+                        screen.noted = screen.noted.max(room_for(length, longest));
                         let room = i64::try_from(screen.noted).ok();
                         let noted = || self.store.show_turn(turn, &screen.shown, room);
                         if !self.store.insist("noting what is on screen", noted).await? {
@@ -174,11 +180,11 @@ impl Replies {
 
     /// Notes that the text on screen may be so long from now on, so that whoever goes on with the turn shows no shorter one.
     /// `false` if it could not be noted.
-    async fn note_length(&self, turn: &Turn, length: usize, screen: &mut Screen) -> bool {
+    async fn note_length(&self, turn: &Turn, length: usize, longest: usize, screen: &mut Screen) -> bool {
         if length <= screen.noted {
             return true;
         }
-        let room = room_for(length);
+        let room = room_for(length, longest);
         let noted = self.store.show_turn(turn, &screen.shown, i64::try_from(room).ok()).await;
         let is_noted = noted.unwrap_or_else(|error| {
             tracing::warn!(turn = %turn.id, "how long a text is could not be noted: {error}");
@@ -212,7 +218,36 @@ impl Replies {
     }
 }
 
-/// The length that is noted for a text: with room to grow, so that a long answer takes three notes and not one a frame.
-fn room_for(length: usize) -> usize {
-    if length == 0 { 0 } else { length.next_power_of_two().max(SHORTEST_ROOM) }
+/// The length that is noted for a text: with room to grow, so that a long answer takes a few notes and not one a frame, but
+/// no more than what the `longest` frame shows.
+fn room_for(length: usize, longest: usize) -> usize {
+    let room = match length {
+        0 => return 0,
+        1..=DOUBLED_ROOM => length.next_power_of_two().max(SHORTEST_ROOM),
+        _ => length.next_multiple_of(ROOM_STEP),
+    };
+    room.min(longest.max(length))
+}
+
+/// The length of the longest frame: a message is cut a little below its limit, and the cursor takes its place.
+fn longest_frame(rules: &MessengerRules) -> usize {
+    text::measure(&text::frame(&"x".repeat(rules.limit), rules).plain, rules.unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::chat::Markup;
+
+    #[test]
+    fn no_more_room_is_noted_than_a_frame_can_show() {
+        for (markup, limit) in [(Markup::Discord, 2000), (Markup::Html, 4096), (Markup::Markdown, 4096)] {
+            let rules = text::test_rules(markup, limit);
+            let longest = longest_frame(&rules);
+            assert!((limit / 10 * 9..=limit).contains(&longest), "{markup:?}: {longest}");
+            assert!((1..=longest).all(|length| (length..=longest).contains(&room_for(length, longest))), "{markup:?}");
+        }
+        let rooms = [0, 1, 256, 257, 1024, 1025, 1537, 1900, 1901].map(|length| room_for(length, 1900));
+        assert_eq!(rooms, [0, 256, 256, 512, 1024, 1536, 1900, 1900, 1901]);
+    }
 }

@@ -1,10 +1,11 @@
 //! What the gateway heard, on its way to the core. Owns the order of messages, the wait when the core cannot
-//! store one, and the reading of what a gap left out; translates nothing itself.
+//! store one, and the reading of what a gap left out; translates nothing itself. Changes of where the bot is wait beside the
+//! messages, not before them.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
@@ -39,8 +40,19 @@ const GAP_TRIES: u32 = 3;
 /// The longest pause between two tries to store one message: shorter than the time that a stop leaves for it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long it is tried to store that the bot is gone from a chat or back: afterwards a refused send or the next message
+/// there tells.
+const PRESENCE_KEPT_WITHIN: Duration = Duration::from_secs(600);
+
 /// The kinds of threads (Discord API reference, Channel Types).
 const THREADS: [u64; 3] = [10, 11, 12];
+
+/// A change of where the bot is, until it is stored.
+struct PresenceEvent {
+    scope: ChatScope,
+    change: PresenceChange,
+    give_up_at: Instant,
+}
 
 pub(super) struct Intake<'a> {
     pub door: &'a Door,
@@ -55,11 +67,12 @@ pub(super) struct Intake<'a> {
 impl Intake<'_> {
     /// Hands over everything that comes, until both senders are gone and all is handed over.
     pub(super) async fn run(&self, heard: mpsc::Receiver<Heard>, given: mpsc::UnboundedReceiver<Given>) {
-        tokio::join!(self.messages(heard), self.commands(given));
+        let (changes, changed) = mpsc::unbounded_channel();
+        tokio::join!(self.messages(heard, changes), self.presence(changed), self.commands(given));
     }
 
     /// One after the other, so that the core meets them in the order they were written.
-    async fn messages(&self, mut heard: mpsc::Receiver<Heard>) {
+    async fn messages(&self, mut heard: mpsc::Receiver<Heard>, changes: mpsc::UnboundedSender<PresenceEvent>) {
         let mut bot = None;
         while let Some(event) = heard.recv().await {
             match event {
@@ -72,13 +85,24 @@ impl Intake<'_> {
                         self.take(&message, bot, place).await;
                     }
                 }
-                Heard::Presence { scope, change } => self.tell_presence(&scope, change).await,
+                Heard::Presence { scope, change } => {
+                    // Its receiver is there as long as this is.
+                    let give_up_at = Instant::now() + PRESENCE_KEPT_WITHIN;
+                    let _ = changes.send(PresenceEvent { scope, change, give_up_at });
+                }
             }
             if self.missed.swap(false, Ordering::SeqCst)
                 && let Some(bot) = bot
             {
                 self.catch_up(bot).await;
             }
+        }
+    }
+
+    /// One after the other, so that of two changes of a chat the last one counts.
+    async fn presence(&self, mut changed: mpsc::UnboundedReceiver<PresenceEvent>) {
+        while let Some(event) = changed.recv().await {
+            self.tell_presence(event).await;
         }
     }
 
@@ -130,10 +154,14 @@ impl Intake<'_> {
         }
     }
 
-    /// Nobody tells of it again either.
-    async fn tell_presence(&self, scope: &ChatScope, change: PresenceChange) {
+    /// Nobody tells of it again either, so it is tried for a while.
+    async fn tell_presence(&self, PresenceEvent { scope, change, give_up_at }: PresenceEvent) {
         let mut pause = Duration::from_millis(250);
         while (self.door.tell_presence)(scope.clone(), change).await.is_err() {
+            if Instant::now() >= give_up_at {
+                tracing::error!(chats = %scope, ?change, "what is known of a chat is given up: it could not be stored");
+                return;
+            }
             tracing::warn!(chats = %scope, "what is known of a chat waits until it can be stored");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -245,5 +273,72 @@ impl Intake<'_> {
         }
         tracing::warn!("Discord did not tell what was written while it was not connected");
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use futures::FutureExt;
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::chat::{ReceiveFailed, Taken};
+
+    /// A core that tells of each message, and cannot store where the bot is.
+    fn door(taken: mpsc::UnboundedSender<String>, tries: mpsc::UnboundedSender<ChatScope>) -> Door {
+        Door {
+            receive: Arc::new(move |inbound| {
+                taken.send(inbound.text).unwrap();
+                async { Ok(Taken::Stored) }.boxed()
+            }),
+            tell_presence: Arc::new(move |scope, _| {
+                tries.send(scope).unwrap();
+                async { Err(ReceiveFailed) }.boxed()
+            }),
+            takes_part: Arc::new(|_| async { false }.boxed()),
+            is_welcome: Arc::new(|_| async { true }.boxed()),
+            active: Arc::new(|| async { Vec::new() }.boxed()),
+        }
+    }
+
+    fn deleted() -> ChatScope {
+        ChatScope::Chat(inbound::chat(7))
+    }
+
+    #[tokio::test]
+    async fn a_change_that_cannot_be_stored_holds_up_no_message_and_is_given_up() {
+        let (clock, (taken, mut takes), (tries, mut tried)) =
+            (Clock::kept(), mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let rest = Rest::new(&"token".to_owned().into(), None, clock.clone()).unwrap();
+        let (door, missed) = (door(taken, tries), Arc::new(AtomicBool::new(false)));
+        let intake = Intake { door: &door, rest: &rest, clock: &clock, missed, places: Mutex::default() };
+        let message: Message = serde_json::from_value(json!({
+            "id": "1300000000000000001", "channel_id": "8", "content": "hello", "timestamp": "2026-11-24T10:00:00Z",
+            "edited_timestamp": null, "tts": false, "mention_everyone": false, "mentions": [], "mention_roles": [],
+            "attachments": [], "embeds": [], "pinned": false, "type": 0,
+            "author": {"id": "1", "username": "ada", "discriminator": "0", "avatar": null, "global_name": "Ada L."},
+        }))
+        .unwrap();
+        let (hear, heard) = mpsc::channel(3);
+        let (_give, given) = mpsc::unbounded_channel();
+        let presence = Heard::Presence { scope: deleted(), change: PresenceChange::Gone };
+        for event in [
+            Heard::NewSession { bot: UserId::new(900) },
+            presence,
+            Heard::Message { message: Box::new(message), place: Some(Place::Direct) },
+        ] {
+            assert!(hear.try_send(event).is_ok());
+        }
+        tokio::select! {
+            () = intake.run(heard, given) => panic!("it ended"),
+            text = takes.recv() => assert_eq!(text.as_deref(), Some("hello")),
+        }
+        while tried.try_recv().is_ok() {}
+        let event = PresenceEvent { scope: deleted(), change: PresenceChange::Gone, give_up_at: Instant::now() };
+        intake.tell_presence(event).await;
+        assert_eq!((tried.try_recv(), tried.try_recv().is_ok()), (Ok(deleted()), false));
     }
 }

@@ -27,6 +27,9 @@ const ROUNDS: u32 = 32;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LOOK_AGAIN_APART: Duration = Duration::from_millis(100);
 
+/// Longest time that giving an instance's turns back may take at a stop, so that it fits into the grace period.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(2);
+
 /// How many turns a claim takes, and how many may be under lease, on all instances together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
@@ -135,9 +138,18 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut shares = shares.into();
-        let mut turns = Vec::new();
+        let mut turns: Vec<TurnRow> = Vec::new();
         for _ in 0..ROUNDS {
-            let (rows, suspects, is_more) = self.claim_some(who, platforms, now, lease, shares).await?;
+            let round = self.claim_some(who, platforms, now, lease, shares).await;
+            let (rows, suspects, is_more) = match round {
+                Ok(round) => round,
+                Err(error) if turns.is_empty() => return Err(error),
+                Err(error) => {
+                    // Turns of earlier rounds are leased already: dropped here, they would wait until their leases end.
+                    tracing::warn!(claimed = turns.len(), "a claim ends early: {error}");
+                    break;
+                }
+            };
             shares.limit -= u32::try_from(rows.len()).unwrap_or(shares.limit).min(shares.limit);
             shares.suspects -= suspects;
             shares.idle &= rows.is_empty();
@@ -146,11 +158,35 @@ impl Store {
                 break;
             }
         }
-        if !turns.is_empty() {
+        if !turns.is_empty()
             // Before anything of an answer is sent: a power cut must not make it a first attempt again.
-            self.db.synced().await?;
+            && let Err(error) = self.db.synced().await
+        {
+            if let Err(error) = self.unclaim(who, &turns, now).await {
+                // Their leases run out by themselves.
+                tracing::warn!("turns that were claimed could not be given back: {error}");
+            }
+            return Err(error.into());
         }
         turns.into_iter().map(|row| row.turn(who)).collect()
+    }
+
+    /// Gives back turns of a claim whose sync failed. Nobody has worked on them, so the attempt does not count. This write is
+    /// not synced either.
+    async fn unclaim(&self, who: InstanceId, turns: &[TurnRow], now: Timestamp) -> Result<()> {
+        let ids: Vec<String> = (0..turns.len()).map(|nth| format!("${}", nth + 3)).collect();
+        let sql = format!(
+            "UPDATE turns SET leased_by = NULL, due_at = $1, attempt = attempt - 1 WHERE leased_by = $2 AND id IN ({})",
+            ids.join(", ")
+        );
+        write!(&self.claims, connection => {
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now.0).bind(who.to_string());
+            for turn in turns {
+                query = query.bind(&turn.id);
+            }
+            query.execute(connection).await.map(|_| ())
+        })?;
+        Ok(())
     }
 
     /// One round; how many suspects are among them, and whether more may be due.
@@ -220,6 +256,28 @@ impl Store {
     /// The same where a part of its answer may be on screen without its id being noted.
     pub async fn release_unsure_turn(&self, turn: &Turn, due_at: Timestamp) -> Result<bool> {
         self.give_back(turn, due_at, true).await
+    }
+
+    /// Gives back every turn that an instance still holds when it stops. None of them counts as lost: they did not end it. Its
+    /// work on them may go on for a moment, so they are due when their leases would have ended; on a database that no other
+    /// instance uses they are due at once.
+    pub async fn release_turns_of(&self, who: InstanceId, now: Timestamp) -> Result<u64> {
+        let is_only = !self.is_shared();
+        let given_back = async {
+            write!(&self.leases, connection => sqlx::query(
+                    "UPDATE turns SET leased_by = NULL, unsure = TRUE, \
+                     due_at = CASE WHEN $2 THEN CAST($3 AS BIGINT) ELSE due_at END WHERE leased_by = $1 AND state <> 'closed'")
+                .bind(who.to_string())
+                .bind(is_only)
+                .bind(now.0)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected()))
+        };
+        let given_back = tokio::time::timeout(GIVEN_BACK_WITHIN, given_back).await;
+        let changed = given_back.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        self.turns_changed();
+        Ok(changed)
     }
 
     async fn give_back(&self, turn: &Turn, due_at: Timestamp, unsure: bool) -> Result<bool> {
