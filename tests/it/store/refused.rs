@@ -25,6 +25,8 @@ struct Scene {
     turn: Turn,
     job: Claimed,
     board: BoardId,
+    /// The message that shows it.
+    posted: MessageRef,
     conversation: ConversationId,
     /// Names what is reserved.
     key: String,
@@ -73,8 +75,7 @@ const WRITES: [(&str, Write); 19] = [
     }),
     ("reading a budget", |store, scene| async move { store.may_tell(&scene.key, "x", 1, LEASE, at(9)).await }.boxed()),
     ("noting a board", |store, scene| {
-        let posted = MessageRef::new(scene.chat.clone(), "17");
-        async move { store.posted(scene.board, at(60), Some((&posted, "number 1", at(5)))).await }.boxed()
+        async move { store.posted(scene.board, at(60), Some((&scene.posted, "number 1", at(5)))).await }.boxed()
     }),
     ("noting a paid run", |store, scene| async move { store.note_run(&scene.job, Some("run")).await }.boxed()),
     ("requeueing a job", |store, scene| async move { store.requeue_job(&scene.job, at(9), None).await }.boxed()),
@@ -117,13 +118,15 @@ async fn scenes(db: &TestDb, round: usize) -> Vec<Scene> {
             db.open_boards().await.unwrap().iter().map(|board| board.id.to_string()).collect();
         submit(db, person, &[nth as u32], START).await;
         let boards = db.open_boards().await.unwrap();
-        let board = boards.iter().find(|board| !known.contains(&board.id.to_string())).unwrap().id;
+        let board = boards.iter().find(|board| !known.contains(&board.id.to_string())).unwrap();
+        let posted = MessageRef::new(board.chat.clone(), "17");
+        let board = board.id;
         assert!(db.begin_posting(board, "", START, at(60)).await.unwrap());
         let lanes: Vec<Lane> = (0..200).map(Lane::direct).collect();
         let job = db.claim_job(InstanceId::new(), &lanes, START, LEASE).await.unwrap().unwrap();
         assert_eq!(job.shortcode, code(nth as u32));
         let conversation = db.memory(person, &chat, START).await.unwrap().conversation;
-        let scene = Scene { nth, person, chat, turn, job, board, conversation, key: format!("call {nth}") };
+        let scene = Scene { nth, person, chat, turn, job, board, posted, conversation, key: format!("call {nth}") };
         db.reserve(&call(&scene, "", STARTED), &[], at(900)).await.unwrap();
         let charge = format!("charge {nth}");
         db.settle(call(&scene, &charge, "ok"), &[], Some(at(900))).await.unwrap().expect("it is new");
