@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Process-wide because a crash is.
 static CRASH: Armed = Armed(OnceLock::new());
@@ -45,5 +46,7 @@ pub fn freeze_point(name: &str) {
     if FREEZE.is_due(name) {
         // Only a test comes here: one that fails to stop notices it by that.
         let _ = Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
+        // The signal may be another thread's to take, and on a busy machine that takes its time.
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
