@@ -35,8 +35,11 @@ use reelcoach::clock::Timestamp;
 use reelcoach::ids::{ChatId, InstanceId, MessageRef, PersonId, Platform, Shortcode, SubscriptionId, TurnId};
 use reelcoach::store::Store;
 use reelcoach::store::lanes::Lane;
+use reelcoach::store::ledger::Entry;
 use reelcoach::store::reels::{Cancelled, Claimed, JobEnd, QueueLimits, Submitted, Wish};
 use reelcoach::store::turns::{Arrival, Outcome, Received, Turn, TurnKind};
+
+use reelcoach::upstream::{Provider, STARTED, Usage};
 
 use crate::support::TestDb;
 
@@ -75,6 +78,24 @@ async fn says(store: &Store, person: PersonId, chat: &ChatId, id: &str, at: Time
     let message = MessageRef::new(chat.clone(), id);
     let payload = format!("{{\"text\":\"{id}\"}}");
     store.receive(arrival(&message, person, &payload, at)).await.unwrap()
+}
+
+/// A call in the ledger.
+fn entry<'a>(key: &'a str, person: PersonId, chat: &'a ChatId, micro_usd: i64, outcome: &'a str) -> Entry<'a> {
+    Entry {
+        key,
+        at: START,
+        person,
+        chat,
+        provider: Provider::OpenAi,
+        model: "gpt",
+        tool: "coach",
+        usage: Usage { estimated: outcome == STARTED, ..Usage::default() },
+        micro_usd,
+        price_version: "1",
+        latency_ms: 1,
+        outcome,
+    }
 }
 
 fn arrival<'a>(message: &'a MessageRef, person: PersonId, payload: &'a str, at: Timestamp) -> Arrival<'a> {

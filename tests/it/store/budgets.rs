@@ -3,28 +3,10 @@
 use reelcoach::ids::GuildId;
 use reelcoach::store::budgets::{Scope, Span};
 use reelcoach::store::ledger::{Entry, Reserved};
-use reelcoach::upstream::{Provider, STARTED, Usage};
 
 use super::*;
 
 const UNTIL: Timestamp = Timestamp(START.0 + 600_000);
-
-fn entry<'a>(key: &'a str, person: PersonId, chat: &'a ChatId, micro_usd: i64, outcome: &'a str) -> Entry<'a> {
-    Entry {
-        key,
-        at: START,
-        person,
-        chat,
-        provider: Provider::OpenAi,
-        model: "gpt",
-        tool: "coach",
-        usage: Usage { estimated: outcome == STARTED, ..Usage::default() },
-        micro_usd,
-        price_version: "1",
-        latency_ms: 1,
-        outcome,
-    }
-}
 
 fn call<'a>(key: &'a str, person: PersonId, chat: &'a ChatId, micro_usd: i64) -> Entry<'a> {
     entry(key, person, chat, micro_usd, STARTED)

@@ -3,31 +3,12 @@
 use reelcoach::ids::InstanceId;
 use reelcoach::store::budgets::{Scope, Span};
 use reelcoach::store::chats::Role;
-use reelcoach::store::ledger::Entry;
 use reelcoach::store::memory::Remembered;
 use reelcoach::store::turns::NewMessage;
-use reelcoach::upstream::{Provider, STARTED, Usage};
 
 use super::*;
 
 const UNTIL: Timestamp = Timestamp(START.0 + 600_000);
-
-fn call<'a>(key: &'a str, person: PersonId, chat: &'a ChatId, micro_usd: i64, outcome: &'a str) -> Entry<'a> {
-    Entry {
-        key,
-        at: START,
-        person,
-        chat,
-        provider: Provider::OpenAi,
-        model: "gpt",
-        tool: "coach",
-        usage: Usage { estimated: outcome == STARTED, ..Usage::default() },
-        micro_usd,
-        price_version: "1",
-        latency_ms: 1,
-        outcome,
-    }
-}
 
 /// Says something and has it answered, so that both are remembered.
 async fn talk(db: &TestDb, person: PersonId, chat: &ChatId, id: &str, now: Timestamp) {
@@ -52,9 +33,9 @@ on_both! {
         // Ben was quicker than the news of the new id.
         talk(&db, ben, &new, "pie", at(3)).await;
         db.set_budget(&Scope::Chat(old.clone()).name(), Span::Month, Some(70)).await.unwrap();
-        db.reserve(&call("a", ana, &old, 30, STARTED), &[], UNTIL).await.unwrap();
-        db.record(call("b", ana, &old, 20, "ok")).await.unwrap();
-        db.record(call("c", ben, &new, 5, "ok")).await.unwrap();
+        db.reserve(&entry("a", ana, &old, 30, STARTED), &[], UNTIL).await.unwrap();
+        db.record(entry("b", ana, &old, 20, "ok")).await.unwrap();
+        db.record(entry("c", ben, &new, 5, "ok")).await.unwrap();
         let asking = asking_turn(&db, ana, &old, at(4)).await;
         let reels = [code(1)];
         let wish = Wish {
@@ -95,8 +76,8 @@ on_both! {
         let spent = async |chat: &ChatId| db.used(&Scope::Chat(chat.clone()), Span::Month, START).await.unwrap().total();
         assert_eq!((spent(&old).await, spent(&new).await), (0, 55));
         // What was under way is written down by somebody who knows the old id alone.
-        db.record(call("a", ana, &old, 10, "ok")).await.unwrap();
-        db.record(call("d", ana, &old, 1, "ok")).await.unwrap();
+        db.record(entry("a", ana, &old, 10, "ok")).await.unwrap();
+        db.record(entry("d", ana, &old, 1, "ok")).await.unwrap();
         assert_eq!((spent(&old).await, spent(&new).await), (0, 36));
         assert_eq!(db.number("SELECT CAST(SUM(micro_usd) AS BIGINT) FROM usage_places WHERE days = 1 AND chat = 'telegram:-1005'", &[]).await, 36);
         assert_eq!(db.standings(ana, &new, &[("chat", Span::Month, 1000)], START).await.unwrap()[0].cap.micro_usd, 70);

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use reelcoach::store::ledger::Entry;
 use reelcoach::store::reels::JobLease;
-use reelcoach::upstream::{Provider, STARTED, Usage};
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::*;
@@ -15,23 +13,6 @@ use crate::bot::until;
 const WAIT_FOR_LOCKS: &str =
     "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
-fn call<'a>(person: PersonId, chat: &'a ChatId, outcome: &'a str) -> Entry<'a> {
-    Entry {
-        key: "call",
-        at: START,
-        person,
-        chat,
-        provider: Provider::OpenAi,
-        model: "gpt",
-        tool: "coach",
-        usage: Usage::default(),
-        micro_usd: 5,
-        price_version: "1",
-        latency_ms: 0,
-        outcome,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn leases_and_costs_do_not_wait_behind_a_crowd() {
     let db = TestDb::postgres().await;
@@ -40,7 +21,7 @@ async fn leases_and_costs_do_not_wait_behind_a_crowd() {
     submit(&db, mia, &[1], START).await;
     let job = claim_job(&db, START).await.unwrap();
     let store = Arc::new(Store::open(&db.url, 2).await.unwrap());
-    store.reserve(&call(mia, &dm, STARTED), &[], at(900)).await.unwrap();
+    store.reserve(&entry("call", mia, &dm, 5, STARTED), &[], at(900)).await.unwrap();
 
     let mut holder = PgConnection::connect(&db.url).await.unwrap();
     holder.execute("BEGIN; LOCK TABLE tallies IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -57,7 +38,7 @@ async fn leases_and_costs_do_not_wait_behind_a_crowd() {
     assert_eq!(store.renew_job(&job, at(90)).await.unwrap(), JobLease::Held);
     assert!(store.hold("role", me, START, at(9)).await.unwrap());
     store.note_instance(me, "me", START, START, "{}").await.unwrap();
-    assert!(store.record(call(mia, &dm, "ok")).await.unwrap());
+    assert!(store.record(entry("call", mia, &dm, 5, "ok")).await.unwrap());
     assert!(crowd.iter().all(|waits| !waits.is_finished()), "the crowd waits all the time");
     holder.execute("ROLLBACK").await.unwrap();
     for waits in crowd {
