@@ -221,10 +221,10 @@ impl App {
             let (inbox, late, clock, role) = (inbox.clone(), late.clone(), clock.clone(), role.clone());
             Box::pin(async move {
                 let Some(sender) = inbox.wait_for(&inbound).await else { return Ok(Taken::Stored) };
-                // Only now: whoever sends a lot waits for themselves, not for the database.
-                let began = clock.now();
+                let began = clock.now(); // Only now: whoever sends a lot waits for themselves, not for the database.
                 crash::freeze_point("message due");
-                let problem = match tokio::time::timeout(STORED_WITHIN, inbox.receive(&inbound, sender)).await {
+                let storing = tokio::time::timeout(STORED_WITHIN, inbox.receive(&inbound, sender));
+                let problem = match late.while_storing(storing, &inbound, began, role.as_deref()).await {
                     Ok(Ok(received)) => {
                         use Received::{Joined, New, TooFast};
                         // What was refused or recognised says nothing of whether the database stores.

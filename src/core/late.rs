@@ -6,6 +6,7 @@
 //! the database. So nobody is told before the database was asked, or, where it cannot be, the platform.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,32 @@ impl Late {
         if outage.since.is_some() || !outage.told.is_empty() {
             *outage = Outage::default();
         }
+    }
+
+    /// Waits for `storing` to store a message, and tells its chat meanwhile where that takes too long: the messages behind
+    /// it wait for this one.
+    pub async fn while_storing<T>(
+        &self,
+        storing: impl Future<Output = T>,
+        inbound: &Inbound,
+        began: Timestamp,
+        role: Option<&Lease>,
+    ) -> T {
+        let mut storing = pin!(storing);
+        tokio::select! {
+            biased;
+            stored = &mut storing => return stored,
+            () = tokio::time::sleep(self.patience()) => {}
+        }
+        // Both to their ends: a send that is cut off in the middle would be of unknown outcome.
+        tokio::join!(storing, self.not_stored(inbound, began, role)).0
+    }
+
+    /// How long a message may take to be stored before its chat is told: less where an outage is known.
+    fn patience(&self) -> Duration {
+        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = outage.since.is_some_and(|since| self.clock.now().since(since) >= PATIENCE);
+        if is_known { LOOK } else { PATIENCE }
     }
 
     /// A message could not be stored, which was tried since `began`: tells its chat, once in an outage. Commands with a

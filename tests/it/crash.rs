@@ -227,8 +227,10 @@ impl Scene {
 /// Dies at a point while it answers `text`, starts again, and is looked at.
 async fn die(on: On, place: Place, text: &str, (point, nth): (&str, u32), reels: usize, sign: &str) {
     let what = format!("{place:?}, {point} {nth}");
-    // Fast, but slow enough that an answer is seen growing where that is when it dies.
-    let speed = if point.starts_with("first text") { 2.0 } else { 8.0 };
+    // Fast, but slow enough that an answer is seen growing where that is when it dies, and that its first text is noted
+    // before its end.
+    let is_while_growing = point.starts_with("first text") || (point, nth) == ("ledger written", 2);
+    let speed = if is_while_growing { 2.0 } else { 8.0 };
     let mut scene = match on {
         On::Sqlite => Scene::at_speed(TestDb::sqlite().await, speed).await,
         On::Postgres => Scene::at_speed(TestDb::postgres().await, speed).await,

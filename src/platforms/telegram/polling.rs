@@ -18,6 +18,9 @@ use crate::ids::{ChatId, MessageRef};
 /// The longest pause after errors in a row.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// The longest pause after an update that could not be stored: the database is this bot's own, and everybody waits for it.
+const LONGEST_STORE_PAUSE: Duration = Duration::from_secs(5);
+
 /// Chats whose updates are stored at the same time: what one pool of connections has use for.
 const AT_A_TIME: usize = 16;
 
@@ -60,7 +63,7 @@ pub(super) async fn poll(
                 }
                 Batch::Stopped => return Ok(()),
                 Batch::NotStored => {
-                    let pause = grown(Duration::from_secs(1), failures);
+                    let pause = grown(Duration::from_secs(1), failures).min(LONGEST_STORE_PAUSE);
                     tracing::error!(
                         failures,
                         pause_ms = millis(pause),
