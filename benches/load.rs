@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reelcoach::sandbox::openai::{self, OpenAiSandbox};
+use sandbox::openai::{self, OpenAiSandbox};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

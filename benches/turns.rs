@@ -37,9 +37,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reelcoach::sandbox::Sandbox;
-use reelcoach::sandbox::openai::{self, OpenAiSandbox};
 use reelcoach::store::Store;
+use sandbox::Sandbox;
+use sandbox::openai::{self, OpenAiSandbox};
 use serde_json::{Value, json};
 use sqlx::Connection;
 use tokio::task::JoinSet;

@@ -14,9 +14,9 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::config::{Config, Environment};
-use crate::sandbox;
 use crate::store::Store;
 use crate::telemetry;
+use sandbox;
 
 /// A wrong configuration.
 const MISCONFIGURED: u8 = 2;

@@ -47,6 +47,5 @@ pub mod platforms;
 pub mod web;
 // put together
 pub mod app;
-pub mod sandbox;
 pub mod stress;
 pub mod cli;

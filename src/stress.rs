@@ -37,7 +37,7 @@ use self::scene::{Ended, Play};
 use self::stage::{Host, Setting};
 use self::storm::StormSetting;
 use crate::core::capacity::scenarios::Scenario;
-use crate::sandbox::Terms;
+use sandbox::Terms;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use reelcoach::clock::{Clock, Timestamp};
 use reelcoach::core::money::{Prices, dollars};
-use reelcoach::sandbox::{Sandbox, Settings};
 use reelcoach::store::Store;
 use reelcoach::upstream::Usage;
+use sandbox::{Sandbox, Settings};
 use serde_json::{Value, json};
 
 use crate::database::{Database, Outcome};

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use reelcoach::sandbox::{Sandbox, Settings, Terms};
 use reelcoach::store::Store;
+use sandbox::{Sandbox, Settings, Terms};
 use serde_json::{Value, json};
 
 use crate::database::{Database, Outcome, server};

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use reelcoach::sandbox::Settings;
+use sandbox::Settings;
 use serde_json::json;
 
 use crate::bot::{Bot, link, until};

@@ -9,8 +9,8 @@ use reelcoach::app::{self, App};
 use reelcoach::clock::Clock;
 use reelcoach::config::{Config, Environment};
 use reelcoach::platforms::Platforms;
-use reelcoach::sandbox::{Sandbox, Settings};
 use reelcoach::store::Store;
+use sandbox::{Sandbox, Settings};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -15,9 +15,9 @@ use reelcoach::core::reels::Reels;
 use reelcoach::core::wording::ReelState;
 use reelcoach::core::worker;
 use reelcoach::ids::{JobId, PersonId, Shortcode};
-use reelcoach::sandbox::Settings;
 use reelcoach::store::boards::BoardReel;
 use reelcoach::store::reels::SubscriptionState;
+use sandbox::Settings;
 use serde_json::json;
 
 use crate::bot::{Bot, link, until};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reelcoach::sandbox::{Sandbox, Settings};
+use sandbox::{Sandbox, Settings};
 use serde_json::json;
 
 use crate::Found;

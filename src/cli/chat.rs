@@ -13,8 +13,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::platforms::Platforms;
 use crate::platforms::console::{Console, Output};
-use crate::sandbox::{Sandbox, Settings};
 use crate::telemetry;
+use sandbox::{Sandbox, Settings};
 
 /// Where a conversation with the sandbox is kept.
 const SANDBOX_DATABASE: &str = "sqlite://data/sandbox.db";

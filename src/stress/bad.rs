@@ -9,7 +9,7 @@ use super::faults::Faults;
 use super::report::Entry;
 use super::scene::{self, Scene};
 use super::storm::{self, StormSetting};
-use crate::sandbox::Terms;
+use sandbox::Terms;
 
 /// How the shortcodes of the failing reels begin: the sandbox lets their runs fail.
 const BAD: &str = "DFAIL";

@@ -16,9 +16,9 @@ pub(super) use self::paid::is_day;
 use super::bad::{self, Usual};
 use super::crowd::{Asked, Change, State, Stood, standing};
 use crate::core::wording::marks;
-use crate::sandbox::hand::{Books, On, OnScreen};
 use crate::store::history::{History, SubscriptionRow, TurnRow};
 use crate::upstream::BudgetOf;
+use sandbox::hand::{Books, On, OnScreen};
 
 /// All that is known after a run.
 pub struct Evidence<'a> {

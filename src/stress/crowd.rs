@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::reach::Reach;
 use crate::core::wording::{self, marks};
-use crate::sandbox::hand::{On, Said, Say, SayKind, Seen};
+use sandbox::hand::{On, Said, Say, SayKind, Seen};
 
 /// At the end of a text that is still growing.
 pub const CURSOR: char = '▌';

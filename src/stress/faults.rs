@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::crowd::Crowd;
 use super::proxy::Path;
 use super::stage::{Clock, Stage};
-use crate::sandbox::hand::{At, Trouble};
+use sandbox::hand::{At, Trouble};
 
 /// How much goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]

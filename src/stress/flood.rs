@@ -13,8 +13,8 @@ use super::report::Entry;
 use super::scene::{self, Scene};
 use super::{Run, talk};
 use crate::ids::BoardId;
-use crate::sandbox::Terms;
-use crate::sandbox::hand::{On, Say, SayKind};
+use sandbox::Terms;
+use sandbox::hand::{On, Say, SayKind};
 
 /// The most messages of one person in a minute, as it is by default.
 const PER_MINUTE: u32 = 30;

@@ -10,7 +10,7 @@ use super::measure::{Meter, Percentiles};
 use super::report::Entry;
 use super::scene::Figures;
 use super::stage::{Host, Setting, Stage};
-use crate::sandbox::Terms;
+use sandbox::Terms;
 
 /// Connections that ask all the time.
 const CONNECTIONS: usize = 16;

@@ -14,7 +14,7 @@ use super::faults::Faults;
 use super::scene::{self, Figures, Play, Played, Scene};
 use super::stage::{Clock, Host, Setting};
 use super::talk;
-use crate::sandbox::Terms;
+use sandbox::Terms;
 
 /// Those who take turns; half of them on each platform.
 const PEOPLE: u64 = 36;

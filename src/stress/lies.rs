@@ -9,9 +9,9 @@ use super::check::{Rules, is_day};
 use super::crowd::{Change, State};
 use super::stage::Stage;
 use crate::core::wording;
-use crate::sandbox::hand::{Books, OnScreen, Trouble};
 use crate::store::history::History;
 use crate::telemetry::Reference;
+use sandbox::hand::{Books, OnScreen, Trouble};
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]

@@ -7,7 +7,7 @@ use super::faults::Faults;
 use super::report::Entry;
 use super::scene::{self, Scene};
 use super::{Run, talk};
-use crate::sandbox::Terms;
+use sandbox::Terms;
 
 /// Of a person a day: two or three of the cheapest answers. Of the bot: some forty.
 const PERSON_MICRO_USD: i64 = 1_000;

@@ -15,7 +15,7 @@ use super::measure::{Meter, Percentiles, Used, cores};
 use super::report::Entry;
 use super::scene::{self, Played, Scene, figures};
 use super::{Run, talk};
-use crate::sandbox::Terms;
+use sandbox::Terms;
 
 /// People who are there at a time, unless it is said otherwise.
 pub const STEPS: [u32; 6] = [10, 50, 100, 500, 2_000, 10_000];

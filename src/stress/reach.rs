@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::sandbox::hand::{Books, OnScreen, Said, Say, SeenSince, Trouble};
+use sandbox::hand::{Books, OnScreen, Said, Say, SeenSince, Trouble};
 
 /// Speaks to the hand of a sandbox in another process.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use super::people::Step;
 use super::scene::Figures;
 use super::storm::Measured;
 use crate::core::capacity::scenarios::Scenario;
-use crate::sandbox::Terms;
+use sandbox::Terms;
 
 pub use self::page::page;
 

@@ -13,9 +13,9 @@ use super::faults::{Course, Faults, Happened};
 use super::measure::{Meter, Percentiles, Used};
 use super::stage::{Clock, Host, Setting, Stage};
 use super::{Lie, Stop};
-use crate::sandbox::hand::{On, OnScreen, Trouble};
 use crate::store::history::History;
 use crate::upstream::STARTED;
+use sandbox::hand::{On, OnScreen, Trouble};
 
 /// The longest that one message is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -17,9 +17,9 @@ use super::machine::{self, AHEAD, Frozen};
 use super::measure::{Reading, machine_seconds, process_mb, process_peak_mb, process_seconds};
 use super::proxy::Proxy;
 use super::reach::Reach;
-use crate::sandbox::Terms;
 use crate::store::Store;
 use crate::store::scratch::Scratch;
+use sandbox::Terms;
 
 /// Longest wait for a process to be ready.
 const PATIENCE: Duration = Duration::from_secs(30);

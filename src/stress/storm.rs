@@ -15,7 +15,7 @@ use super::faults::Faults;
 use super::measure::Percentiles;
 use super::scene::{Play, Played, Scene, play};
 use super::stage::{Host, Setting};
-use crate::sandbox::Terms;
+use sandbox::Terms;
 
 /// What a run of a workflow is agreed to cost.
 const WORKFLOW_MICRO_USD: i64 = 12_000;
@@ -100,7 +100,7 @@ impl StormSetting {
 
     /// How long the stand-ins take for a reel among others: 0 is the least of the spread, 1 the most.
     pub fn pace(&self, reel: u32) -> f64 {
-        crate::sandbox::scripts::pace(&self.code(reel))
+        sandbox::scripts::pace(&self.code(reel))
     }
 
     /// A reel of the stand-in, by its number.

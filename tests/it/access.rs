@@ -4,7 +4,7 @@ mod table;
 mod ways;
 
 use reelcoach::ids::{GuildId, Platform};
-use reelcoach::sandbox::discord::{Disconnect, Shown};
+use sandbox::discord::{Disconnect, Shown};
 
 use crate::bot::TestBot;
 use crate::reels::link;

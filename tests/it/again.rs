@@ -1,10 +1,10 @@
 //! Answers that failed, through the whole bot: what people are told, what is remembered, and the same question once more,
 //! by the button and in words.
 
-use reelcoach::sandbox::apify::ApifySandbox;
-use reelcoach::sandbox::openai::Script;
-use reelcoach::sandbox::telegram::Shown;
-use reelcoach::sandbox::{Fault, Sandbox};
+use sandbox::apify::ApifySandbox;
+use sandbox::openai::Script;
+use sandbox::telegram::Shown;
+use sandbox::{Fault, Sandbox};
 
 use crate::bot::TestBot;
 use crate::reels::link;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelcoach::clock::Clock;
-use reelcoach::sandbox::Sandbox;
-use reelcoach::sandbox::apify::ApifySandbox;
+use sandbox::Sandbox;
+use sandbox::apify::ApifySandbox;
 use tokio::net::TcpListener;
 
 use crate::bot::{TestBot, sandbox, until};

@@ -1,8 +1,8 @@
 //! Common questions, through the whole bot: personal until three people have asked, judged once, then shared and marked;
 //! never where the question means something that only this person knows.
 
-use reelcoach::sandbox::Fault;
-use reelcoach::sandbox::openai::Script;
+use sandbox::Fault;
+use sandbox::openai::Script;
 use serde_json::Value;
 
 use crate::bot::TestBot;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelcoach::clock::Clock;
-use reelcoach::sandbox::gemini::GeminiSandbox;
+use sandbox::gemini::GeminiSandbox;
 use serde_json::json;
 
 use crate::bot::{TestBot, sandbox};
@@ -138,7 +138,7 @@ async fn a_used_up_quota_of_the_day_is_told_at_once_and_costs_no_scrape() {
 async fn a_start_that_is_refused_again_and_again_gives_the_time_back() {
     let (bot, clock) = by_hand(TestDb::sqlite().await, &[("REEL_INTERVAL_SECONDS", "600")]).await;
     for _ in 0..9 {
-        let refusal = reelcoach::sandbox::apify::ApifySandbox::refusal(500, "internal-server-error");
+        let refusal = sandbox::apify::ApifySandbox::refusal(500, "internal-server-error");
         bot.sandbox.apify.control.fault("/runs", refusal);
     }
     bot.pastes(ANA, GOOD);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reelcoach::sandbox::{Sandbox, Settings};
 use reelcoach::store::lanes::Lane;
+use sandbox::{Sandbox, Settings};
 
 use crate::bot::TestBot;
 use crate::reels::link;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use reelcoach::sandbox::openai::Script;
-use reelcoach::sandbox::{Sandbox, Settings};
+use sandbox::openai::Script;
+use sandbox::{Sandbox, Settings};
 use serde_json::{Value, json};
 
 use crate::bot::{environment, sandbox, until};
@@ -196,8 +196,8 @@ async fn doctor_sees_a_webhook_in_the_way_and_a_switched_off_intent() {
     let set =
         reqwest012::Client::new().post(api).json(&json!({"url": "http://127.0.0.1:9/telegram"})).send().await.unwrap();
     assert!(set.status().is_success());
-    let discord = reelcoach::sandbox::discord::Settings { message_content: false, ..Default::default() };
-    let discord = reelcoach::sandbox::discord::DiscordSandbox::start(discord).await.unwrap();
+    let discord = sandbox::discord::Settings { message_content: false, ..Default::default() };
+    let discord = sandbox::discord::DiscordSandbox::start(discord).await.unwrap();
     let url = discord.served.url();
     let changes = [("DISCORD_API_URL", url.as_str()), ("DISCORD_TOKEN", "sandbox-discord-token")];
     let ran = run(&["doctor"], &with(&environment(&sandbox, &db, &[]), &changes), "", "").await;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelcoach::clock::{Clock, Timestamp};
-use reelcoach::sandbox::{Fault, Sandbox};
 use reelcoach::store::Store;
 use reelcoach::store::waits::LongestWaits;
+use sandbox::{Fault, Sandbox};
 use serde_json::Value;
 
 use crate::bot::{TestBot, sandbox, until};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use reelcoach::sandbox::openai::Script;
-use reelcoach::sandbox::{Fault, Sandbox, Settings};
+use sandbox::openai::Script;
+use sandbox::{Fault, Sandbox, Settings};
 
 use crate::bot::{environment, until};
 use crate::power::Disk;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reelcoach::sandbox::{Fault, Sandbox, Settings};
+use sandbox::{Fault, Sandbox, Settings};
 
 use crate::bot::{environment, until, until_within};
 use crate::process::Process;

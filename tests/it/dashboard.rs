@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
-use reelcoach::sandbox::apify::ApifySandbox;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, Response, StatusCode};
+use sandbox::apify::ApifySandbox;
 
 use crate::bot::{PATIENCE, TestBot};
 use crate::browser::Browser;

@@ -16,8 +16,8 @@ use reelcoach::core::chat::{
 use reelcoach::core::command::COMMANDS;
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::discord::{self, ActiveChat, Discord, Door, IdentifyError, RunEnded};
-use reelcoach::sandbox::Fault;
-use reelcoach::sandbox::discord::{Disconnect, DiscordSandbox, GatewayLog, Settings, Shown};
+use sandbox::Fault;
+use sandbox::discord::{Disconnect, DiscordSandbox, GatewayLog, Settings, Shown};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

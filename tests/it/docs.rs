@@ -333,7 +333,8 @@ fn the_shortcodes_of_the_sandbox_are_the_stand_ins() {
         let codes = text.match_indices("…`").filter_map(|(at, _)| text.get(at.checked_sub(5)?..at));
         codes.filter(|code| code.starts_with('D')).map(str::to_owned).collect()
     };
-    let files = [include_str!("../../src/sandbox/apify.rs"), include_str!("../../src/sandbox/apify/posts.rs")];
+    let files =
+        [include_str!("../../crates/sandbox/src/apify.rs"), include_str!("../../crates/sandbox/src/apify/posts.rs")];
     let documented = files.iter().flat_map(|file| file.lines().take_while(|line| line.starts_with("//!")));
     let documented = prefixes(&documented.collect::<Vec<_>>().join("\n"));
     assert!(documented.len() > 10, "codes are found");

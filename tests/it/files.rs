@@ -10,11 +10,11 @@ use reelcoach::core::outbox::{Delivered, Outbox};
 use reelcoach::ids::{ChatId, InstanceId, MessageRef, Platform};
 use reelcoach::platforms::discord::{self, Discord};
 use reelcoach::platforms::telegram::{self, Telegram};
-use reelcoach::sandbox::Fault;
-use reelcoach::sandbox::discord::{DiscordSandbox, Settings as DiscordSettings};
-use reelcoach::sandbox::telegram::{Settings as TelegramSettings, Shown, TelegramSandbox};
 use reelcoach::store::turns::Arrival;
 use reqwest012::multipart::{Form, Part};
+use sandbox::Fault;
+use sandbox::discord::{DiscordSandbox, Settings as DiscordSettings};
+use sandbox::telegram::{Settings as TelegramSettings, Shown, TelegramSandbox};
 use serde_json::{Value, json};
 
 use crate::support::TestDb;

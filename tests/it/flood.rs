@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelcoach::ids::BoardId;
-use reelcoach::sandbox::{Fault, Sandbox, Settings, Terms};
+use sandbox::{Fault, Sandbox, Settings, Terms};
 
 use crate::bot::{TestBot, until, until_within};
 use crate::support::TestDb;

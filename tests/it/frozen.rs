@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use reelcoach::core::wording;
-use reelcoach::sandbox::openai::Script;
-use reelcoach::sandbox::{Control, Sandbox, Settings};
 use reelcoach::stress::proxy::{Path, Proxy};
+use sandbox::openai::Script;
+use sandbox::{Control, Sandbox, Settings};
 
 use crate::bot::{TestBot, environment, until, until_within};
 use crate::process::Process;
@@ -37,10 +37,10 @@ async fn slow(speed: f64) -> Arc<Sandbox> {
 
 /// The texts that were shown in the making of an answer, in their order.
 fn frames(control: &Control, chat: &str) -> Vec<String> {
-    let of_chat = |asked: &reelcoach::sandbox::Asked| {
+    let of_chat = |asked: &sandbox::Asked| {
         asked.body["chat_id"].as_i64().is_some_and(|id| id.to_string() == chat) || asked.path.contains(chat)
     };
-    let text = |asked: &reelcoach::sandbox::Asked| {
+    let text = |asked: &sandbox::Asked| {
         ["text", "content"].iter().find_map(|field| asked.body[field].as_str().map(str::to_owned))
     };
     control.asked().iter().filter(|asked| of_chat(asked)).filter_map(text).filter(|text| text.contains('▌')).collect()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelcoach::clock::Clock;
-use reelcoach::sandbox::telegram::Shown;
+use sandbox::telegram::Shown;
 
 use crate::bot::{PATIENCE, TestBot, sandbox, until};
 use crate::reels::link;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use reelcoach::sandbox::Fault;
-use reelcoach::sandbox::openai::Script;
+use sandbox::Fault;
+use sandbox::openai::Script;
 
 use crate::bot::TestBot;
 use crate::support::TestDb;

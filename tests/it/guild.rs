@@ -1,7 +1,7 @@
 //! The same bot on Discord: a server, its threads, slash commands and buttons.
 
-use reelcoach::sandbox::discord::Shown;
-use reelcoach::sandbox::openai::Script;
+use sandbox::discord::Shown;
+use sandbox::openai::Script;
 
 use crate::bot::TestBot;
 use crate::support::TestDb;

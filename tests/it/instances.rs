@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reelcoach::sandbox::{Fault, Sandbox, Settings};
+use sandbox::{Fault, Sandbox, Settings};
 use serde_json::json;
 
 use crate::bot::{TestBot, environment, sandbox, until};
@@ -234,7 +234,7 @@ on_both! {
         bot.drain().await;
         // The reading of what was missed takes its time; what is written meanwhile is told by both.
         discord.control.fault(&format!("{channel}/messages"), Fault::Slow(Duration::from_millis(500)));
-        discord.disconnect(reelcoach::sandbox::discord::Disconnect::Invalidate);
+        discord.disconnect(sandbox::discord::Disconnect::Invalidate);
         let reads = || discord.control.asked().iter().filter(|a| a.method == "GET" && a.path.ends_with("/messages")).count();
         until("it reads what it missed", async || reads() == 1).await;
         discord.say(&channel, ADA, "Ada", "/queue");

@@ -3,9 +3,9 @@
 use reelcoach::clock::Clock;
 use reelcoach::config::Config;
 use reelcoach::core::money::{CONFIRM_AFTER, Prices};
-use reelcoach::sandbox::openai::{Charged, Script, Tokens};
-use reelcoach::sandbox::{Fault, Sandbox, Settings, Terms};
 use reelcoach::upstream::Usage;
+use sandbox::openai::{Charged, Script, Tokens};
+use sandbox::{Fault, Sandbox, Settings, Terms};
 
 use crate::bot::{TestBot, sandbox};
 
@@ -400,7 +400,7 @@ on_both! {
 }
 
 /// 24 people send a reel at once, and each analysis thinks as long as it may; the budget covers a few worst cases.
-async fn storm_of_reels(bot: &TestBot, sandbox: &reelcoach::sandbox::Sandbox) {
+async fn storm_of_reels(bot: &TestBot, sandbox: &sandbox::Sandbox) {
     for n in 0..24 {
         sandbox.telegram.say(1000 + n, 1000 + n, "Somebody", &link(&format!("DTHNK0000{n:02}")));
     }
@@ -434,7 +434,7 @@ async fn storm_of_reels(bot: &TestBot, sandbox: &reelcoach::sandbox::Sandbox) {
 }
 
 /// 64 people ask at once; the budget covers about ten worst cases.
-async fn storm(bot: &TestBot, sandbox: &reelcoach::sandbox::Sandbox) {
+async fn storm(bot: &TestBot, sandbox: &sandbox::Sandbox) {
     for n in 0..64 {
         sandbox.telegram.say(1000 + n, 1000 + n, "Somebody", "How do I open a reel about bread?");
     }

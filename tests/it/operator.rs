@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reelcoach::sandbox::apify::ApifySandbox;
+use sandbox::apify::ApifySandbox;
 
 use crate::bot::{TestBot, environment, sandbox};
 use crate::process::run;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use reelcoach::clock::Clock;
 use reelcoach::core::wording;
 use reelcoach::ids::InstanceId;
-use reelcoach::sandbox::{Fault, Sandbox, Settings};
 use reelcoach::store::Store;
 use reelcoach::store::lanes::Lane;
 use reelcoach::stress::proxy::{Path, Proxy};
+use sandbox::{Fault, Sandbox, Settings};
 
 use crate::bot::{environment, until, until_within};
 use crate::process::Process;

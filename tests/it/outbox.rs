@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use reelcoach::sandbox::openai::Script;
-use reelcoach::sandbox::{Asked, Control, Fault, Sandbox, Settings};
 use reelcoach::store::Store;
+use sandbox::openai::Script;
+use sandbox::{Asked, Control, Fault, Sandbox, Settings};
 use serde_json::{Value, json};
 
 use crate::bot::{TestBot, until};

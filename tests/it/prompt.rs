@@ -2,7 +2,7 @@
 //! cache has it.
 
 use reelcoach::core::coach::turn::TOOL_ROUNDS;
-use reelcoach::sandbox::openai::Script;
+use sandbox::openai::Script;
 use serde_json::Value;
 
 use crate::bot::TestBot;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelcoach::clock::{Clock, Timestamp};
-use reelcoach::sandbox::apify::ApifySandbox;
-use reelcoach::sandbox::gemini::GeminiSandbox;
-use reelcoach::sandbox::openai::Script;
-use reelcoach::sandbox::{Fault, Sandbox};
+use sandbox::apify::ApifySandbox;
+use sandbox::gemini::GeminiSandbox;
+use sandbox::openai::Script;
+use sandbox::{Fault, Sandbox};
 use serde_json::{Value, json};
 
 use crate::alerts::{LOOK, pass};

@@ -60,7 +60,7 @@ on_both! {
     async fn a_refusal_all_the_same_is_obeyed(db: TestDb) {
         let bot = TestBot::start(db, &[]).await;
         let body = r#"{"error":{"message":"m","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#;
-        let fault = reelcoach::sandbox::Fault::Answer {
+        let fault = sandbox::Fault::Answer {
             status: 429,
             headers: vec![("retry-after".into(), "3".into())],
             body: body.into(),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reelcoach::sandbox::Fault;
-use reelcoach::sandbox::telegram::Shown;
+use sandbox::Fault;
+use sandbox::telegram::Shown;
 
 use crate::bot::TestBot;
 use crate::support::TestDb;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelcoach::core::wording;
-use reelcoach::sandbox::openai::Script;
-use reelcoach::sandbox::{Sandbox, Settings};
+use sandbox::openai::Script;
+use sandbox::{Sandbox, Settings};
 
 use crate::bot::{TestBot, until, until_within};
 use crate::refusals::{Refusal, Why};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use reelcoach::clock::Clock;
 use reelcoach::ids::InstanceId;
-use reelcoach::sandbox::{Sandbox, Settings};
 use reelcoach::store::lanes::Lane;
+use sandbox::{Sandbox, Settings};
 
 use crate::bot::{TestBot, environment, until, until_within};
 use crate::process::Process;

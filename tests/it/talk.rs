@@ -1,7 +1,7 @@
 //! Conversations, end to end: Telegram and Discord in, model and tools, messages out.
 
-use reelcoach::sandbox::Fault;
-use reelcoach::sandbox::openai::Script;
+use sandbox::Fault;
+use sandbox::openai::Script;
 use serde_json::json;
 
 use crate::bot::{TestBot, until};

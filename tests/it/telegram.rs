@@ -18,8 +18,8 @@ use reelcoach::core::chat::{
 use reelcoach::core::leases::{Lease, Moment};
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::telegram::{IdentifyError, Me, PollEnded, Settings, Telegram, Undecodable};
-use reelcoach::sandbox::telegram::{Settings as SandboxSettings, TelegramSandbox};
-use reelcoach::sandbox::{Asked, Fault, Served};
+use sandbox::telegram::{Settings as SandboxSettings, TelegramSandbox};
+use sandbox::{Asked, Fault, Served};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use reelcoach::clock::Clock;
-use reelcoach::sandbox::apify::ApifySandbox;
-use reelcoach::sandbox::gemini::GeminiSandbox;
-use reelcoach::sandbox::{Fault, Sandbox};
+use sandbox::apify::ApifySandbox;
+use sandbox::gemini::GeminiSandbox;
+use sandbox::{Fault, Sandbox};
 use serde_json::{Value, json};
 
 use crate::bot::{TestBot, sandbox};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use reelcoach::sandbox::Fault;
+use sandbox::Fault;
 
 use crate::bot::TestBot;
 use crate::reels::link;

@@ -1,6 +1,6 @@
 //! Strangers' words stay words: on screen nothing of theirs is live, and in a prompt none of it passes for anybody else's.
 
-use reelcoach::sandbox::{discord, telegram};
+use sandbox::{discord, telegram};
 use serde_json::Value;
 
 use crate::bot::TestBot;

@@ -276,3 +276,22 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What the platforms' clients make of a text, as the sandbox knows it.
+    #[test]
+    fn escaped_words_are_only_words(text in hostile()) {
+        let body = Body::text(format!("> 0:07 {}", escape(&text)));
+        for markup in [Markup::Discord, Markup::Markdown] {
+            for piece in render(&body, &test_rules(markup, 2000)) {
+                prop_assert_eq!(sandbox::discord::live(&piece.markup), ["> "], "{}", piece.markup);
+            }
+        }
+        for piece in render(&body, &test_rules(Markup::Html, 4096)) {
+            let found = sandbox::telegram::live(&piece.markup);
+            prop_assert!(found.iter().all(|(kind, _)| kind == "blockquote"), "{} has {found:?}", piece.markup);
+        }
+    }
+}

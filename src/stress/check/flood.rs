@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Evidence, Index, Verdict, chat_id, shown, story};
 use crate::core::wording::marks;
-use crate::sandbox::hand::On;
 use crate::stress::crowd::{Change, State};
 use crate::stress::measure::Percentiles;
+use sandbox::hand::On;
 
 /// The first sign of life comes within this time, at the 95th percentile.
 const SIGN_MS: f64 = 2_000.0;
@@ -67,7 +67,7 @@ pub(super) fn told(evidence: &Evidence<'_>, verdict: &mut Verdict) {
     }
     let (mut found, mut notes) = (Vec::new(), Vec::new());
     for ((on, who), (count, chats)) in &sent {
-        let is_told = |shown: &&crate::sandbox::hand::OnScreen| {
+        let is_told = |shown: &&sandbox::hand::OnScreen| {
             shown.on == *on && chats.contains(shown.chat.as_str()) && marks::is_too_fast(&shown.head)
         };
         // A notice names no account; but nobody else sends too much.

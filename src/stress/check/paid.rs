@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::{Evidence, Kind, Verdict};
 use crate::clock::Timestamp;
 use crate::core::money::Prices;
-use crate::sandbox::hand::Charge;
 use crate::store::history::{LedgerRow, SpendingRow};
 use crate::store::ledger::LOST;
 use crate::upstream::{BudgetOf, STARTED, Usage};
+use sandbox::hand::Charge;
 
 /// No budget is overspent; and where they are meant to be felt, somebody was refused for each.
 pub(super) fn budgets(evidence: &Evidence<'_>, verdict: &mut Verdict) {

@@ -3,9 +3,9 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::core::wording;
-use crate::sandbox::hand::{Charge, Run, Workflow};
 use crate::store::history::{InboxRow, JobRow, LedgerRow, SpendingRow};
 use crate::upstream::{Budget, BudgetOf};
+use sandbox::hand::{Charge, Run, Workflow};
 
 /// One message, answered and paid for; then whatever a test does to it.
 struct Made {

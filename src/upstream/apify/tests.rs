@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::sandbox::Fault;
-use crate::sandbox::apify::{ApifySandbox, Settings as SandboxSettings};
 use crate::upstream::http_client;
+use sandbox::Fault;
+use sandbox::apify::{ApifySandbox, Settings as SandboxSettings};
 
 const QUICK: RetryPolicy =
     RetryPolicy { attempts: 3, first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(50) };

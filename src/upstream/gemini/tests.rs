@@ -3,9 +3,9 @@
 use std::io::{Seek, Write};
 
 use super::*;
-use crate::sandbox::Fault;
-use crate::sandbox::gemini::{GeminiSandbox, Settings as SandboxSettings};
 use crate::upstream::patient_http_client;
+use sandbox::Fault;
+use sandbox::gemini::{GeminiSandbox, Settings as SandboxSettings};
 
 const QUICK: RetryPolicy =
     RetryPolicy { attempts: 3, first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(50) };

@@ -1,9 +1,9 @@
 //! The client against the stand-in: every answer n8n gives for something that is no result.
 
 use super::*;
-use crate::sandbox::Fault;
-use crate::sandbox::n8n::{N8nSandbox, Settings as SandboxSettings};
 use crate::upstream::patient_http_client;
+use sandbox::Fault;
+use sandbox::n8n::{N8nSandbox, Settings as SandboxSettings};
 
 const QUICK: RetryPolicy =
     RetryPolicy { attempts: 4, first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(50) };

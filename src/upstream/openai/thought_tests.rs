@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::wire_tests::{RESPONSES, Stage, ask, tool};
 use super::*;
-use crate::sandbox::Fault;
-use crate::sandbox::openai::{Script, Sign, Thought};
 use crate::upstream::ServiceTier;
+use sandbox::Fault;
+use sandbox::openai::{Script, Sign, Thought};
 
 #[tokio::test]
 async fn lost_connections_cost_one_input_at_most() {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::sandbox::Fault;
-use crate::sandbox::openai::{self as sandbox, OpenAiSandbox, Script};
+use ::sandbox::Fault;
+use ::sandbox::openai::{self as sandbox, OpenAiSandbox, Script};
 
 pub(super) const RESPONSES: &str = "/v1/responses";
 

@@ -3,9 +3,9 @@
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::sandbox::Fault;
-use crate::sandbox::apify::{ApifySandbox, Settings as SandboxSettings};
 use crate::upstream::http_client;
+use sandbox::Fault;
+use sandbox::apify::{ApifySandbox, Settings as SandboxSettings};
 
 const SLOWEST: Pace = Pace { bytes: 1, within: Duration::from_secs(20) };
 

@@ -1,6 +1,6 @@
 //! Every way in, through the real adapters: each meets the same gate, and what is for one person is shown to nobody else.
 
-use reelcoach::sandbox::discord::Shown;
+use sandbox::discord::Shown;
 
 use super::*;
 

@@ -7,12 +7,12 @@ use tokio::sync::watch as state;
 
 use super::*;
 use crate::clock::Clock;
-use crate::sandbox::apify::{ApifySandbox, Settings as ApifySettings};
-use crate::sandbox::gemini::{GeminiSandbox, Settings as GeminiSettings};
-use crate::sandbox::n8n::{N8nSandbox, Settings as N8nSettings};
-use crate::sandbox::{Control, Fault};
 use crate::upstream::n8n::N8n;
 use crate::upstream::{apify, gemini, n8n, patient_http_client};
+use sandbox::apify::{ApifySandbox, Settings as ApifySettings};
+use sandbox::gemini::{GeminiSandbox, Settings as GeminiSettings};
+use sandbox::n8n::{N8nSandbox, Settings as N8nSettings};
+use sandbox::{Control, Fault};
 
 const QUICK: RetryPolicy =
     RetryPolicy { attempts: 2, first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(50) };

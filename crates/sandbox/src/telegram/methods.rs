@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::html::{self, Formatted};
 use super::media;
 use super::world::{Chat, Message, State, Webhook, World};
-use crate::sandbox::Stood;
+use crate::Stood;
 
 /// Longest text, in UTF-16 units.
 const TEXT: usize = 4096;

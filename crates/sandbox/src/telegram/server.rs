@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::methods::{METHODS, Params, Refusal, carry_out};
 use super::world::World;
-use crate::sandbox::{Asked, Fault};
+use crate::{Asked, Fault};
 
 /// The largest upload (Bot API: 50 MB).
 const UPLOAD: usize = 50 * 1024 * 1024;

@@ -10,7 +10,7 @@ use super::form::{self, Upload};
 use super::rules::{self, No, invalid, no, unknown_channel, unknown_message};
 use super::world::{APPLICATION, BOT, Channel, GUILDS_THERE_ARE, Interaction, World, iso, merge};
 use super::{Shared, faults};
-use crate::sandbox::{Asked, Stood};
+use crate::{Asked, Stood};
 
 /// Message flags (Discord API reference, Message Flags).
 const EPHEMERAL: u64 = 64;

@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::sandbox::scripts::{number_of, script_of};
+use crate::scripts::{number_of, script_of};
 
 /// The dataset of a run for one address, as it is at the `look`th look.
 pub(super) fn found(code: &str, url: &str, host: &str, look: u32) -> Value {

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{Hand, On, Said, Say, SayKind, lock};
-use crate::sandbox::telegram::TelegramSandbox;
+use crate::telegram::TelegramSandbox;
 
 /// The group on Telegram that everybody is in.
 const TELEGRAM_GROUP: i64 = -1_001_000_000_001;

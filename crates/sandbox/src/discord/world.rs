@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::sandbox::{Control, Stood};
+use crate::{Control, Stood};
 
 /// Epoch milliseconds of snowflake zero (Discord API reference, Snowflakes).
 const EPOCH: i64 = 1_420_070_400_000;

@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures::stream;
 
-use crate::sandbox::Fault;
+use crate::Fault;
 
 /// Carries `request` out, with or without the fault that waits for it.
 pub(super) async fn meet(fault: Option<Fault>, request: impl AsyncFnOnce() -> Response) -> Response {

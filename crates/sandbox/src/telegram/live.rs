@@ -50,11 +50,7 @@ fn begins(chars: &[char], at: usize) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::core::chat::{Body, Markup};
-    use crate::core::text::{escape, hostile, render, test_rules};
 
     #[test]
     fn the_server_finds_more_than_is_written() {
@@ -76,18 +72,5 @@ mod tests {
             live("and/or 10:30, e.g. 3.5 (a) <code>evil.test</code>"),
             [("code".to_owned(), "evil.test".to_owned())]
         );
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn escaped_words_are_only_words(text in hostile()) {
-            let body = Body::text(format!("> 0:07 {}", escape(&text)));
-            for piece in render(&body, &test_rules(Markup::Html, 4096)) {
-                let found = live(&piece.markup);
-                prop_assert!(found.iter().all(|(kind, _)| kind == "blockquote"), "{} has {found:?}", piece.markup);
-            }
-        }
     }
 }

@@ -68,11 +68,7 @@ fn inline(rest: &str, before: Option<char>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::core::chat::{Body, Markup};
-    use crate::core::text::{escape, hostile, render, test_rules};
 
     #[test]
     fn more_than_words_is_found() {
@@ -102,20 +98,6 @@ mod tests {
             "10:30",
         ] {
             assert_eq!(live(text), Vec::<String>::new(), "{text}");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn escaped_words_are_only_words(text in hostile()) {
-            let body = Body::text(format!("> 0:07 {}", escape(&text)));
-            for markup in [Markup::Discord, Markup::Markdown] {
-                for piece in render(&body, &test_rules(markup, 2000)) {
-                    prop_assert_eq!(live(&piece.markup), ["> "], "{}", piece.markup);
-                }
-            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::Settings;
 use super::html::Formatted;
 use super::limits::Limits;
 use super::media::{self, Media};
-use crate::sandbox::Control;
+use crate::Control;
 
 /// The `date` of every message: what is shown must be the same in every run.
 pub(super) const DATE: i64 = 1_790_000_000;
