@@ -4,7 +4,6 @@ mod capacity;
 mod chat;
 mod doctor;
 mod serve;
-mod stress;
 mod usage;
 
 use std::path::PathBuf;
@@ -16,10 +15,9 @@ use crate::app;
 use crate::config::{Config, Environment};
 use crate::store::Store;
 use crate::telemetry;
-use sandbox;
 
-/// A wrong configuration.
-const MISCONFIGURED: u8 = 2;
+/// The exit code of a wrong configuration.
+pub const MISCONFIGURED: u8 = 2;
 
 #[derive(Parser)]
 #[command(name = "reelcoach", version, about = "A coach for creators on Discord and Telegram", max_term_width = 100)]
@@ -65,8 +63,6 @@ enum Command {
         #[arg(long, hide = true)]
         leashed: bool,
     },
-    /// Load-test the bot on this machine against the sandbox: is anything lost, doubled or overspent?
-    Stress(stress::Options),
 }
 
 /// Runs the command that the arguments name.
@@ -84,7 +80,7 @@ pub fn run() -> ExitCode {
     if matches!(cli.command, Command::Serve(_)) {
         faults.extend(serve::missing(&config));
     }
-    if !faults.is_empty() && !matches!(cli.command, Command::Doctor { .. } | Command::Stress(_)) {
+    if !faults.is_empty() && !matches!(cli.command, Command::Doctor { .. }) {
         eprintln!("reelcoach: the configuration has {} fault(s):", faults.len());
         for fault in &faults {
             eprintln!("  {fault}");
@@ -110,7 +106,6 @@ pub fn run() -> ExitCode {
             Command::Capacity(options) => capacity::run(&config, *options).await,
             Command::Usage(options) => usage::run(&config, options).await,
             Command::Sandbox { port, terms, leashed } => run_sandbox(&config, port, terms, leashed).await,
-            Command::Stress(options) => stress::run(options).await,
         }
     });
     // A blocked read of standard input must not hold the process up.
@@ -139,7 +134,7 @@ async fn run_sandbox(config: &Config, port: u16, terms: Option<String>, leashed:
     if let Some(terms) = terms {
         let sandbox = sandbox::Sandbox::start_on(settings, serde_json::from_str(&terms)?).await?;
         sandbox.forget();
-        let ready = crate::stress::stage::Ready {
+        let ready = sandbox::Ready {
             environment: sandbox.environment(),
             workflow: sandbox.n8n_environment(),
             hand: sandbox.hand.url(),
@@ -184,7 +179,7 @@ fn told_to_stop(leashed: bool) -> impl Future<Output = ()> {
 }
 
 /// Listens for SIGINT and SIGTERM from now on; the returned future ends at the first of them.
-fn stop_signal() -> impl Future<Output = ()> {
+pub fn stop_signal() -> impl Future<Output = ()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

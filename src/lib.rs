@@ -47,5 +47,4 @@ pub mod platforms;
 pub mod web;
 // put together
 pub mod app;
-pub mod stress;
 pub mod cli;

@@ -27,7 +27,7 @@ fn with(environment: &[(String, String)], changes: &[(&str, &str)]) -> Vec<(Stri
 async fn help_lists_the_commands() {
     let ran = run(&["--help"], &[], "", "").await;
     assert_eq!(ran.code, 0);
-    for command in ["chat", "serve", "migrate", "doctor", "usage", "capacity", "sandbox", "stress"] {
+    for command in ["chat", "serve", "migrate", "doctor", "usage", "capacity", "sandbox"] {
         assert!(ran.out.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {}", ran.out);
     }
     assert!(!ran.out.contains("crash"), "{}", ran.out);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
+use clap::Parser;
 use reelcoach::clock::Timestamp;
 use reelcoach::config::VARIABLES;
 use reelcoach::core::alerts::{RULES, Side};
@@ -476,6 +477,12 @@ fn every_command_line_is_taken_by_the_program() {
         let words: Vec<&str> = line.split_whitespace().take_while(|word| !matches!(*word, ">" | "&" | "|")).collect();
         let arguments = match words[..] {
             ["cargo", "run", "--release", "--", ref rest @ ..] => rest,
+            ["cargo", "run", "--release", "-p", "stress", ref rest @ ..] => {
+                let arguments = rest.iter().filter(|word| **word != "--");
+                let taken = stress::options::Options::try_parse_from(["stress"].iter().chain(arguments));
+                assert!(taken.is_ok(), "`{line}`: {}", taken.err().unwrap());
+                continue;
+            }
             ["reelcoach", ref rest @ ..] => rest,
             ["tests/run", ..] => {
                 assert!(top().join("tests/run").is_file(), "tests/run is not there");
@@ -503,7 +510,8 @@ fn every_command_line_is_taken_by_the_program() {
 
 /// Command lines of this program: in blocks of `sh`, and in backquotes.
 fn command_lines() -> Vec<String> {
-    let is_ours = |line: &&str| ["cargo run", "tests/run", "reelcoach "].iter().any(|start| line.starts_with(start));
+    let is_ours =
+        |line: &&str| ["cargo run", "tests/run", "reelcoach "].iter().any(|start| line.starts_with(start));
     let mut lines = Vec::new();
     for text in pages().values() {
         let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use reelcoach::core::wording;
-use reelcoach::stress::proxy::{Path, Proxy};
 use sandbox::openai::Script;
 use sandbox::{Control, Sandbox, Settings};
+use stress::proxy::{Path, Proxy};
 
 use crate::bot::{TestBot, environment, until, until_within};
 use crate::process::Process;

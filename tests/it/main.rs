@@ -47,7 +47,6 @@ mod reels;
 mod refused;
 mod reserved;
 mod store;
-mod stress;
 mod takeover;
 mod talk;
 mod telegram;

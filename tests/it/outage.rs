@@ -9,8 +9,8 @@ use reelcoach::core::wording;
 use reelcoach::ids::InstanceId;
 use reelcoach::store::Store;
 use reelcoach::store::lanes::Lane;
-use reelcoach::stress::proxy::{Path, Proxy};
 use sandbox::{Fault, Sandbox, Settings};
+use stress::proxy::{Path, Proxy};
 
 use crate::bot::{environment, until, until_within};
 use crate::process::Process;

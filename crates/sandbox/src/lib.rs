@@ -37,6 +37,17 @@ pub struct Asked {
     pub body: Value,
 }
 
+/// What a sandbox in a process of its own says when it is ready.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Ready {
+    /// What a bot needs to be pointed at it.
+    pub environment: Vec<(String, String)>,
+    /// What makes n8n a lane, too.
+    pub workflow: Vec<(String, String)>,
+    /// Where people's hands are moved.
+    pub hand: String,
+}
+
 /// A fault for the next request that matches.
 #[derive(Clone, Debug)]
 pub enum Fault {

@@ -1,6 +1,7 @@
-//! The load test that ships: the real program and the sandbox as processes of their own, people by the thousand, and a
-//! check of what must hold. Owns what is run and in which order; the command line is `cli`'s. Nothing but this machine
+//! The load test: the real program and the sandbox as processes of their own, people by the thousand, and a
+//! check of what must hold. Owns what is run and in which order; the command line is `main`'s. Nothing but this machine
 //! is ever spoken to.
+#![forbid(unsafe_code)]
 
 mod bad;
 pub mod check;
@@ -13,6 +14,7 @@ pub mod lies;
 mod machine;
 pub mod measure;
 mod money;
+pub mod options;
 pub mod people;
 mod profile;
 pub mod proxy;
@@ -36,7 +38,7 @@ use self::report::{Entry, Report};
 use self::scene::{Ended, Play};
 use self::stage::{Host, Setting};
 use self::storm::StormSetting;
-use crate::core::capacity::scenarios::Scenario;
+use reelcoach::core::capacity::scenarios::Scenario;
 use sandbox::Terms;
 
 /// What is run.

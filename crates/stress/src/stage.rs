@@ -10,16 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::machine::{self, AHEAD, Frozen};
 use super::measure::{Reading, machine_seconds, process_mb, process_peak_mb, process_seconds};
 use super::proxy::Proxy;
 use super::reach::Reach;
-use crate::store::Store;
-use crate::store::scratch::Scratch;
-use sandbox::Terms;
+use reelcoach::store::Store;
+use reelcoach::store::scratch::Scratch;
+use sandbox::{Ready, Terms};
 
 /// Longest wait for a process to be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,14 +52,6 @@ impl Setting {
         self.variables.push((name, value.to_string()));
         self
     }
-}
-
-/// What a sandbox in a process of its own says when it is ready.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct Ready {
-    pub environment: Vec<(String, String)>,
-    pub workflow: Vec<(String, String)>,
-    pub hand: String,
 }
 
 /// The processes, the database, and the way to both.

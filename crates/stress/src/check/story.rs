@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Evidence, Index, chat_id};
-use crate::stress::crowd::Asked;
+use crate::crowd::Asked;
 
 /// A screen's changes are told up to so many.
 const CHANGES: usize = 40;

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Evidence, Kind, Verdict};
-use crate::clock::Timestamp;
-use crate::core::money::Prices;
-use crate::store::history::{LedgerRow, SpendingRow};
-use crate::store::ledger::LOST;
-use crate::upstream::{BudgetOf, STARTED, Usage};
+use reelcoach::clock::Timestamp;
+use reelcoach::core::money::Prices;
+use reelcoach::store::history::{LedgerRow, SpendingRow};
+use reelcoach::store::ledger::LOST;
+use reelcoach::upstream::{BudgetOf, STARTED, Usage};
 use sandbox::hand::Charge;
 
 /// No budget is overspent; and where they are meant to be felt, somebody was refused for each.
@@ -48,7 +48,7 @@ fn whose(kind: &str) -> BudgetOf {
 }
 
 /// Whether a sum is of a day, or else of a month.
-pub(in crate::stress) fn is_day(row: &SpendingRow) -> bool {
+pub(crate) fn is_day(row: &SpendingRow) -> bool {
     row.period.len() > "2026-11".len()
 }
 
@@ -104,7 +104,7 @@ fn cost(prices: &Prices, charge: &Charge) -> i64 {
 }
 
 fn now() -> Timestamp {
-    crate::clock::Clock::System.now()
+    reelcoach::clock::Clock::System.now()
 }
 
 /// Whether a row says what was charged, and not what may have been.

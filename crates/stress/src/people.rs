@@ -185,7 +185,7 @@ async fn step(scene: &Scene<'_>, people: u32, most: usize, tell: &(dyn Fn(f64) +
             worst = worst.max(asked.elapsed().as_secs_f64() * 1e3);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        Ok::<_, crate::store::StoreError>(worst)
+        Ok::<_, reelcoach::store::StoreError>(worst)
     };
     let used = async {
         tokio::select! {

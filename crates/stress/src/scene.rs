@@ -13,8 +13,8 @@ use super::faults::{Course, Faults, Happened};
 use super::measure::{Meter, Percentiles, Used};
 use super::stage::{Clock, Host, Setting, Stage};
 use super::{Lie, Stop};
-use crate::store::history::History;
-use crate::upstream::STARTED;
+use reelcoach::store::history::History;
+use reelcoach::upstream::STARTED;
 use sandbox::hand::{On, OnScreen, Trouble};
 
 /// The longest that one message is waited for.

@@ -1,10 +1,10 @@
 //! The rules on made-up evidence: each breach is found, and what is allowed is not called one.
 
 use super::*;
-use crate::clock::Timestamp;
-use crate::core::wording;
-use crate::store::history::{InboxRow, JobRow, LedgerRow, SpendingRow};
-use crate::upstream::{Budget, BudgetOf};
+use reelcoach::clock::Timestamp;
+use reelcoach::core::wording;
+use reelcoach::store::history::{InboxRow, JobRow, LedgerRow, SpendingRow};
+use reelcoach::upstream::{Budget, BudgetOf};
 use sandbox::hand::{Charge, Run, Workflow};
 
 /// One message, answered and paid for; then whatever a test does to it.
@@ -285,7 +285,7 @@ fn what_fails_by_itself_is_found() {
     type Spoil = fn(&mut Made);
     let spoils: [Spoil; 2] = [
         |made| made.errors = 1,
-        |made| made.screens[0].tail = wording::internal_failure(&crate::telemetry::Reference::new()),
+        |made| made.screens[0].tail = wording::internal_failure(&reelcoach::telemetry::Reference::new()),
     ];
     for spoil in spoils {
         let mut made = made();

@@ -97,7 +97,7 @@ mod tests {
         drop(frozen);
         assert_eq!(next(&mut to), "written");
         let there: u64 = lines.next().unwrap().unwrap().parse().unwrap();
-        let here = u64::try_from(crate::clock::Clock::System.now().0 / 1000).unwrap();
+        let here = u64::try_from(reelcoach::clock::Clock::System.now().0 / 1000).unwrap();
         let ahead = there.abs_diff(here);
         assert!((AHEAD - 5..=AHEAD + 5).contains(&ahead), "{ahead}");
         assert!(child.wait().unwrap().success());

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Evidence, Index, Verdict, chat_id, shown, story};
-use crate::core::wording::marks;
-use crate::stress::crowd::{Change, State};
-use crate::stress::measure::Percentiles;
+use crate::crowd::{Change, State};
+use crate::measure::Percentiles;
+use reelcoach::core::wording::marks;
 use sandbox::hand::On;
 
 /// The first sign of life comes within this time, at the 95th percentile.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Evidence, Index, Verdict, story};
-use crate::store::history::JobRow;
-use crate::stress::crowd::Asked;
+use crate::crowd::Asked;
+use reelcoach::store::history::JobRow;
 
 /// Rows hold whole milliseconds.
 const ROUNDING_US: u64 = 2_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reelcoach::core::capacity::Plan;
 use reelcoach::core::capacity::chance::{Dice, Popular};
-use reelcoach::stress::storm::{Arrival, StormSetting};
+use stress::storm::{Arrival, StormSetting};
 
 /// One setting. Times are as in life.
 pub struct Compared {

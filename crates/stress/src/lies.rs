@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::check::{Rules, is_day};
 use super::crowd::{Change, State};
 use super::stage::Stage;
-use crate::core::wording;
-use crate::store::history::History;
-use crate::telemetry::Reference;
+use reelcoach::core::wording;
+use reelcoach::store::history::History;
+use reelcoach::telemetry::Reference;
 use sandbox::hand::{Books, OnScreen, Trouble};
 
 /// One of them.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::reach::Reach;
-use crate::core::wording::{self, marks};
+use reelcoach::core::wording::{self, marks};
 use sandbox::hand::{On, Said, Say, SayKind, Seen};
 
 /// At the end of a text that is still growing.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Evidence, Index, Verdict, chat_id, shown, story};
-use crate::core::wording::marks;
-use crate::store::history::History;
-use crate::stress::crowd::State;
+use crate::crowd::State;
+use reelcoach::core::wording::marks;
+use reelcoach::store::history::History;
 use sandbox::hand::On;
 
 /// Nothing stands on a screen but the answers, one board for each person's waiting reels, and the notes of an outage; and

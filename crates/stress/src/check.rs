@@ -15,9 +15,9 @@ use serde::Serialize;
 pub(super) use self::paid::is_day;
 use super::bad::{self, Usual};
 use super::crowd::{Asked, Change, State, Stood, standing};
-use crate::core::wording::marks;
-use crate::store::history::{History, SubscriptionRow, TurnRow};
-use crate::upstream::BudgetOf;
+use reelcoach::core::wording::marks;
+use reelcoach::store::history::{History, SubscriptionRow, TurnRow};
+use reelcoach::upstream::BudgetOf;
 use sandbox::hand::{Books, On, OnScreen};
 
 /// All that is known after a run.

@@ -11,7 +11,7 @@ use super::faults::{Faults, Happened};
 use super::people::Step;
 use super::scene::Figures;
 use super::storm::Measured;
-use crate::core::capacity::scenarios::Scenario;
+use reelcoach::core::capacity::scenarios::Scenario;
 use sandbox::Terms;
 
 pub use self::page::page;

@@ -1,5 +1,5 @@
 //! One of the planner's scenarios while most people talk at once, compressed. Owns how a scenario is made into arrivals and
-//! terms; its numbers are [`crate::core::capacity::scenarios`]'.
+//! terms; its numbers are [`reelcoach::core::capacity::scenarios`]'.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use super::report::Entry;
 use super::scene::{self, Scene};
 use super::storm::{self, Arrival, StormSetting};
 use super::{Run, talk};
-use crate::core::capacity::chance::{Dice, Popular};
-use crate::core::capacity::scenarios::Scenario;
-use crate::core::capacity::{Daily, Plan};
+use reelcoach::core::capacity::chance::{Dice, Popular};
+use reelcoach::core::capacity::scenarios::Scenario;
+use reelcoach::core::capacity::{Daily, Plan};
 
 /// How many times faster than in life it may run: what the 30 s between a person's reels can be divided by, because the
 /// configuration knows whole seconds.

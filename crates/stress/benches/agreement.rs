@@ -1,18 +1,18 @@
 //! Whether the capacity planner is right: each setting is simulated, and played by the real program against the sandbox,
 //! with the same arrivals. Owns the comparison and its bound; what is measured is `stress`'s, what is planned the planner's.
 //!
-//! `cargo bench --bench agreement -- [--json FILE] [--quick] [--only NAME,…]`, with `TEST_DATABASE_URL=postgres://…` for
+//! `cargo bench -p stress --bench agreement -- [--json FILE] [--quick] [--only NAME,…]`, with `TEST_DATABASE_URL=postgres://…` for
 //! what needs PostgreSQL. Ends with 1 if a deviation is too large or a rule is broken.
 //!
 //! A wait is from the message's arrival at its platform to the whole answer on the screen, of every message, on both sides:
 //! those whose reel is known, being read for somebody else, or deleted, among them. Times and rates are as in life.
 #![expect(clippy::disallowed_methods, reason = "a program of its own: it reads the environment itself")]
 
-#[path = "shared/database.rs"]
+#[path = "../../../benches/shared/database.rs"]
 mod database;
-#[path = "shared/options.rs"]
+#[path = "../../../benches/shared/options.rs"]
 mod options;
-#[path = "shared/start.rs"]
+#[path = "../../../benches/shared/start.rs"]
 mod start;
 #[path = "agreement/plan.rs"]
 mod plan;
@@ -25,9 +25,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use reelcoach::stress::stage::Host;
-use reelcoach::stress::storm::{Measured, reel_storm};
 use serde_json::{Value, json};
+use stress::stage::Host;
+use stress::storm::{Measured, reel_storm};
 
 use database::{Outcome, server};
 use options::Options;
@@ -61,7 +61,7 @@ async fn run(options: &Options) -> Outcome<bool> {
     let playing = all.iter().enumerate().map(|(at, compared)| {
         let server = compared.on_server.then(|| server.clone());
         async move {
-            let host = Host { program: PathBuf::from(env!("CARGO_BIN_EXE_reelcoach")), server };
+            let host = Host { program: PathBuf::from(env!("CARGO_BIN_EXE_stress")), server };
             let measured = reel_storm(&host, &compared.storm).await;
             measured.map(|measured| (at, Row { compared, planned: plan::planned(compared), measured }))
         }

@@ -1,24 +1,24 @@
 //! Whether a kill -9 at any moment loses, doubles or pays for anything twice. Owns the table; the trials are `stress`'s.
 //!
-//! `cargo bench --bench kills -- [--json FILE] [--quick] [--only sqlite,postgres]`, with `TEST_DATABASE_URL=postgres://…`:
+//! `cargo bench -p stress --bench kills -- [--json FILE] [--quick] [--only sqlite,postgres]`, with `TEST_DATABASE_URL=postgres://…`:
 //! 200 trials on each database, 10 with `--quick`. Ends with 1 if a rule is broken or a reel was paid for twice.
 #![expect(clippy::disallowed_methods, reason = "a program of its own: it reads the environment itself")]
 
-#[path = "shared/database.rs"]
+#[path = "../../../benches/shared/database.rs"]
 mod database;
-#[path = "shared/options.rs"]
+#[path = "../../../benches/shared/options.rs"]
 mod options;
-#[path = "shared/start.rs"]
+#[path = "../../../benches/shared/start.rs"]
 mod start;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use reelcoach::stress::Stop;
-use reelcoach::stress::kills::{Killed, kills};
-use reelcoach::stress::stage::Host;
 use serde_json::{Value, json};
+use stress::Stop;
+use stress::kills::{Killed, kills};
+use stress::stage::Host;
 
 use database::{Outcome, server};
 use options::Options;
@@ -51,9 +51,9 @@ async fn run(options: &Options) -> Outcome<bool> {
     for name in DATABASES.into_iter().filter(|name| options.wants(name)) {
         let began = Instant::now();
         let server = if name == "postgres" { Some(server()?) } else { None };
-        let host = Host { program: PathBuf::from(env!("CARGO_BIN_EXE_reelcoach")), server };
+        let host = Host { program: PathBuf::from(env!("CARGO_BIN_EXE_stress")), server };
         let killed = kills(&host, trials, 1, &Stop::default(), &|_| {}).await?;
-        let of = |paid: &reelcoach::stress::kills::Paid| format!("{} of {}", paid.paid, paid.needed);
+        let of = |paid: &stress::kills::Paid| format!("{} of {}", paid.paid, paid.needed);
         println!(
             "{name:<9} {:>6} {:>6} {:>6} {:>8} {:>5} {:>8} {:>9} {:>14} {:>14} {:>14} {:>7.0}",
             killed.trials,

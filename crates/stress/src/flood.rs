@@ -12,7 +12,7 @@ use super::faults::Faults;
 use super::report::Entry;
 use super::scene::{self, Scene};
 use super::{Run, talk};
-use crate::ids::BoardId;
+use reelcoach::ids::BoardId;
 use sandbox::Terms;
 use sandbox::hand::{On, Say, SayKind};
 
