@@ -11,6 +11,7 @@ mod demand;
 mod servers;
 mod quota;
 mod run;
+mod change;
 mod bill;
 mod advice;
 pub mod scenarios;
@@ -32,8 +33,9 @@ use crate::upstream::Usage;
 use chance::{Dice, Spread, Times};
 use tiers::Tier;
 
-pub use self::advice::{Change, Tried};
-pub use self::bill::{Cost, Load, Part, Report, Status, WATCH, report};
+pub use self::advice::report;
+pub use self::bill::{Cost, Load, Part, Report, Status, Tried, WATCH};
+pub use self::change::Change;
 pub use self::past::{from_past, too_little};
 pub use self::run::simulate;
 

@@ -510,8 +510,7 @@ fn every_command_line_is_taken_by_the_program() {
 
 /// Command lines of this program: in blocks of `sh`, and in backquotes.
 fn command_lines() -> Vec<String> {
-    let is_ours =
-        |line: &&str| ["cargo run", "tests/run", "reelcoach "].iter().any(|start| line.starts_with(start));
+    let is_ours = |line: &&str| ["cargo run", "tests/run", "reelcoach "].iter().any(|start| line.starts_with(start));
     let mut lines = Vec::new();
     for text in pages().values() {
         let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());

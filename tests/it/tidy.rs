@@ -2,6 +2,7 @@
 
 mod source;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use source::{Source, module_of, paths};
@@ -146,9 +147,61 @@ fn upward_uses(parent: &[&str], order: &[String], sources: &[Source]) -> Vec<Str
 
 #[test]
 fn a_module_uses_only_modules_above_it() {
-    let sources = sources();
+    let mut sources = sources();
+    sources.retain(|source| source.path.starts_with("src/"));
     let mut faults = upward_uses(&[], &modules_in("src/lib.rs"), &sources);
     faults.extend(upward_uses(&["core"], &modules_in("src/core.rs"), &sources));
+    fail_if_any(faults);
+}
+
+/// Which siblings each module uses, as paths, with the first place where it does: for a folder whose files may use each
+/// other only one way round.
+fn uses_of_siblings(sources: &[Source]) -> BTreeMap<Vec<String>, BTreeMap<Vec<String>, String>> {
+    let owned = |path: Vec<&str>| path.into_iter().map(str::to_owned).collect::<Vec<String>>();
+    let modules: BTreeSet<Vec<String>> = sources.iter().map(|source| owned(module_of(&source.path))).collect();
+    let mut uses: BTreeMap<Vec<String>, BTreeMap<Vec<String>, String>> = BTreeMap::new();
+    for source in sources {
+        let here = owned(module_of(&source.path));
+        for (line, used) in paths(source) {
+            let is_module = |length: &usize| modules.contains(&used[..*length]);
+            let Some(length) = (1..=used.len()).rev().find(is_module) else { continue };
+            let Some(at) = (0..here.len().min(length)).find(|at| here[*at] != used[*at]) else { continue };
+            let of_here = uses.entry(here[..=at].to_vec()).or_default();
+            of_here.entry(used[..=at].to_vec()).or_insert_with(|| format!("{}:{line}", source.path));
+        }
+    }
+    uses
+}
+
+/// All that a module reaches by uses of siblings.
+fn reached(uses: &BTreeMap<Vec<String>, BTreeMap<Vec<String>, String>>, from: &[String]) -> BTreeSet<Vec<String>> {
+    let (mut seen, mut left) = (BTreeSet::new(), vec![from.to_vec()]);
+    while let Some(module) = left.pop() {
+        let next = uses.get(&module).into_iter().flat_map(BTreeMap::keys);
+        left.extend(next.filter(|next| next.len() == from.len() && seen.insert((*next).clone())).cloned());
+    }
+    seen
+}
+
+#[test]
+fn files_of_a_folder_use_each_other_one_way_round() {
+    let sources = sources();
+    let mut faults = Vec::new();
+    for folder in ["src/", "crates/sandbox/src/", "crates/stress/src/"] {
+        let of_folder = |source: &&Source| source.path.starts_with(folder);
+        let inside: Vec<Source> = sources.iter().filter(of_folder).cloned().collect();
+        assert!(inside.len() > 5, "{folder} has sources");
+        let uses = uses_of_siblings(&inside);
+        for (module, used) in &uses {
+            for (other, place) in used.iter().filter(|(other, _)| reached(&uses, other).contains(module)) {
+                faults.push(format!(
+                    "{place}: {} uses {} and the other way round",
+                    module.join("::"),
+                    other.join("::")
+                ));
+            }
+        }
+    }
     fail_if_any(faults);
 }
 

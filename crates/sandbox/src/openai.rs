@@ -9,6 +9,7 @@ mod coach;
 mod meter;
 mod rates;
 mod catalogue;
+mod tokens;
 mod reel;
 mod refusal;
 mod rendered;
@@ -270,7 +271,7 @@ async fn respond(State(house): State<Arc<House>>, headers: HeaderMap, body: Byte
         let now = Instant::now();
         let mut books = house.books();
         // A request that is refused counts against the limit too.
-        let asked = request.as_ref().map_or(0, |r| meter::count(&r.prompt.text).max(r.max_output_tokens.unwrap_or(0)));
+        let asked = request.as_ref().map_or(0, |r| tokens::count(&r.prompt.text).max(r.max_output_tokens.unwrap_or(0)));
         books.meter.rates().admit(now, &model, asked)?;
         let mut request = request?;
         match &books.tier {

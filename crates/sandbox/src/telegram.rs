@@ -11,6 +11,7 @@ mod limits;
 mod live;
 mod media;
 mod methods;
+mod params;
 mod server;
 mod world;
 

@@ -1,10 +1,10 @@
-//! One person's reels always fail, while others paste good ones: these must not be held up. Owns who pastes what, and the
-//! rule.
+//! One person's reels always fail, while others paste good ones: these must not be held up. Owns who pastes
+//! what; the rule is `check`'s.
 
 use std::time::Duration;
 
 use super::Run;
-use super::check::{Evidence, Verdict};
+use super::check::Usual;
 use super::faults::Faults;
 use super::report::Entry;
 use super::scene::{self, Scene};
@@ -23,15 +23,6 @@ const GOOD_REELS: u32 = 40;
 
 /// From its slot to its end, a good reel takes about a second as it is played. An open breaker would hold it up for 30 s.
 const USUAL_MS: i64 = 15_000;
-
-/// What reels are to be read in their usual time although others fail.
-#[derive(Clone, Copy, Debug)]
-pub struct Usual {
-    /// How the shortcodes of those begin that fail on purpose.
-    pub bad: &'static str,
-    /// The longest that any other may take from its slot to its end.
-    pub ms: i64,
-}
 
 pub(super) async fn paste(run: &Run<'_>) -> anyhow::Result<Vec<Entry>> {
     let most = u32::try_from(run.settings.messages).unwrap_or(u32::MAX).saturating_sub(BAD_REELS).max(PEOPLE);
@@ -65,26 +56,4 @@ async fn fail(scene: &Scene<'_>) {
         // Nobody hears it only when all is over.
         let _ = scene.crowd.say(scene.wish(u64::from(PEOPLE), text, Some(code), 1.0)).await;
     }
-}
-
-/// Every good reel is read, in its usual time.
-pub(super) fn held(evidence: &Evidence<'_>, verdict: &mut Verdict) {
-    let Some(usual) = evidence.rules.usual else { return };
-    let good: Vec<_> = evidence.history.jobs.iter().filter(|job| !job.shortcode.starts_with(usual.bad)).collect();
-    let mut found = Vec::new();
-    let mut longest = 0;
-    for job in &good {
-        let took = job.finished_at.map(|end| end - job.ready_at).filter(|_| job.state == "done");
-        longest = longest.max(took.unwrap_or(0));
-        if took.is_none_or(|took| took > usual.ms) {
-            let told = took.map_or_else(|| "was not read".to_owned(), |took| format!("took {took} ms"));
-            let history = format!(
-                "job {}: ready at {}, started at {:?}, ended at {:?}",
-                job.id, job.ready_at, job.started_at, job.finished_at
-            );
-            found.push((format!("job {} {told}, usual are {} ms at most", job.id, usual.ms), vec![history]));
-        }
-    }
-    let note = format!("the longest took {longest} ms as it was played");
-    verdict.rule("failing reels hold nobody else's up", good.len(), found, note);
 }

@@ -7,13 +7,14 @@ mod once;
 mod paid;
 mod spacing;
 mod story;
+mod usual;
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
 pub(super) use self::paid::is_day;
-use super::bad::{self, Usual};
+pub use self::usual::Usual;
 use super::crowd::{Asked, Change, State, Stood, standing};
 use reelcoach::core::wording::marks;
 use reelcoach::store::history::{History, SubscriptionRow, TurnRow};
@@ -202,7 +203,7 @@ pub fn check(evidence: &Evidence<'_>) -> Verdict {
     paid::budgets(evidence, &mut verdict);
     paid::ledger(evidence, &mut verdict);
     limits(evidence, &mut verdict);
-    bad::held(evidence, &mut verdict);
+    usual::held(evidence, &mut verdict);
     flood::others(evidence, &index, &mut verdict);
     flood::told(evidence, &mut verdict);
     verdict

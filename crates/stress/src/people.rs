@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
 
 use super::check::{Answer, Kind};
 use super::faults::Faults;
 use super::measure::{Meter, Percentiles, Used, cores};
-use super::report::Entry;
+use super::report::{Entry, Gave, Step};
 use super::scene::{self, Played, Scene, figures};
 use super::{Run, talk};
 use sandbox::Terms;
@@ -53,25 +52,6 @@ const TERMS: Terms = Terms {
     telegram_per_second: 30.0,
     telegram_per_chat: 1.0,
 };
-
-/// What one step came to.
-#[derive(Clone, Debug, Serialize)]
-pub struct Step {
-    pub people: u32,
-    /// Those of them who did say something.
-    pub spoke: usize,
-    /// What gave, if something did; no step follows then.
-    pub gave: Option<Gave>,
-}
-
-/// Why a step was the last one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Gave {
-    /// What did not hold.
-    pub what: Vec<String>,
-    /// What was at its end meanwhile.
-    pub at_its_end: Vec<String>,
-}
 
 /// One step as it was measured.
 #[derive(Clone, Debug)]

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::Settings;
 use super::faults::{Faults, Happened};
-use super::people::Step;
 use super::scene::Figures;
 use super::storm::Measured;
 use reelcoach::core::capacity::scenarios::Scenario;
@@ -29,6 +28,25 @@ apology; lost: not answered; CPU s: the bot's, until the last answer; others: th
 const COMPRESSED: &str = "\
 Where it ran so many times as fast, times and rates are as in life: what the bot itself takes counts so many times, too.
 ";
+
+/// What one step came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    pub people: u32,
+    /// Those of them who did say something.
+    pub spoke: usize,
+    /// What gave, if something did; no step follows then.
+    pub gave: Option<Gave>,
+}
+
+/// Why a step was the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gave {
+    /// What did not hold.
+    pub what: Vec<String>,
+    /// What was at its end meanwhile.
+    pub at_its_end: Vec<String>,
+}
 
 /// One row: a part, or a step of one.
 #[derive(Clone, Debug, Serialize)]

@@ -19,6 +19,7 @@ mod sheet;
 use chrono::NaiveDate;
 
 pub use self::picture::{CannotDraw, Painter};
+use self::sheet::Sheet;
 
 /// The size of a chart in logical pixels. A picture has twice as many each way.
 pub const SIZE: (u32, u32) = (1000, 560);
@@ -177,7 +178,20 @@ impl Drawing {
 
 /// [`Drawing::svg`] of a chart.
 pub fn svg(chart: &Chart, look: Look) -> String {
-    sheet::draw(&prepare::prepare(chart), look)
+    let chart = &prepare::prepare(chart);
+    let mut sheet = Sheet::new(look, &chart.key);
+    sheet.open(&chart.title, &sheet::description(chart));
+    let caption = if chart.running { "total so far" } else { "total" };
+    let total = (chart.kind == Kind::StackedBars).then(|| (axis::exact(chart.total, chart.unit), caption));
+    sheet.head(&chart.title, &chart.subtitle, total);
+    let legend_end = sheet.legend(&sheet::entries(&sheet, chart));
+    let plot = sheet.axes(chart, legend_end, body::end_labels_width(chart));
+    match (chart.any, chart.kind) {
+        (false, _) => sheet.nothing((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0),
+        (true, Kind::StackedBars) => body::bars(&mut sheet, chart, &plot),
+        (true, Kind::Lines) => body::lines(&mut sheet, chart, &plot),
+    }
+    sheet.close()
 }
 
 #[cfg(test)]

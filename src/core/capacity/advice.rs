@@ -1,7 +1,8 @@
 //! What to change when a part runs short: candidates for each part, each of them simulated, the cheapest that helps first.
 //! Owns which candidates there are; never says it in words.
 
-use super::bill::{Load, Part, Report, Status, bottleneck, played};
+use super::bill::{Load, Part, Report, Status, Tried, bottleneck, played};
+use super::change::Change;
 use super::tiers::Tier;
 use super::{Database, Plan};
 use crate::core::money::{Prices, UnknownPrice};
@@ -11,60 +12,18 @@ const ROOM: f64 = 0.65;
 /// More of anything than this is not a change but another plan.
 const MOST: u32 = 32;
 
-/// One change of a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    Lanes(u32),
-    Webhooks(u32),
-    Tier(u8),
-    Model(String),
-    Instances(u32),
-    Postgres,
-}
-
-impl Change {
-    /// The plan after it.
-    pub fn apply(&self, plan: &Plan) -> Plan {
-        let mut plan = plan.clone();
-        match self {
-            Change::Lanes(more) => plan.reels.direct_lanes += more,
-            Change::Webhooks(more) => plan.reels.n8n_lanes += more,
-            Change::Tier(number) => plan.tier = Tier { ..Tier::of(*number, &plan.answers.model) },
-            Change::Model(model) => {
-                plan.answers.model.clone_from(model);
-                if plan.tier.number > 0 {
-                    plan.tier = Tier::of(plan.tier.number, model);
-                }
-            }
-            Change::Instances(more) => {
-                plan.bot.instances += more;
-                // Several instances share a PostgreSQL.
-                plan.bot.database = Database::Postgres;
-            }
-            Change::Postgres => plan.bot.database = Database::Postgres,
-        }
-        plan
-    }
-}
-
-/// A change and what came of it.
-#[derive(Clone, Debug)]
-pub struct Tried {
-    pub change: Change,
-    /// What a month costs more, in micro-USD; negative if it saves.
-    pub extra: i64,
-    /// The bottleneck's load with the change; `None` if nothing limits it any more.
-    pub load: Option<f64>,
-    /// The bottleneck is not worth watching any more.
-    pub removes: bool,
-    /// What runs short next.
-    pub next: Option<Load>,
-    /// With the change; without any advice of its own.
-    pub report: Box<Report>,
+/// Plays a plan, and changes to it if something runs short.
+///
+/// # Errors
+/// A model whose price is not known.
+pub fn report(plan: &Plan, prices: &Prices) -> Result<Report, UnknownPrice> {
+    let mut report = played(plan, prices)?;
+    report.tried = tried(&report, prices)?;
+    Ok(report)
 }
 
 /// Simulates what may help against the bottleneck of a report.
-pub(super) fn tried(report: &Report, prices: &Prices) -> Result<Vec<Tried>, UnknownPrice> {
+fn tried(report: &Report, prices: &Prices) -> Result<Vec<Tried>, UnknownPrice> {
     let Some(worst) = report.bottleneck() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for change in candidates(&report.plan, worst, prices) {

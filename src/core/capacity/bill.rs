@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::advice::{self, Tried};
+use super::change::Change;
 use super::run::simulate;
 use super::{Demand, Outcome, Plan};
 use crate::core::money::{Prices, UnknownPrice};
@@ -129,6 +129,22 @@ impl Cost {
     }
 }
 
+/// A change and what came of it.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub change: Change,
+    /// What a month costs more, in micro-USD; negative if it saves.
+    pub extra: i64,
+    /// The bottleneck's load with the change; `None` if nothing limits it any more.
+    pub load: Option<f64>,
+    /// The bottleneck is not worth watching any more.
+    pub removes: bool,
+    /// What runs short next.
+    pub next: Option<Load>,
+    /// With the change; without any advice of its own.
+    pub report: Box<Report>,
+}
+
 /// A plan, what came of it, and what to do about it.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -175,17 +191,10 @@ impl Report {
     }
 }
 
-/// Plays a plan, and changes to it if something runs short.
+/// Plays a plan; what to do about it is `advice`'s.
 ///
 /// # Errors
 /// A model whose price is not known.
-pub fn report(plan: &Plan, prices: &Prices) -> Result<Report, UnknownPrice> {
-    let mut report = played(plan, prices)?;
-    report.tried = advice::tried(&report, prices)?;
-    Ok(report)
-}
-
-/// Without any advice.
 pub(super) fn played(plan: &Plan, prices: &Prices) -> Result<Report, UnknownPrice> {
     let outcome = simulate(plan);
     let cost = Cost::of(plan, &outcome, prices)?;

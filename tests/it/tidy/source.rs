@@ -2,6 +2,7 @@
 //! it names.
 
 /// One file.
+#[derive(Clone)]
 pub struct Source {
     /// From the root of the project, with `/`.
     pub path: String,
@@ -37,9 +38,9 @@ impl Source {
     }
 }
 
-/// The module that a file is: `src/core/reels/link.rs` is `core`, `reels`, `link`; `src/lib.rs` is none.
+/// The module that a file is, in its crate: `src/core/reels/link.rs` is `core`, `reels`, `link`; `src/lib.rs` is none.
 pub fn module_of(path: &str) -> Vec<&str> {
-    let path = path.strip_prefix("src/").unwrap_or(path);
+    let path = path.split_once("src/").map_or(path, |(_, inside)| inside);
     let path = path.strip_suffix(".rs").unwrap_or(path);
     if path == "lib" || path == "main" { Vec::new() } else { path.split('/').collect() }
 }

@@ -6,14 +6,10 @@ use std::time::Duration;
 use axum::body::Bytes;
 use serde_json::{Value, json};
 
-use super::check::Prompted;
-use super::meter::{CHARS, Tokens, count, tokens};
+use super::check::{ENCRYPTED, Prompted, UNKNOWN_ITEM};
+use super::meter::Tokens;
+use super::tokens::{CHARS, count, tokens};
 use super::{Script, Sign, Thought};
-
-/// How every encrypted content begins.
-pub(super) const ENCRYPTED: &str = "gAAAAA";
-/// An item type that no client knows.
-pub(super) const UNKNOWN_ITEM: &str = "hologram_call";
 
 /// What is said, before it is put into events.
 #[derive(Clone, Debug)]

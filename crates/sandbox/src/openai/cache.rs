@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::catalogue;
-use super::meter::{CHARS, tokens};
 use super::rendered::Rendered;
+use super::tokens::{CHARS, tokens};
 
 const SHORTEST_PREFIX: u64 = 1024;
 const CACHE_LIFE: Duration = Duration::from_secs(30 * 60);

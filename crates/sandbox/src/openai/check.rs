@@ -6,9 +6,14 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::catalogue::{self, Traits};
-use super::meter;
 use super::refusal::{Refusal, invalid, missing, wrong_type};
 use super::rendered::Rendered;
+use super::tokens;
+
+/// How every encrypted content begins.
+pub(super) const ENCRYPTED: &str = "gAAAAA";
+/// An item type that no client knows.
+pub(super) const UNKNOWN_ITEM: &str = "hologram_call";
 
 /// A request that was accepted.
 #[derive(Clone, Debug, Default)]
@@ -117,7 +122,7 @@ pub(super) fn check(body: &Value, models: &[String]) -> Result<Prompted, Refusal
     let instructions = text(body, "instructions", None)?.unwrap_or_default().to_owned();
     let prompt = Rendered::new(body, &effort, &tools, &instructions, &input);
     caching(body, &prompt, traits)?;
-    if meter::count(&prompt.text) > traits.context {
+    if tokens::count(&prompt.text) > traits.context {
         let message = "Your input exceeds the context window of this model. Please adjust your input and try again.";
         return Err(invalid("context_length_exceeded", "input", message));
     }
@@ -248,7 +253,7 @@ fn input(body: &Value, stored: bool) -> Result<Vec<Value>, Refusal> {
                 }
                 answered.insert(call_id);
             }
-            super::answer::UNKNOWN_ITEM => {}
+            UNKNOWN_ITEM => {}
             other => {
                 let message = format!("Invalid value: '{other}'.");
                 return Err(invalid("invalid_value", &format!("input[{i}]"), message));
@@ -293,12 +298,12 @@ fn message(item: &Value, i: usize) -> Result<(), Refusal> {
 fn reasoning(item: &Value, next: Option<&Value>, stored: bool) -> Result<(), Refusal> {
     let id = item["id"].as_str().unwrap_or_default();
     let follows = next.and_then(|next| next["type"].as_str());
-    if !matches!(follows, Some("message" | "function_call" | "reasoning" | super::answer::UNKNOWN_ITEM)) {
+    if !matches!(follows, Some("message" | "function_call" | "reasoning" | UNKNOWN_ITEM)) {
         let message = format!("Item '{id}' of type 'reasoning' was provided without its required following item.");
         return Err(invalid("", "input", message));
     }
     match item["encrypted_content"].as_str() {
-        Some(content) if content.starts_with(super::answer::ENCRYPTED) => Ok(()),
+        Some(content) if content.starts_with(ENCRYPTED) => Ok(()),
         Some(_) => {
             let message = format!("The encrypted content for item {id} could not be verified.");
             Err(invalid("invalid_encrypted_content", "", message))
@@ -545,7 +550,7 @@ mod tests {
                 "Item with id 'rs_1' not found.",
             ),
             (
-                |b| b["input"] = json!("x".repeat(meter::CHARS * 922_001)),
+                |b| b["input"] = json!("x".repeat(tokens::CHARS * 922_001)),
                 400,
                 "context_length_exceeded",
                 "Your input exceeds",

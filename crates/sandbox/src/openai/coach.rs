@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Part;
 use super::check::{Prompted, message_text};
-use super::reel;
+use super::reel::{self, opening, seed};
 
 /// At most so many calls at once.
 const MOST_CALLS: usize = 5;
@@ -31,21 +31,6 @@ pub(super) fn answer(request: &Prompted) -> Vec<Part> {
         return calls;
     }
     vec![Part::Text(if is_greeting(&said) { greeting(&said) } else { advice(&said) })]
-}
-
-/// A number that depends on the text alone.
-pub(super) fn seed(text: &str) -> usize {
-    // FNV-1a: the standard library's hasher may change from one Rust to the next.
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    usize::try_from(hash).unwrap_or(0)
-}
-
-/// The first words of a text, on one line; `…` stands for the rest.
-pub(super) fn opening(text: &str, words: usize) -> String {
-    let all: Vec<&str> = text.split_whitespace().collect();
-    let cut: String = all.iter().take(words).copied().collect::<Vec<_>>().join(" ").chars().take(words * 16).collect();
-    let trimmed = cut.trim_end_matches(['.', ',', ';', ':', '!']);
-    if all.len() > words { format!("{trimmed}…") } else { trimmed.to_owned() }
 }
 
 /// The user's last words.

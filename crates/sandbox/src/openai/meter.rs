@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::cache::PromptCache;
 use super::check::Prompted;
 use super::rates::Rates;
+use super::tokens::count;
 
 /// What one call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,18 +17,6 @@ pub struct Tokens {
     /// All of the output, reasoning included.
     pub output: u64,
     pub reasoning: u64,
-}
-
-/// Characters of a token, which is about what English prose has.
-pub(super) const CHARS: usize = 5;
-
-/// The same text always has the same count.
-pub(super) fn count(text: &str) -> u64 {
-    tokens(text.chars().count())
-}
-
-pub(super) fn tokens(chars: usize) -> u64 {
-    u64::try_from(chars.div_ceil(CHARS)).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]

@@ -1,7 +1,5 @@
 //! Coaching about a reel, from its transcript: the built-in coach's longest answer. Pure and deterministic.
 
-use super::coach::{opening, seed};
-
 /// A transcript as it stands in a message, between a line that starts with `<reel` and one that starts with `</reel`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reel {
@@ -211,6 +209,21 @@ fn caption(reel: &Reel, hook: &Line) -> String {
             quote(&hook.words, 7)
         ),
     }
+}
+
+/// A number that depends on the text alone.
+pub(super) fn seed(text: &str) -> usize {
+    // FNV-1a: the standard library's hasher may change from one Rust to the next.
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    usize::try_from(hash).unwrap_or(0)
+}
+
+/// The first words of a text, on one line; `…` stands for the rest.
+pub(super) fn opening(text: &str, words: usize) -> String {
+    let all: Vec<&str> = text.split_whitespace().collect();
+    let cut: String = all.iter().take(words).copied().collect::<Vec<_>>().join(" ").chars().take(words * 16).collect();
+    let trimmed = cut.trim_end_matches(['.', ',', ';', ':', '!']);
+    if all.len() > words { format!("{trimmed}…") } else { trimmed.to_owned() }
 }
 
 #[cfg(test)]

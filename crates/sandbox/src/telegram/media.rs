@@ -1,10 +1,9 @@
-//! Files in messages: sendPhoto, sendDocument and editMessageMedia. Owns what is refused of a file and in which words
+//! Files in messages. Owns what is refused of a file and in which words
 //! (Bot API, Sending files; tdlib/telegram-bot-api).
 
 use serde_json::{Value, json};
 
-use super::methods::{Params, Refusal, bad, buttons, chat, chat_to_write_to, check_length, formatted};
-use super::world::{State, World};
+use super::params::{Params, Refusal, bad, check_length, formatted};
 
 /// Longest caption, in UTF-16 units.
 const CAPTION: usize = 1024;
@@ -41,32 +40,7 @@ pub(super) fn caption(params: &Params) -> Result<(String, super::html::Formatted
     Ok((raw, formatted))
 }
 
-/// "Use this method to edit … photo … messages, or to add media to text messages" (Bot API, editMessageMedia).
-pub(super) fn edit(world: &World, state: &mut State, params: &Params) -> Result<Value, Refusal> {
-    let media = params.json("media")?.ok_or_else(|| bad("there is no media in the request"))?;
-    let fields = media.as_object().cloned().ok_or_else(|| bad("can't parse InputMedia: expected an Object"))?;
-    let kind = media["type"].as_str().unwrap_or_default();
-    if !["photo", "document"].contains(&kind) {
-        return Err(bad("can't parse InputMedia: invalid media type specified"));
-    }
-    let field = media["media"].as_str().and_then(|name| name.strip_prefix("attach://")).unwrap_or_default();
-    let file = file(kind, field, params)?;
-    let (raw, formatted) = caption(&Params { fields, files: Vec::new() })?;
-    let buttons = buttons(params)?;
-    let id = chat_to_write_to(world, state, params)?;
-    let message_id = params.int("message_id").ok_or_else(|| bad("message identifier is not specified"))?;
-    let chat = chat(state, id)?;
-    let message = chat.messages.get_mut(&message_id).ok_or_else(|| bad("message to edit not found"))?;
-    if !message.from_bot {
-        return Err(bad("message can't be edited"));
-    }
-    (message.raw, message.formatted, message.buttons, message.media) = (raw, formatted, buttons, Some(file));
-    message.edits += 1;
-    let message = message.clone();
-    Ok(chat.message_json(id, &message))
-}
-
-fn file(kind: &str, field: &str, params: &Params) -> Result<Media, Refusal> {
+pub(super) fn file(kind: &str, field: &str, params: &Params) -> Result<Media, Refusal> {
     let found = params.files.iter().find(|(name, ..)| name == field);
     let (_, name, content) = found.ok_or_else(|| bad(format!("there is no {kind} in the request")))?;
     if content.is_empty() {

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::html::{self, Formatted};
+use super::html::Formatted;
 use super::media;
+use super::params::{Params, Refusal, bad, buttons, check_length, formatted};
 use super::world::{Chat, Message, State, Webhook, World};
 use crate::Stood;
 
@@ -14,8 +15,6 @@ use crate::Stood;
 const TEXT: usize = 4096;
 /// Longest text before its markup is read, in bytes.
 const RAW_TEXT: usize = 32_768;
-/// Longest `callback_data`, in bytes.
-const BUTTON_DATA: usize = 64;
 /// Longest wait of `getUpdates`.
 const LONGEST_POLL: u64 = 50;
 
@@ -36,64 +35,6 @@ pub(super) const METHODS: [&str; 14] = [
     "sendPhoto",
     "editMessageMedia",
 ];
-
-/// An answer with `"ok":false`.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Refusal {
-    pub code: u16,
-    pub description: String,
-    pub parameters: Option<Value>,
-}
-
-impl Refusal {
-    pub fn new(code: u16, description: impl Into<String>) -> Self {
-        Refusal { code, description: description.into(), parameters: None }
-    }
-}
-
-/// A 400.
-pub(super) fn bad(words: impl std::fmt::Display) -> Refusal {
-    Refusal::new(400, format!("Bad Request: {words}"))
-}
-
-/// The parameters of a call, however they came.
-#[derive(Debug, Default)]
-pub(super) struct Params {
-    pub fields: Map<String, Value>,
-    /// Uploaded files: field, name, content.
-    pub files: Vec<(String, String, Vec<u8>)>,
-}
-
-impl Params {
-    pub fn text(&self, name: &str) -> Option<String> {
-        match self.fields.get(name)? {
-            Value::String(text) => Some(text.clone()),
-            Value::Null => None,
-            other => Some(other.to_string()),
-        }
-    }
-
-    pub fn int(&self, name: &str) -> Option<i64> {
-        self.text(name)?.trim().parse().ok()
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        self.text(name).is_some_and(|text| text.eq_ignore_ascii_case("true") || text == "1")
-    }
-
-    /// An object or array, which may come as text that holds JSON.
-    pub fn json(&self, name: &str) -> Result<Option<Value>, Refusal> {
-        match self.fields.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.is_empty() => Ok(None),
-            Some(Value::String(text)) => match serde_json::from_str(text) {
-                Ok(value) => Ok(Some(value)),
-                Err(_) => Err(bad(format!("can't parse {} JSON object", name.replace('_', " ")))),
-            },
-            Some(value) => Ok(Some(value.clone())),
-        }
-    }
-}
 
 /// Carries out one method, named as in [`METHODS`].
 pub(super) async fn carry_out(world: &World, method: &str, params: Params) -> Result<Value, Refusal> {
@@ -128,7 +69,7 @@ pub(super) async fn carry_out(world: &World, method: &str, params: Params) -> Re
             "setMyCommands" => set_my_commands(&mut state, &params),
             "sendMessage" | "sendDocument" | "sendPhoto" => send(world, &mut state, method, &params),
             "editMessageText" => edit(world, &mut state, &params),
-            "editMessageMedia" => media::edit(world, &mut state, &params),
+            "editMessageMedia" => edit_media(world, &mut state, &params),
             "sendChatAction" => chat_action(world, &mut state, &params),
             "answerCallbackQuery" => answer_callback_query(&mut state, &params),
             "deleteMessage" => delete_message(&mut state, &params),
@@ -330,6 +271,31 @@ fn edit(world: &World, state: &mut State, params: &Params) -> Result<Value, Refu
     Ok(chat.message_json(id, &message))
 }
 
+/// "Use this method to edit … photo … messages, or to add media to text messages" (Bot API, editMessageMedia).
+fn edit_media(world: &World, state: &mut State, params: &Params) -> Result<Value, Refusal> {
+    let wanted = params.json("media")?.ok_or_else(|| bad("there is no media in the request"))?;
+    let fields = wanted.as_object().cloned().ok_or_else(|| bad("can't parse InputMedia: expected an Object"))?;
+    let kind = wanted["type"].as_str().unwrap_or_default();
+    if !["photo", "document"].contains(&kind) {
+        return Err(bad("can't parse InputMedia: invalid media type specified"));
+    }
+    let field = wanted["media"].as_str().and_then(|name| name.strip_prefix("attach://")).unwrap_or_default();
+    let file = media::file(kind, field, params)?;
+    let (raw, formatted) = media::caption(&Params { fields, files: Vec::new() })?;
+    let buttons = buttons(params)?;
+    let id = chat_to_write_to(world, state, params)?;
+    let message_id = params.int("message_id").ok_or_else(|| bad("message identifier is not specified"))?;
+    let chat = chat(state, id)?;
+    let message = chat.messages.get_mut(&message_id).ok_or_else(|| bad("message to edit not found"))?;
+    if !message.from_bot {
+        return Err(bad("message can't be edited"));
+    }
+    (message.raw, message.formatted, message.buttons, message.media) = (raw, formatted, buttons, Some(file));
+    message.edits += 1;
+    let message = message.clone();
+    Ok(chat.message_json(id, &message))
+}
+
 fn stood(chat: i64, message: &Message) -> Stood {
     Stood {
         typing: false,
@@ -448,42 +414,6 @@ fn text(params: &Params, too_long: &str) -> Result<(String, Formatted), Refusal>
     }
     check_length(&formatted, TEXT, too_long)?;
     Ok((raw, formatted))
-}
-
-pub(super) fn check_length(formatted: &Formatted, limit: usize, words: &str) -> Result<(), Refusal> {
-    if formatted.text.trim().encode_utf16().count() > limit { Err(bad(words)) } else { Ok(()) }
-}
-
-pub(super) fn formatted(raw: &str, params: &Params) -> Result<Formatted, Refusal> {
-    match params.text("parse_mode").map(|mode| mode.to_ascii_lowercase()).as_deref() {
-        None | Some("") => Ok(Formatted { text: raw.to_owned(), entities: Vec::new() }),
-        Some("html") => html::parse(raw).map_err(|words| bad(format!("can't parse entities: {words}"))),
-        // The real service knows Markdown and MarkdownV2, too; nothing here writes them.
-        Some(_) => Err(bad("unsupported parse_mode")),
-    }
-}
-
-pub(super) fn buttons(params: &Params) -> Result<Vec<(String, String)>, Refusal> {
-    let Some(markup) = params.json("reply_markup")? else { return Ok(Vec::new()) };
-    let wrong = || bad("object expected as reply markup");
-    let rows = markup.get("inline_keyboard").and_then(Value::as_array).ok_or_else(wrong)?;
-    let mut buttons = Vec::new();
-    for row in rows {
-        for button in row.as_array().ok_or_else(wrong)? {
-            let label = button["text"].as_str().unwrap_or_default();
-            if label.is_empty() {
-                return Err(bad("can't parse inline keyboard button: field \"text\" must be non-empty"));
-            }
-            let data = button["callback_data"].as_str().ok_or_else(|| {
-                bad("can't parse inline keyboard button: Text buttons are unallowed in the inline keyboard")
-            })?;
-            if !(1..=BUTTON_DATA).contains(&data.len()) {
-                return Err(bad("BUTTON_DATA_INVALID"));
-            }
-            buttons.push((label.to_owned(), data.to_owned()));
-        }
-    }
-    Ok(buttons)
 }
 
 fn thread(chat: &Chat, params: &Params) -> Result<Option<i64>, Refusal> {

@@ -9,7 +9,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::methods::{METHODS, Params, Refusal, carry_out};
+use super::methods::{METHODS, carry_out};
+use super::params::{Params, Refusal};
 use super::world::World;
 use crate::{Asked, Fault};
 

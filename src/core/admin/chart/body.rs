@@ -10,17 +10,12 @@ const VALUE_SIZE: f64 = 12.0;
 const LABELLED: usize = 12;
 const ROUND: f64 = 3.0;
 
-/// The sum of a step.
-pub(super) fn stack(chart: &Prepared, step: usize) -> f64 {
-    chart.series.iter().filter_map(|series| series.values.get(step).copied().flatten()).sum()
-}
-
 /// Stacked bars, the first series at the bottom.
 pub(super) fn bars(sheet: &mut Sheet, chart: &Prepared, plot: &Plot) {
     let steps = chart.steps.len();
     let share = if steps > 31 { 0.8 } else { 0.68 };
     let bar = (plot.slot * share).min(if steps == 1 { 120.0 } else { 64.0 });
-    let sums: Vec<f64> = (0..steps).map(|step| stack(chart, step)).collect();
+    let sums: Vec<f64> = (0..steps).map(|step| chart.stack(step)).collect();
     let words: Vec<String> = sums.iter().map(|sum| axis::exact(*sum, chart.unit)).collect();
     let fits = |word: &String| width(word, VALUE_SIZE, true) < plot.slot - 6.0;
     let labelled = steps <= LABELLED && words.iter().all(fits);

@@ -29,6 +29,13 @@ pub(super) struct Prepared {
     pub key: String,
 }
 
+impl Prepared {
+    /// The sum of a step.
+    pub fn stack(&self, step: usize) -> f64 {
+        self.series.iter().filter_map(|series| series.values.get(step).copied().flatten()).sum()
+    }
+}
+
 /// A day or a week.
 pub(super) struct Step {
     pub from: NaiveDate,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::lettering::{escape, width};
 use super::prepare::{Drawn, Prepared};
-use super::{Kind, Look, SIZE, axis, body};
+use super::{Kind, Look, SIZE, axis};
 
 /// Free space at the sides.
 pub(super) const MARGIN: f64 = 32.0;
@@ -103,23 +103,6 @@ pub(super) enum Anchor {
     Start,
     Middle,
     End,
-}
-
-/// Draws everything.
-pub(super) fn draw(chart: &Prepared, look: Look) -> String {
-    let mut sheet = Sheet::new(look, &chart.key);
-    sheet.open(&chart.title, &description(chart));
-    let caption = if chart.running { "total so far" } else { "total" };
-    let total = (chart.kind == Kind::StackedBars).then(|| (axis::exact(chart.total, chart.unit), caption));
-    sheet.head(&chart.title, &chart.subtitle, total);
-    let legend_end = sheet.legend(&entries(&sheet, chart));
-    let plot = sheet.axes(chart, legend_end);
-    match (chart.any, chart.kind) {
-        (false, _) => sheet.nothing((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0),
-        (true, Kind::StackedBars) => body::bars(&mut sheet, chart, &plot),
-        (true, Kind::Lines) => body::lines(&mut sheet, chart, &plot),
-    }
-    sheet.close()
 }
 
 /// A line of the legend.
@@ -301,9 +284,10 @@ impl Sheet {
         if entries.is_empty() { LEGEND_TOP - LEGEND_ROW } else { y }
     }
 
-    fn axes(&mut self, chart: &Prepared, legend_end: f64) -> Plot {
+    /// `beside`: the room that is needed at the right of the plot.
+    pub fn axes(&mut self, chart: &Prepared, legend_end: f64, beside: f64) -> Plot {
         let most = match chart.kind {
-            Kind::StackedBars => (0..chart.steps.len()).map(|step| body::stack(chart, step)).fold(0.0, f64::max),
+            Kind::StackedBars => (0..chart.steps.len()).map(|step| chart.stack(step)).fold(0.0, f64::max),
             Kind::Lines => {
                 chart.series.iter().flat_map(|series| series.values.iter().flatten()).copied().fold(0.0, f64::max)
             }
@@ -312,7 +296,6 @@ impl Sheet {
         let step = ticks.get(1).copied().unwrap_or(1.0);
         let labels: Vec<String> = ticks.iter().map(|value| axis::tick(*value, step, chart.unit)).collect();
         let widest = labels.iter().map(|label| width(label, LABEL_SIZE, false)).fold(0.0, f64::max);
-        let beside = if chart.kind == Kind::Lines { body::end_labels_width(chart) } else { 0.0 };
         let left = if chart.any { MARGIN + widest + 12.0 } else { MARGIN };
         let right = f64::from(SIZE.0) - MARGIN - beside;
         let slot = (right - left) / chart.steps.len().max(1) as f64;
@@ -359,7 +342,7 @@ pub(super) fn n(value: f64) -> String {
 }
 
 /// The legend of a chart of days.
-fn entries(sheet: &Sheet, chart: &Prepared) -> Vec<Entry> {
+pub(super) fn entries(sheet: &Sheet, chart: &Prepared) -> Vec<Entry> {
     let is_bars = chart.kind == Kind::StackedBars;
     let one = |series: &Drawn| {
         let colour = sheet.colour(series.colour).to_owned();
@@ -378,7 +361,7 @@ fn entries(sheet: &Sheet, chart: &Prepared) -> Vec<Entry> {
 }
 
 /// The chart in words.
-fn description(chart: &Prepared) -> String {
+pub(super) fn description(chart: &Prepared) -> String {
     let (Some(first), Some(last)) = (chart.steps.first(), chart.steps.last()) else {
         return "Nothing yet.".to_owned();
     };
