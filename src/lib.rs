@@ -23,7 +23,7 @@
 //! # A reel link
 //!
 //! [`core::reply`] → [`core::reels`] submits it in one transaction → [`core::board`] posts the message that tells the
-//! place in the line → [`core::worker`] claims the job for a free lane and runs [`core::reels::pipeline`] (scrape, video,
+//! position in the queue → [`core::worker`] claims the job for a free lane and runs [`core::reels::pipeline`] (scrape, video,
 //! analysis) → the job ends and owes each subscriber a turn → [`core::reply`] again: the board's message becomes the
 //! coached answer.
 //!
@@ -32,6 +32,7 @@
 
 // ground
 pub mod ids;
+pub mod locale;
 pub mod clock;
 pub mod config;
 pub mod telemetry;

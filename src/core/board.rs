@@ -266,7 +266,7 @@ impl Boards {
                 paused,
                 at_work: job.map(|(job, running)| LaneWork {
                     reel: job.shortcode.clone(),
-                    phase: running.phase.name(),
+                    phase: running.phase,
                     since: now.since(running.started_at),
                 }),
                 out_for,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use self::figures::{Figures, Lead};
 use crate::ids::{BoardId, Platform};
+use crate::locale::fl;
 use crate::store::access::LimitName;
 use crate::store::budgets::Span;
 
@@ -15,33 +16,34 @@ pub struct Entry {
     pub name: &'static str,
     /// What follows the name; empty if nothing.
     pub argument: &'static str,
-    pub meaning: &'static str,
+    /// What it does, in the menus and the help.
+    pub meaning: fn() -> String,
     pub admin: bool,
 }
 
 /// Every command, in the order of the help.
 pub const COMMANDS: &[Entry] = &[
-    Entry { name: "coach", argument: "text", meaning: "Ask your coach anything about your content", admin: false },
-    Entry { name: "reel", argument: "url", meaning: "Get a reel watched and coached", admin: false },
-    Entry { name: "queue", argument: "", meaning: "See where your reels are in the queue", admin: false },
-    Entry { name: "me", argument: "", meaning: "Your usage and what you have left", admin: false },
-    Entry { name: "cancel", argument: "", meaning: "Cancel the reels you're waiting for", admin: false },
-    Entry { name: "new", argument: "", meaning: "Start a new conversation", admin: false },
-    Entry { name: "history", argument: "", meaning: "See what I remember of this conversation", admin: false },
-    Entry { name: "help", argument: "", meaning: "See what I can do", admin: false },
-    Entry { name: "usage", argument: "period", meaning: "Messages, reels and response times", admin: true },
-    Entry { name: "cost", argument: "period", meaning: "What it cost, and the forecast for this month", admin: true },
-    Entry { name: "budget", argument: "change", meaning: "View or set budgets", admin: true },
-    Entry { name: "capacity", argument: "", meaning: "How loaded each part is, and what to change", admin: true },
-    Entry { name: "limits", argument: "change", meaning: "View or set limits", admin: true },
-    Entry { name: "block", argument: "person reason", meaning: "Block a person", admin: true },
-    Entry { name: "unblock", argument: "person", meaning: "Give a blocked person access again", admin: true },
-    Entry { name: "blocked", argument: "", meaning: "See who is blocked", admin: true },
-    Entry { name: "invite", argument: "uses days", meaning: "Create an invitation", admin: true },
-    Entry { name: "invites", argument: "change", meaning: "View or revoke open invitations", admin: true },
-    Entry { name: "pause", argument: "reason", meaning: "Pause the whole bot", admin: true },
-    Entry { name: "resume", argument: "", meaning: "Resume the bot", admin: true },
-    Entry { name: "audit", argument: "since page", meaning: "See what admins have changed", admin: true },
+    Entry { name: "coach", argument: "text", meaning: || fl!("cmd-coach"), admin: false },
+    Entry { name: "reel", argument: "url", meaning: || fl!("cmd-reel"), admin: false },
+    Entry { name: "queue", argument: "", meaning: || fl!("cmd-queue"), admin: false },
+    Entry { name: "me", argument: "", meaning: || fl!("cmd-me"), admin: false },
+    Entry { name: "cancel", argument: "", meaning: || fl!("cmd-cancel"), admin: false },
+    Entry { name: "new", argument: "", meaning: || fl!("cmd-new"), admin: false },
+    Entry { name: "history", argument: "", meaning: || fl!("cmd-history"), admin: false },
+    Entry { name: "help", argument: "", meaning: || fl!("cmd-help"), admin: false },
+    Entry { name: "usage", argument: "period", meaning: || fl!("cmd-usage"), admin: true },
+    Entry { name: "cost", argument: "period", meaning: || fl!("cmd-cost"), admin: true },
+    Entry { name: "budget", argument: "change", meaning: || fl!("cmd-budget"), admin: true },
+    Entry { name: "capacity", argument: "", meaning: || fl!("cmd-capacity"), admin: true },
+    Entry { name: "limits", argument: "change", meaning: || fl!("cmd-limits"), admin: true },
+    Entry { name: "block", argument: "person reason", meaning: || fl!("cmd-block"), admin: true },
+    Entry { name: "unblock", argument: "person", meaning: || fl!("cmd-unblock"), admin: true },
+    Entry { name: "blocked", argument: "", meaning: || fl!("cmd-blocked"), admin: true },
+    Entry { name: "invite", argument: "uses days", meaning: || fl!("cmd-invite"), admin: true },
+    Entry { name: "invites", argument: "change", meaning: || fl!("cmd-invites"), admin: true },
+    Entry { name: "pause", argument: "reason", meaning: || fl!("cmd-pause"), admin: true },
+    Entry { name: "resume", argument: "", meaning: || fl!("cmd-resume"), admin: true },
+    Entry { name: "audit", argument: "since page", meaning: || fl!("cmd-audit"), admin: true },
 ];
 
 /// Whether this is a command's name, whatever its case; `start` is the one with which Telegram begins.
@@ -316,14 +318,17 @@ fn budget_wish(argument: &str) -> BudgetWish {
     BudgetWish::Set { whose, span, micro_usd }
 }
 
-/// `spacing 60`, `waiting 3`, `line default`.
+/// `spacing 60`, `waiting 3`, `queue default`; `line` is how `queue` was called before.
 fn limits_wish(argument: &str) -> LimitsWish {
     let words: Vec<String> = argument.split_whitespace().map(str::to_ascii_lowercase).collect();
     let [name, value] = &words[..] else {
         return if words.is_empty() { LimitsWish::Show } else { LimitsWish::Unclear };
     };
-    let Some(limit) = LimitName::ALL.into_iter().find(|limit| limit.name() == name) else {
-        return LimitsWish::Unclear;
+    let limit = match name.as_str() {
+        "spacing" => LimitName::Spacing,
+        "waiting" => LimitName::Waiting,
+        "queue" | "line" => LimitName::Line,
+        _ => return LimitsWish::Unclear,
     };
     // The bounds that the configuration has too.
     let bounds = match limit {

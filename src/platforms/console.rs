@@ -26,6 +26,7 @@ use crate::core::chat::{
     SendError,
 };
 use crate::ids::{ChatId, MessageRef, Platform};
+use crate::locale::fl;
 use saved::Saved;
 use transcript::{Entry, Transcript};
 
@@ -140,9 +141,8 @@ impl Console {
     }
 
     /// What to know before the first message.
-    fn greeting(&self) -> &'static str {
-        "Write to the coach, or paste the link of a reel; /help lists the commands.\n\
-         Alt-Enter begins a line, /as NAME speaks as somebody else, Ctrl-D ends.\n"
+    fn greeting(&self) -> String {
+        format!("{}\n", fl!("console-greeting"))
     }
 
     fn name(&self) -> &str {
@@ -226,11 +226,11 @@ impl State {
             return Ok(());
         }
         let text = match entry.person == me {
-            true => format!("coach: {}\n", entry.text),
-            false => format!("coach to {}: {}\n", entry.person, entry.text),
+            true => format!("{}: {}\n", fl!("console-coach"), entry.text),
+            false => format!("{}: {}\n", fl!("console-coach-to", name = entry.person.as_str()), entry.text),
         };
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        written.map_err(|error| SendError::Failed(format!("the output is closed: {error}")))
+        written.map_err(|error| SendError::Failed(fl!("console-output-closed", error = error.to_string())))
     }
 }
 

@@ -334,7 +334,7 @@ impl Telegram {
     async fn set_menu(&self) {
         // The menu only shows them; rights are checked by the core. `/help` shows admins theirs.
         let shown = || COMMANDS.iter().filter(|entry| !entry.admin);
-        let commands = || shown().map(|entry| BotCommand::new(entry.name, entry.meaning)).collect::<Vec<_>>();
+        let commands = || shown().map(|entry| BotCommand::new(entry.name, (entry.meaning)())).collect::<Vec<_>>();
         for scope in [BotCommandScope::Default, BotCommandScope::AllPrivateChats, BotCommandScope::AllGroupChats] {
             let set = SetMyCommands::new(commands()).scope(scope);
             if let Err(fault) = api::call::<_, IgnoredAny>(self.bot(), set).await {

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::panels::Panel;
 use self::session::{Attempt, Guard};
 use crate::core::admin::overview::Overviews;
+use crate::locale::fl;
 use crate::store::{Store, StoreError};
 
 /// The largest form: one token.
@@ -214,7 +215,7 @@ async fn sign_in(
     let Some(on) = &dashboard.on else { return dashboard.respond(StatusCode::NOT_FOUND, page::off()) };
     let refuse = |status, why| dashboard.respond(status, page::sign_in(Some(why)));
     if session::is_foreign(&headers) {
-        return refuse(StatusCode::FORBIDDEN, "Sign in on this page itself.");
+        return refuse(StatusCode::FORBIDDEN, fl!("web-token-here"));
     }
     match on.guard.attempt(form.token.trim(), from.ip(), &headers, on.overviews.now()) {
         Attempt::Admitted { session, browser } => {
@@ -225,10 +226,10 @@ async fn sign_in(
         }
         Attempt::Wrong => {
             tracing::warn!("a wrong token was given to the dashboard");
-            refuse(StatusCode::FORBIDDEN, "That is not the token.")
+            refuse(StatusCode::FORBIDDEN, fl!("web-token-wrong"))
         }
         Attempt::TooMany => {
-            let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait ten seconds.");
+            let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, fl!("web-token-later", seconds = 10));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
             response
         }
@@ -297,7 +298,7 @@ async fn events(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> 
         Err(_) => return StatusCode::UNAUTHORIZED.into_response(),
     };
     let Ok(place) = on.viewers.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many open pages\n").into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", fl!("web-too-many-pages"))).into_response();
     };
     let (stop, watched) = (on.stop.clone(), dashboard.clone());
     let changes = changes(on.frames.subscribe(), place).take_until(async move {

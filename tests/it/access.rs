@@ -77,10 +77,10 @@ fn code(answer: &str) -> String {
 on_both! {
     async fn an_invitation_lets_people_in_and_they_stay(db: TestDb) {
         let bot = TestBot::start(db, &[ADMIN, ("TELEGRAM_ACCESS", "invite")]).await;
-        has(&bot.answer(BEN, "hello").await, &["I work by invitation"]);
+        has(&bot.answer(BEN, "hello").await, &["This bot is invite-only"]);
         assert_eq!(bot.told(BEN, BEN, "hello? what is a hook?").await, None, "once a day");
         assert_eq!(bot.told(BEN, BEN, &link("DLlGZiCOBQ0")).await, None);
-        has(&bot.answer(BEN, "/start nonsense").await, &["This invitation does not work"]);
+        has(&bot.answer(BEN, "/start nonsense").await, &["This invitation doesn't work"]);
         assert_eq!(bot.calls().await, 0);
         let kept = "SELECT COUNT(*) FROM inbox WHERE payload LIKE '%hook%' OR payload LIKE '%DLlGZ%'";
         assert_eq!(bot.db.number(kept, &[]).await, 0);
@@ -90,14 +90,14 @@ on_both! {
         has(&made, &["for 2 people", "https://t.me/", "?start="]);
         let code = code(&made);
         assert_eq!(code.len(), 16, "{made}");
-        has(&bot.answer(ANA, "/invite 0").await, &["how many people"]);
+        has(&bot.answer(ANA, "/invite 0").await, &["How many people"]);
         assert_eq!(bot.told(-100, BEN, &format!("/start {code}")).await, None, "not among people");
-        has(&bot.answer(BEN, &format!("/start {code}")).await, &["Welcome! I coach creators", "/reel", "/help"]);
-        has(&bot.answer(BEN, &format!("/start {code}")).await, &["Welcome!"]);
+        has(&bot.answer(BEN, &format!("/start {code}")).await, &["Hi! I'm a coach for creators", "/reel", "/help"]);
+        has(&bot.answer(BEN, &format!("/start {code}")).await, &["Hi! I'm a coach"]);
         assert!(!bot.answer(BEN, "what is a hook?").await.contains("invitation"));
         assert_eq!(bot.calls().await, 1);
-        has(&bot.answer(44, &format!("/start {}", code.to_uppercase())).await, &["Welcome!"]);
-        has(&bot.answer(45, &format!("/start {code}")).await, &["This invitation does not work"]);
+        has(&bot.answer(44, &format!("/start {}", code.to_uppercase())).await, &["Hi! I'm a coach"]);
+        has(&bot.answer(45, &format!("/start {code}")).await, &["This invitation doesn't work"]);
         assert_eq!(bot.db.number("SELECT uses_left FROM invites", &[]).await, 0);
         let plain = format!("SELECT COUNT(*) FROM inbox WHERE payload LIKE '%{code}%'");
         assert_eq!(bot.db.number(&plain, &[]).await, 0, "the code is nowhere");
@@ -107,28 +107,28 @@ on_both! {
 
     async fn invitations_are_listed_and_one_that_is_revoked_admits_nobody_more(db: TestDb) {
         let bot = TestBot::start(db, &[ADMIN, ("TELEGRAM_ACCESS", "invite")]).await;
-        has(&bot.answer(ANA, "/invites").await, &["No invitation is open."]);
+        has(&bot.answer(ANA, "/invites").await, &["There are no open invitations."]);
         let first = code(&bot.answer(ANA, "/invite 3 14").await);
         let second = code(&bot.answer(ANA, "/invite 1 7").await);
-        has(&bot.answer(BEN, &format!("/start {first}")).await, &["Welcome!"]);
+        has(&bot.answer(BEN, &format!("/start {first}")).await, &["Hi! I'm a coach"]);
         let listed = bot.answer(ANA, "/invites").await;
-        has(&listed, &["2 more people, until 20", "1 more person, until 20", "by telegram:42"]);
+        has(&listed, &["2 uses left, until 20", "1 use left, until 20", "by telegram:42"]);
         assert!(!listed.contains(&first) && !listed.contains(&second), "codes are not kept: {listed}");
-        has(&bot.answer(ANA, "/invites revoke nonsense").await, &["No open invitation has this name or code."]);
-        has(&bot.answer(ANA, "/invites revoke").await, &["lists the open invitations"]);
+        has(&bot.answer(ANA, "/invites revoke nonsense").await, &["No open invitation has that name or code."]);
+        has(&bot.answer(ANA, "/invites revoke").await, &["lists open invitations"]);
 
         // By its code, in any case.
-        has(&bot.answer(ANA, &format!("/invites revoke {}", first.to_uppercase())).await, &["lets nobody in any more"]);
-        has(&bot.answer(44, &format!("/start {first}")).await, &["This invitation does not work"]);
+        has(&bot.answer(ANA, &format!("/invites revoke {}", first.to_uppercase())).await, &["no longer works"]);
+        has(&bot.answer(44, &format!("/start {first}")).await, &["This invitation doesn't work"]);
         assert!(!bot.answer(BEN, "what is a hook?").await.contains("invitation"), "who came in stays");
         has(&bot.answer(ANA, &format!("/invites revoke {first}")).await, &["No open invitation"]);
         // By the name in the list.
         let listed = bot.answer(ANA, "/invites").await;
         let name = listed.split_whitespace().nth(1).unwrap().trim_matches(['`', ':']).to_owned();
         assert_eq!(name.len(), 8, "{listed}");
-        has(&bot.answer(ANA, &format!("/invites revoke {name}")).await, &[&format!("The invitation {name} lets")]);
-        has(&bot.answer(44, &format!("/start {second}")).await, &["This invitation does not work"]);
-        has(&bot.answer(ANA, "/invites").await, &["No invitation is open."]);
+        has(&bot.answer(ANA, &format!("/invites revoke {name}")).await, &[&format!("Invitation {name} no longer works")]);
+        has(&bot.answer(44, &format!("/start {second}")).await, &["This invitation doesn't work"]);
+        has(&bot.answer(ANA, "/invites").await, &["There are no open invitations."]);
         has(&bot.answer(ANA, "/audit").await, &[&format!("revoked the invitation {name}: uses left 1"), "uses left 2"]);
         bot.end().await;
     }
@@ -143,31 +143,31 @@ on_both! {
         let board = bot.sandbox.telegram.screen(BEN).into_iter().find(|shown| shown.from_bot).unwrap();
         let button = board.buttons[0].1.clone();
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "/block 43 too loud");
-        bot.until("Ben is told", async || bot.telegram(BEN)[0].contains("You cannot use this bot any more")).await;
+        bot.until("Ben is told", async || bot.telegram(BEN)[0].contains("You no longer have access to this bot")).await;
         bot.until("Ana is told", async || bot.telegram(ANA).len() == 2).await;
-        has(&bot.telegram(ANA)[1], &["Blocked: telegram:43", "One waiting reel of theirs is cancelled"]);
+        has(&bot.telegram(ANA)[1], &["Blocked: telegram:43", "Their waiting reel was cancelled"]);
         has(&bot.telegram(BEN)[0], &["cancelled"]);
         for _ in 0..2 {
             has(
                 &bot.notice(BEN, BEN, board.message_id, &button).await,
-                &["You cannot use this bot: its admins have blocked you"],
+                &["You don't have access to this bot: its admins have blocked you"],
             );
         }
         bot.sandbox.telegram.say(BEN, BEN, "Ben", "hello?");
         bot.until("the message was refused", async || bot.telegram(BEN).len() == 2).await;
-        has(&bot.telegram(BEN)[1], &["You cannot use this bot: its admins have blocked you"]);
+        has(&bot.telegram(BEN)[1], &["You don't have access to this bot: its admins have blocked you"]);
         bot.sandbox.telegram.say(BEN, BEN, "Ben", "hello??");
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "/queue resume");
         bot.drain().await;
         assert_eq!(bot.telegram(BEN).len(), 2, "{:?}", bot.telegram(BEN));
         has(&bot.telegram(44)[0], &["Hook"]);
         has(&bot.answer(ANA, "/blocked").await, &["telegram:43", "too loud"]);
-        has(&bot.answer(ANA, "/limits").await, &["1 blocked"]);
-        has(&bot.answer(ANA, "/block 42").await, &["nobody can block them"]);
-        has(&bot.answer(ANA, "/block @Cleo").await, &["give the number", "telegram:44"]);
-        has(&bot.answer(ANA, "/block").await, &["Give a person"]);
-        has(&bot.answer(ANA, "/unblock telegram:43").await, &["may use me again"]);
-        has(&bot.answer(ANA, "/unblock telegram:43").await, &["was not blocked"]);
+        has(&bot.answer(ANA, "/limits").await, &["One person is blocked"]);
+        has(&bot.answer(ANA, "/block 42").await, &["You can't block them"]);
+        has(&bot.answer(ANA, "/block @Cleo").await, &["Use the ID", "telegram:44"]);
+        has(&bot.answer(ANA, "/block").await, &["Name a person"]);
+        has(&bot.answer(ANA, "/unblock telegram:43").await, &["has access again"]);
+        has(&bot.answer(ANA, "/unblock telegram:43").await, &["wasn't blocked"]);
         assert!(!bot.answer(BEN, "what is a hook?").await.contains("blocked"));
         has(&bot.answer(ANA, "/audit").await, &["blocked telegram:43: too loud", "unblocked telegram:43"]);
         bot.end().await;
@@ -176,41 +176,41 @@ on_both! {
     async fn the_whole_bot_pauses_and_goes_on(db: TestDb) {
         let bot = TestBot::start(db, &[ADMIN]).await;
         has(&bot.answer(ANA, "/pause new keys").await, &["Paused."]);
-        has(&bot.answer(BEN, "what is a hook?").await, &["I am taking a break (new keys)"]);
-        has(&bot.answer(BEN, &link("DLlGZiCOBQ0")).await, &["I am taking a break"]);
-        has(&bot.answer(BEN, "/me").await, &["Your number here is telegram:43."]);
+        has(&bot.answer(BEN, "what is a hook?").await, &["I'm taking a break (new keys)"]);
+        has(&bot.answer(BEN, &link("DLlGZiCOBQ0")).await, &["I'm taking a break"]);
+        has(&bot.answer(BEN, "/me").await, &["Your ID here is telegram:43."]);
         assert_eq!(bot.calls().await, 0);
         assert!(!bot.answer(ANA, "what is a hook?").await.contains("break"), "admins are served");
         bot.sandbox.telegram.say(ANA, ANA, "Ana", &link("DLlGZiCOBQ0"));
-        bot.until("it waits", async || bot.telegram(ANA).last().unwrap().contains("your place is kept")).await;
+        bot.until("it waits", async || bot.telegram(ANA).last().unwrap().contains("you keep your position")).await;
         assert_eq!(bot.scrapes(), 0);
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "/resume");
         bot.drain().await;
-        assert!(bot.telegram(ANA).iter().any(|text| text == "Going on."));
+        assert!(bot.telegram(ANA).iter().any(|text| text == "Resumed."));
         assert!(bot.telegram(ANA).iter().any(|text| text.contains("Hook")));
-        has(&bot.answer(ANA, "/resume").await, &["I was not paused"]);
+        has(&bot.answer(ANA, "/resume").await, &["I wasn't paused"]);
         has(&bot.answer(ANA, "/audit 1d").await, &["paused the bot: new keys", "let the bot go on"]);
         bot.end().await;
     }
 
     async fn limits_are_set_at_run_time(db: TestDb) {
         let bot = TestBot::start(db, &[ADMIN, ("REEL_INTERVAL_SECONDS", "30")]).await;
-        has(&bot.answer(ANA, "/limits").await, &["spacing  30 s", "waiting  5", "line     500"]);
-        has(&bot.answer(ANA, "/limits spacing 7").await, &["From now on: spacing 7."]);
-        has(&bot.answer(ANA, "/limits waiting 1").await, &["From now on: waiting 1."]);
-        has(&bot.answer(ANA, "/limits waiting 0").await, &["Give a limit and a number"]);
-        has(&bot.answer(BEN, "/me").await, &["One new reel every 7 s, at most 1 waiting", "0 messages and 0 reels"]);
+        has(&bot.answer(ANA, "/limits").await, &["spacing  one new reel every 30 s", "waiting  5", "queue    500"]);
+        has(&bot.answer(ANA, "/limits spacing 7").await, &["Done: one new reel every 7 s per person."]);
+        has(&bot.answer(ANA, "/limits waiting 1").await, &["Done: up to 1 new reel may wait per person."]);
+        has(&bot.answer(ANA, "/limits waiting 0").await, &["Name a limit and a number"]);
+        has(&bot.answer(BEN, "/me").await, &["One new reel every 7 s, up to 1 waiting", "0 messages, 0 reels"]);
         has(&bot.answer(BEN, "/help").await, &["every 7 s"]);
         bot.answer(ANA, "/queue pause").await;
         let two = format!("{} {}", link("DWAITING001"), link("DWAITING002"));
         bot.sandbox.telegram.say(BEN, BEN, "Ben", &two);
         bot.until("one waits, one is denied", async || bot.telegram(BEN).last().unwrap().contains("DWAITING002")).await;
-        has(bot.telegram(BEN).last().unwrap(), &["Reel DWAITING002:"]);
+        has(bot.telegram(BEN).last().unwrap(), &["DWAITING002:"]);
         assert_eq!(bot.db.number("SELECT COUNT(*) FROM jobs", &[]).await, 1);
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "/limits spacing default");
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "/queue resume");
         bot.drain().await;
-        has(&bot.answer(ANA, "/limits").await, &["spacing  30 s", "waiting  1 new reels may wait for one person  (set here)"]);
+        has(&bot.answer(ANA, "/limits").await, &["spacing  one new reel every 30 s per person", "waiting  1 new reel may wait per person  (set in chat)"]);
         has(&bot.answer(ANA, "/audit").await, &["limit spacing: 7", "limit spacing: as configured"]);
         bot.end().await;
     }
@@ -223,7 +223,7 @@ on_both! {
         ];
         for wish in wishes {
             has(&bot.answer(BEN, wish).await, &["Only the bot's admins"]);
-            has(&bot.told(-100, ANA, wish).await.unwrap(), &["in private, please"]);
+            has(&bot.told(-100, ANA, wish).await.unwrap(), &["in a direct message"]);
         }
         assert_eq!(bot.db.number("SELECT COUNT(*) FROM audit", &[]).await, 0);
         assert_eq!(bot.store.pause().await.unwrap(), None);
@@ -233,19 +233,19 @@ on_both! {
     async fn a_person_gets_a_budget_of_their_own_and_sees_when_most_of_it_is_used(db: TestDb) {
         let bot = TestBot::start(db, &[ADMIN]).await;
         bot.answer(BEN, "/me").await;
-        has(&bot.answer(ANA, "/budget person 43 day 2").await, &["From now on: person telegram:43, day: $2.00"]);
+        has(&bot.answer(ANA, "/budget person 43 day 2").await, &["Done: $2.00 a day for telegram:43."]);
         has(&bot.answer(BEN, "/me").await, &[" of $2.00"]);
         assert!(!bot.answer(44, "/me").await.contains("$2.00"));
         bot.answer(BEN, "What is a hook?").await;
         bot.db.execute("UPDATE spending SET micro_usd = 1599990 WHERE scope LIKE 'person:%' AND LENGTH(period) = 10").await;
         let crossed = bot.answer(BEN, "And a call to action?").await;
-        has(&crossed, &["You have used 80% of what is yours for today"]);
+        has(&crossed, &["You've used 80% of today's budget"]);
         // From here on the cheaper model answers and says so itself.
         let sparing = bot.answer(BEN, "And a caption?").await;
-        assert!(sparing.contains("I answer more simply") && !sparing.contains("yours for today"), "{sparing}");
+        assert!(sparing.contains("shorter and simpler") && !sparing.contains("today's budget"), "{sparing}");
         bot.db.execute("UPDATE spending SET micro_usd = 1599990 WHERE scope LIKE 'person:%' AND LENGTH(period) = 10").await;
         let again = bot.answer(BEN, "And pacing?").await;
-        assert!(!again.contains("yours for today"), "once a day: {again}");
+        assert!(!again.contains("today's budget"), "once a day: {again}");
         bot.end().await;
     }
 }
@@ -260,14 +260,14 @@ async fn people_groups_and_blocks_of_the_configuration_on_telegram() {
         ("BLOCKED_PEOPLE", "telegram:66"),
     ];
     let bot = TestBot::start(TestDb::sqlite().await, &lists).await;
-    assert!(bot.told(BEN, BEN, "what is a hook?").await.is_some_and(|text| !text.contains("not open to everybody")));
-    has(&bot.answer(44, "what is a hook?").await, &["This bot is not open to everybody"]);
+    assert!(bot.told(BEN, BEN, "what is a hook?").await.is_some_and(|text| !text.contains("This bot is private")));
+    has(&bot.answer(44, "what is a hook?").await, &["This bot is private"]);
     has(&bot.answer(66, "what is a hook?").await, &["its admins have blocked you"]);
     assert!(bot.told(-100, 44, "/coach what is a hook?").await.is_some(), "in a listed group");
     assert_eq!(bot.told(-100, 66, "/coach what is a hook?").await, None);
     assert_eq!(bot.told(-101, BEN, "/coach what is a hook?").await, None, "it does not speak there");
-    has(&bot.told(-101, ANA, "/help").await.unwrap(), &["I coach creators"]);
-    has(&bot.answer(BEN, "/start").await, &["Welcome!"]);
+    has(&bot.told(-101, ANA, "/help").await.unwrap(), &["I'll watch it and coach you"]);
+    has(&bot.answer(BEN, "/start").await, &["Hi! I'm a coach"]);
     bot.end().await;
 }
 
@@ -309,10 +309,10 @@ async fn servers_channels_and_roles_on_discord() {
     assert_eq!(bot.scrapes(), 0);
     // A slash command is told why, for its asker's eyes.
     for (channel, user, why) in [
-        (&closed, MAY, format!("Use me in <#{open}>.")),
-        (&elsewhere, MAY, "I am not set up to speak here.".to_owned()),
-        (&open, NOOR, "This bot is not open to everybody.".to_owned()),
-        (&open, "66", "You cannot use this bot in this server.".to_owned()),
+        (&closed, MAY, format!("Try <#{open}>.")),
+        (&elsewhere, MAY, "I'm not set up to talk here.".to_owned()),
+        (&open, NOOR, "This bot is private.".to_owned()),
+        (&open, "66", "You don't have access to this bot in this server.".to_owned()),
     ] {
         let told = bot.slash(channel, user, "coach", &[("text", "what is a hook?")]).await;
         assert!(told.ephemeral, "{told:?}");
@@ -321,7 +321,7 @@ async fn servers_channels_and_roles_on_discord() {
     assert_eq!(bot.calls().await, paid);
     let dm = bot.sandbox.discord.dm(MAY);
     bot.heard(&dm, MAY, "what is a hook?").await;
-    has(&bot.said_in(&dm)[0].content, &["This bot is not open to everybody"]);
+    has(&bot.said_in(&dm)[0].content, &["This bot is private"]);
     bot.heard(&dm, MAY, "what is a hook?").await;
     assert_eq!(bot.said_in(&dm).len(), 1, "once a day");
     bot.heard(&open, MAY, &link("DLlGZiCOBQ0")).await;
@@ -354,9 +354,12 @@ async fn who_manages_a_server_sees_and_touches_that_one_alone() {
     }
     has(&bot.slash(&here, MAY, "budget", &[("change", "here month 50")]).await.content, &["only lower", "$5.00"]);
     has(&bot.slash(&here, MAY, "budget", &[("change", "here month none")]).await.content, &["only lower"]);
-    has(&bot.slash(&here, MAY, "budget", &[("change", "here month 4")]).await.content, &["From now on", "$4.00"]);
+    has(
+        &bot.slash(&here, MAY, "budget", &[("change", "here month 4")]).await.content,
+        &["Done: $4.00 a month for server"],
+    );
     for change in ["bot month 1", "person <@99> day 1", &format!("server {other} month 1")] {
-        has(&bot.slash(&here, MAY, "budget", &[("change", change)]).await.content, &["budget of this server"]);
+        has(&bot.slash(&here, MAY, "budget", &[("change", change)]).await.content, &["this server's budget"]);
     }
     let shown = bot.slash(&here, MAY, "budget", &[]).await.content;
     assert!(shown.contains("$4.00") && !shown.contains("the bot"), "{shown}");
@@ -373,15 +376,15 @@ async fn who_manages_a_server_sees_and_touches_that_one_alone() {
 
     let noor = &[("person", "<@99>"), ("reason", "spam")][..];
     has(&bot.slash(&here, MAY, "block", noor).await.content, &["Blocked in this server: `discord:99`"]);
-    has(&bot.slash(&here, MAY, "block", &[("person", "telegram:43")]).await.content, &["I do not know whom"]);
-    has(&bot.slash(&here, MAY, "block", &[("person", "<@42>")]).await.content, &["nobody can block"]);
+    has(&bot.slash(&here, MAY, "block", &[("person", "telegram:43")]).await.content, &["I don't know who"]);
+    has(&bot.slash(&here, MAY, "block", &[("person", "<@42>")]).await.content, &["You can't block them"]);
     let (before, elsewhere) = (bot.said_in(&here).len(), bot.said_in(&there).len());
     bot.heard(&here, NOOR, &bot.mention("hello?")).await;
     assert_eq!(bot.said_in(&here).len(), before, "silence");
     bot.heard(&there, NOOR, &bot.mention("hello?")).await;
     assert_eq!(bot.said_in(&there).len(), elsewhere + 1, "the other server is not concerned");
     let told = bot.slash(&here, NOOR, "help", &[]).await;
-    has(&told.content, &["You cannot use this bot in this server"]);
+    has(&told.content, &["You don't have access to this bot in this server"]);
 
     let guild = GuildId::new(Platform::Discord, other.as_str());
     let noor = bot.store.known(Platform::Discord, NOOR, None).await.unwrap().person.unwrap();
@@ -391,14 +394,14 @@ async fn who_manages_a_server_sees_and_touches_that_one_alone() {
         .unwrap();
     let blocked = bot.slash(&here, MAY, "blocked", &[]).await.content;
     assert!(blocked.contains("spam") && !blocked.contains("theirs"), "{blocked}");
-    has(&bot.slash(&here, MAY, "unblock", &[("person", "99")]).await.content, &["may use me again in this server"]);
-    has(&bot.slash(&here, MAY, "unblock", &[("person", "99")]).await.content, &["was not blocked in this server"]);
+    has(&bot.slash(&here, MAY, "unblock", &[("person", "99")]).await.content, &["has access again in this server"]);
+    has(&bot.slash(&here, MAY, "unblock", &[("person", "99")]).await.content, &["wasn't blocked in this server"]);
     assert!(bot.store.known(Platform::Discord, NOOR, Some(&guild)).await.unwrap().blocked_here, "theirs stays");
     // Who runs the bot lifts what a manager has set.
-    has(&bot.slash(&here, "42", "unblock", &[("person", "99")]).await.content, &["may use me again"]);
+    has(&bot.slash(&here, "42", "unblock", &[("person", "99")]).await.content, &["has access again"]);
     assert!(!bot.store.known(Platform::Discord, NOOR, Some(&guild)).await.unwrap().blocked_here);
 
-    has(&bot.slash(&here, "42", "limits", &[("change", "spacing 1")]).await.content, &["From now on"]);
+    has(&bot.slash(&here, "42", "limits", &[("change", "spacing 1")]).await.content, &["Done: "]);
     let audit = bot.slash(&here, MAY, "audit", &[]).await.content;
     assert!(audit.contains("blocked discord:99: spam") && audit.contains("budget of guild"), "{audit}");
     assert!(!audit.contains("limit spacing"), "the bot's own changes are not theirs to see: {audit}");
@@ -414,7 +417,7 @@ async fn a_button_of_a_blocked_person_does_nothing_in_a_server() {
     let bot = TestBot::start(TestDb::sqlite().await, &[ADMIN, ("REEL_LANES", "1")]).await;
     bot.until_on_discord().await;
     let channel = bot.sandbox.discord.guild_channel("coach");
-    bot.slash(&channel, "42", "queue", &[("action", "pause")]).await;
+    bot.slash(&channel, "42", "queue", &[("action", "Pause")]).await;
     for user in [NOOR, MAY] {
         bot.sandbox.discord.slash(&channel, user, "P", "reel", &[("url", &link("DWAITING001"))]).unwrap();
     }
@@ -424,13 +427,13 @@ async fn a_button_of_a_blocked_person_does_nothing_in_a_server() {
     .await;
     bot.sandbox.discord.slash(&channel, "42", "Ana", "block", &[("person", NOOR)]).unwrap();
     bot.until("the reel is cancelled", async || {
-        bot.said_in(&channel).iter().any(|shown| !shown.ephemeral && shown.content.contains("is cancelled"))
+        bot.said_in(&channel).iter().any(|shown| !shown.ephemeral && shown.content == "Cancelled.")
     })
     .await;
     let board = bot.said_in(&channel).into_iter().find(|shown| !shown.buttons.is_empty()).unwrap();
     let (_, cancel) = board.buttons[0].clone();
     bot.sandbox.discord.press(&channel, NOOR, "Noor", &board.id, &cancel).unwrap();
-    bot.sandbox.discord.slash(&channel, "42", "Ana", "queue", &[("action", "resume")]).unwrap();
+    bot.sandbox.discord.slash(&channel, "42", "Ana", "queue", &[("action", "Resume")]).unwrap();
     bot.drain().await;
     let said = bot.said_in(&channel);
     assert!(said.iter().any(|shown| shown.content.contains("Hook")), "the other one's is read: {said:?}");

@@ -117,9 +117,9 @@ on_both! {
             match mark {
                 None => assert!(new.is_empty(), "{spent}: {new:?}"),
                 Some(mark) => {
-                    let begins = "⚠️ **Budget of the bot for ";
+                    let begins = "⚠️ **Budget of the whole bot for ";
                     assert!(new.len() == 1 && new[0].starts_with(begins), "{spent}: {new:?}");
-                    assert!(new[0].contains(&format!(": {mark} is used, $")) && new[0].contains(" of $1.00. "), "{new:?}");
+                    assert!(new[0].contains(&format!(": {mark} used, $")) && new[0].contains(" of $1.00. "), "{new:?}");
                 }
             }
             before = all.len();
@@ -145,7 +145,7 @@ on_both! {
         pass(&db, &clock, Duration::from_secs(30)).await;
         bot.until("it is told", async || bot.telegram(OPERATOR).len() == 1).await;
         let alert = &bot.telegram(OPERATOR)[0];
-        assert!(alert.contains("has waited for 5 min (limit 5 min). Add a lane: REEL_LANES"), "{alert}");
+        assert!(alert.contains("has waited 5 min (limit 5 min). Add lanes with REEL_LANES"), "{alert}");
         sandbox.telegram.say(ANA, ANA, "Ana", "/queue resume");
         bot.drain().await;
         pass(&db, &clock, Duration::from_secs(140)).await;
@@ -191,11 +191,7 @@ async fn two_instances_tell_it_once() {
         until("it has looked", async || db.number(looked, &[now]).await == 1).await;
     }
     one.until("it is told", async || one.telegram(OPERATOR).len() == 2).await;
-    assert!(
-        one.telegram(OPERATOR)[1].contains("Instance web-9:8080: not heard of for"),
-        "{:?}",
-        one.telegram(OPERATOR)
-    );
+    assert!(one.telegram(OPERATOR)[1].contains("Instance web-9:8080: silent for"), "{:?}", one.telegram(OPERATOR));
     one.end().await;
 }
 

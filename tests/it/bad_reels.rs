@@ -41,7 +41,7 @@ on_both! {
         bot.pastes(ANA, "DEVER000001");
         bot.until("its run has begun", async || bot.scrapes() == 1).await;
         bot.pastes(BEN, GOOD);
-        bot.shows(BEN, "is number 1 in line").await;
+        bot.shows(BEN, "next in the queue").await;
         // The lease is renewed meanwhile: somebody works on it all the time.
         for _ in 0..4 {
             clock.advance(Duration::from_secs(8));
@@ -74,7 +74,7 @@ on_both! {
         assert_eq!(bot.scrapes(), 2);
         // Another one of hers takes his next slot, which is earlier than hers.
         bot.pastes(BEN, &codes[3]);
-        bot.shows(BEN, "waits for your turn").await;
+        bot.shows(BEN, "Next up: your reel starts soon").await;
         clock.advance(Duration::from_secs(200));
         // All of it is said in one chat, at the pace that a chat allows: time goes on.
         bot.until("everything is answered", async || {
@@ -98,7 +98,7 @@ async fn the_pause_that_a_service_asks_for_is_kept_by_everybody() {
     bot.until("it is to be tried again", async || bot.db.number(held, &[]).await == 1).await;
     // The next one neither buys its scrape for nothing nor runs into the same refusal.
     bot.pastes(BEN, "DSECOND0001");
-    bot.shows(BEN, "I try them again in about 40 s").await;
+    bot.shows(BEN, "I'll try again in about 40 s").await;
     clock.advance(Duration::from_secs(36));
     assert_eq!((bot.scrapes(), bot.sandbox.gemini.control.count(":generateContent")), (1, 1));
     clock.advance(Duration::from_secs(2));
@@ -120,7 +120,7 @@ async fn a_used_up_quota_of_the_day_is_told_at_once_and_costs_no_scrape() {
     let refusal = GeminiSandbox::refusal(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota.", detail);
     bot.sandbox.gemini.control.fault(":generateContent", refusal);
     bot.pastes(ANA, "DFIRST00001");
-    bot.shows(ANA, "as many reels as the video service allows in a day").await;
+    bot.shows(ANA, "as many reels as the reel service allows in a day").await;
     bot.drain().await;
     for code in ["DSECOND0001", "DTHIRD00001"] {
         // It took none of his ten minutes either.
@@ -147,7 +147,7 @@ async fn a_start_that_is_refused_again_and_again_gives_the_time_back() {
         bot.until("it is to be tried again", async || bot.db.number(failed, &[attempt]).await == 1).await;
         clock.advance(Duration::from_secs(21));
     }
-    bot.shows(ANA, "overloaded or down right now").await;
+    bot.shows(ANA, "are overloaded right now").await;
     assert_eq!(bot.db.number("SELECT COUNT(*) FROM jobs WHERE slot_at IS NOT NULL", &[]).await, 0);
     bot.pastes(ANA, "DANOTHER001");
     bot.shows(ANA, "Hook").await;

@@ -119,7 +119,7 @@ on_both! {
         bot.store.pause_lanes(&[lane], false).await.unwrap();
         bot.until("the first one's board goes on", async || {
             let texts = [bot.telegram(ANA), bot.telegram(BEN), bot.said_in(&dm).into_iter().map(|shown| shown.content).collect()];
-            texts.concat().iter().filter(|text| text.contains("Processing reel")).count() == 1
+            texts.concat().iter().filter(|text| text.contains("Getting your reel")).count() == 1
         })
         .await;
         bot.sandbox.apify.set_scrape(Duration::ZERO);
@@ -142,18 +142,18 @@ on_both! {
         bot.store.pause_lanes(std::slice::from_ref(&lane), true).await.unwrap();
         let dm = bot.sandbox.discord.dm("99");
         bot.sandbox.discord.say(&dm, "99", "Mia", &link("DWAITING001"));
-        bot.until("it is paused", async || bot.said_in(&dm).iter().any(|shown| shown.content.contains("has paused"))).await;
+        bot.until("it is paused", async || bot.said_in(&dm).iter().any(|shown| shown.content.contains("paused"))).await;
         // An hour goes by: nothing changes, so nothing is written.
         bot.db.execute("UPDATE boards SET posted_at = posted_at - 56 * 60 * 1000").await;
         bot.sandbox.apify.set_scrape(HELD);
         bot.store.pause_lanes(&[lane], false).await.unwrap();
         bot.until("a new message tells it", async || {
-            bot.said_in(&dm).get(1).is_some_and(|shown| shown.content.contains("Processing reel"))
+            bot.said_in(&dm).get(1).is_some_and(|shown| shown.content.contains("Getting your reel"))
         })
         .await;
         let said = bot.said_in(&dm);
         assert!(said.len() == 2 && !said[1].buttons.is_empty(), "{said:?}");
-        assert!(said[0].content.contains("has paused"), "{said:?}");
+        assert!(said[0].content.contains("paused"), "{said:?}");
         assert_eq!(said[0].edits, 0, "the old one is left alone");
         bot.until("its run has begun", async || !bot.sandbox.apify.runs().is_empty()).await;
         bot.sandbox.apify.finish_runs();

@@ -18,7 +18,7 @@ use crate::support::TestDb;
 
 const ANA: i64 = 42;
 const ADA: &str = "101";
-const MARK: &str = "If you see this twice";
+const MARK: &str = "Seeing this twice?";
 
 /// Where the person speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

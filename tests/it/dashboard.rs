@@ -106,7 +106,7 @@ on_both! {
         let answer = visitor.get("/", &cookie).await;
         assert_eq!(answer.headers()["referrer-policy"], "no-referrer");
         let page = answer.text().await.unwrap();
-        has(&page, &["The line is empty.", "Nothing has happened yet.", "No failure is noted.", "direct:0", "this one", "of $100.00"]);
+        has(&page, &["The queue is empty.", "Nothing has happened yet.", "No failures.", "direct:0", "this one", "of $100.00"]);
         assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("style=\""), "nothing from elsewhere");
         let foreign = [("sec-fetch-site", "cross-site")];
         assert_eq!(visitor.post("/sign-out", "", &[("cookie", &cookie), foreign[0]]).await.status(), StatusCode::FORBIDDEN);
@@ -129,7 +129,7 @@ async fn guesses_are_slowed_down() {
         let answer = visitor.post("/sign-in", guess, &[]).await;
         assert_eq!((answer.status(), answer.headers().get(SET_COOKIE)), (StatusCode::FORBIDDEN, None), "{guess}");
         let page = answer.text().await.unwrap();
-        assert!(page.contains("That is not the token.") && !page.contains("<script>\""), "{page}");
+        assert!(page.contains("That token isn't right.") && !page.contains("<script>\""), "{page}");
     }
     assert_eq!(visitor.post("/sign-in", "token=a+guess", &[]).await.status(), StatusCode::FORBIDDEN);
     let answer = visitor.post("/sign-in", &own, &[]).await;
@@ -170,8 +170,8 @@ on_both! {
         let told = bot.telegram(ANA).pop().unwrap();
         let code = told.split("reference ").nth(1).and_then(|rest| rest.split(')').next()).expect("a reference").to_owned();
         let cookie = visitor.sign_in().await;
-        bot.until("the lane is out", async || visitor.page("/", &cookie).await.contains("out, tried in")).await;
-        has(&visitor.page("/", &cookie).await, &[&code, "out of credit", "DNOCREDIT01", "No lane is in use"]);
+        bot.until("the lane is out", async || visitor.page("/", &cookie).await.contains("out of use, next try in")).await;
+        has(&visitor.page("/", &cookie).await, &[&code, "out of credit", "DNOCREDIT01", "No lane is working"]);
         let lower = code.to_lowercase();
         for path in [format!("/failure/{code}"), format!("/failure?reference=+{lower}+")] {
             let page = visitor.page(&path, &cookie).await;
@@ -181,7 +181,7 @@ on_both! {
         let unknown = visitor.get("/failure/%3Cscript%3Ealert(1)%3C%2Fscript%3E%3Cscript%3E", &cookie).await;
         assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
         let page = unknown.text().await.unwrap();
-        assert!(page.contains("Nothing is known of") && !page.contains("<script>alert"), "{page}");
+        assert!(page.contains("No failure found for") && !page.contains("<script>alert"), "{page}");
         bot.end().await;
     }
 
@@ -198,7 +198,7 @@ on_both! {
         }
         let mut heard = vec![String::new(); pages.len()];
         for (page, heard) in pages.iter_mut().zip(&mut heard) {
-            hear(page, heard, "The line is empty.").await;
+            hear(page, heard, "The queue is empty.").await;
             has(heard, &["event: panels\ndata: ", "id=\"tiles\"", "id=\"instances\""]);
             heard.clear();
         }
@@ -210,7 +210,7 @@ on_both! {
         }
         bot.sandbox.apify.finish_runs();
         for (page, heard) in pages.iter_mut().zip(&mut heard) {
-            hear(page, heard, "The line is empty.").await;
+            hear(page, heard, "The queue is empty.").await;
         }
         // The streams end with the server, which does not wait for them.
         bot.end().await;
@@ -357,12 +357,12 @@ async fn in_a_real_browser() {
     browser.until("document.activeElement.id === 'token'").await;
     picture(&mut browser, "sign-in").await;
     browser.enter("#token", "not the token").await;
-    browser.until("document.querySelector('[role=alert]')?.textContent === 'That is not the token.'").await;
+    browser.until("document.querySelector('[role=alert]')?.textContent.startsWith('That token isn')").await;
     browser.enter("#token", TOKEN).await;
     browser.until("document.title === 'Overview · reelcoach' && location.pathname === '/'").await;
     assert_eq!(browser.text("document.cookie").await, "", "no script sees the session");
     browser.until("document.getElementById('live').innerText === 'live'").await;
-    assert!(browser.text("document.getElementById('queue').innerText").await.contains("The line is empty."));
+    assert!(browser.text("document.getElementById('queue').innerText").await.contains("The queue is empty."));
     picture(&mut browser, "empty").await;
 
     // What happens is seen without a reload, and what is open stays open.
@@ -378,7 +378,7 @@ async fn in_a_real_browser() {
         .await;
     }
     browser.until("document.getElementById('queue').innerText.includes('DWAITING005')").await;
-    browser.until("document.getElementById('lanes').innerText.includes('scraping DRUNNING001')").await;
+    browser.until("document.getElementById('lanes').innerText.includes('fetching DRUNNING001')").await;
     browser.until("document.querySelector('#usage details summary') !== null").await;
     assert_eq!(browser.text("window.loaded").await, "once");
     assert_eq!(browser.text("document.activeElement.id").await, "reference", "the focus stays");

@@ -152,7 +152,7 @@ fn commands(fits: impl Fn(&Entry) -> bool) -> String {
     let mut table = String::from("| Command | What it does |\n|---|---|\n");
     for entry in COMMANDS.iter().filter(|entry| fits(entry)) {
         let argument = if entry.argument.is_empty() { String::new() } else { format!(" <{}>", entry.argument) };
-        writeln!(table, "| `/{}{argument}` | {} |", entry.name, entry.meaning).unwrap();
+        writeln!(table, "| `/{}{argument}` | {} |", entry.name, (entry.meaning)()).unwrap();
     }
     table
 }

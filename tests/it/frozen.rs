@@ -216,7 +216,7 @@ async fn one_that_wakes_up_in_the_midst_of_many_answers_shortens_none_and_tells_
     second.stop().await;
     assert_eq!(texts(&sandbox), delivered);
     assert_whole(&sandbox, TALKERS.chain(READERS));
-    assert!(delivered.iter().all(|text| !text.contains('▌') && !text.contains(wording::late())), "{delivered:#?}");
+    assert!(delivered.iter().all(|text| !text.contains('▌') && !text.contains(&wording::late())), "{delivered:#?}");
     assert_eq!(delivered.len(), 11, "{delivered:#?}");
 }
 
@@ -294,10 +294,10 @@ async fn one_that_is_cut_off_from_the_database_leaves_the_platforms_to_the_other
     second.stop().await;
     for person in TALKERS {
         let said = said(person);
-        assert!(said.len() == 1 && !said[0].contains(wording::late()), "{person}: {said:#?}");
+        assert!(said.len() == 1 && !said[0].contains(&wording::late()), "{person}: {said:#?}");
     }
     let in_dm = in_dm();
-    assert!(in_dm.len() == 2 && in_dm.iter().all(|said| !said.contains(wording::late())), "{in_dm:#?}");
+    assert!(in_dm.len() == 2 && in_dm.iter().all(|said| !said.contains(&wording::late())), "{in_dm:#?}");
     let conflicts = second.log().iter().filter(|line| line.to_string().contains("another process polls")).count();
     assert!(conflicts <= 2, "{conflicts} times the one that works was kept from polling");
 }
@@ -313,7 +313,7 @@ async fn nobody_is_told_of_trouble_about_a_message_that_is_stored() {
     bot.db.execute_all("BEGIN; LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE").await;
     telegram.redeliver(ANA, message);
     telegram.say(BEN, BEN, "Ben", "/help");
-    bot.until("who waits is told", async || bot.telegram(BEN).iter().any(|text| text.contains(wording::late()))).await;
+    bot.until("who waits is told", async || bot.telegram(BEN).iter().any(|text| text.contains(&wording::late()))).await;
     let polls = telegram.control.count("getUpdates");
     bot.until("both are asked for again", async || telegram.control.count("getUpdates") > polls).await;
     bot.db.execute_all("COMMIT").await;

@@ -98,13 +98,13 @@ async fn the_conversation_is_a_real_one() {
     clock.advance(Duration::from_secs(1));
     bot.sandbox.telegram.say(ANA, ANA, "Ana", &link("DLlGZiCOBQ0"));
     // The whole words: what is shown has caught up with the clock.
-    ana.until_ana_reads("number 2 in line, about 1 min 30 s").await;
+    ana.until_ana_reads("number 2 in the queue, about 1 min 30 s").await;
     ana.look("");
     ana.next_reel(2).await;
-    ana.until_ana_reads("number 1 in line, about 50 s").await;
+    ana.until_ana_reads("next in the queue, about 50 s").await;
     ana.look("half a minute later");
     ana.next_reel(3).await;
-    ana.until_ana_reads("20-25 s to go").await;
+    ana.until_ana_reads("20–25 s to go").await;
     ana.look("when its turn comes");
     ana.pass(REEL - 5).await;
     bot.sandbox.apify.set_scrape(Duration::ZERO);

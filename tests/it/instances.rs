@@ -158,7 +158,7 @@ async fn who_dies_is_followed_by_the_other() {
     for person in 1..=12 {
         let screen: Vec<_> = sandbox.telegram.screen(person).into_iter().filter(|shown| shown.from_bot).collect();
         let finals = screen.iter().filter(|shown| !shown.text.contains('▌') && shown.buttons.is_empty());
-        let (marked, plain): (Vec<_>, Vec<_>) = finals.partition(|shown| shown.text.contains("If you see this twice"));
+        let (marked, plain): (Vec<_>, Vec<_>) = finals.partition(|shown| shown.text.contains("Seeing this twice?"));
         assert!(plain.len() <= 1 && plain.len() + marked.len() >= 1, "{person}: {screen:#?}");
     }
     assert!(sandbox.apify.most_at_once() <= 2);

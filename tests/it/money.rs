@@ -105,7 +105,7 @@ on_both! {
         bot.sandbox.telegram.say(BEN, BEN, "Ben", "How do I open a reel about bread?");
         bot.drain().await;
         let told = bot.telegram(ANA).pop().unwrap();
-        assert!(told.starts_with("You have used up your budget. It is filled again on "), "{told}");
+        assert!(told.starts_with("You've used up your budget. It resets on "), "{told}");
         assert!(!bot.telegram(BEN)[0].contains("budget"), "Ben has his own");
         assert_eq!(spent(&bot, "bot").await, 2 * cost, "nothing was paid for Ana's second question");
         bot.end().await;
@@ -119,7 +119,7 @@ on_both! {
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "And how do I end it?");
         bot.drain().await;
         let told = bot.telegram(ANA).pop().unwrap();
-        assert!(told.contains("85% of my budget is used: I answer more simply until "), "{told}");
+        assert!(told.contains("I've used 85% of my budget, so my answers are shorter and simpler until "), "{told}");
         assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger WHERE model = 'gpt-6-luna' AND tool = 'coach'", &[]).await, 1);
         bot.end().await;
     }
@@ -132,7 +132,7 @@ on_both! {
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "And how do I end it?");
         bot.drain().await;
         let told = bot.telegram(ANA).pop().unwrap();
-        let footer = "I answered more simply: what is left of your budget does not cover my usual way.";
+        let footer = "You don't have enough budget left for my usual answer, so this one is simpler.";
         assert!(told.contains(footer) && !told.contains("70%"), "{told}");
         let by = async |model: &str| {
             let sql = format!("SELECT COUNT(*) FROM ledger WHERE tool = 'coach' AND outcome = 'ok' AND model = '{model}'");
@@ -144,7 +144,7 @@ on_both! {
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "And in between?");
         bot.drain().await;
         let told = bot.telegram(ANA).pop().unwrap();
-        assert!(told.starts_with("You have used up your budget."), "{told}");
+        assert!(told.starts_with("You've used up your budget."), "{told}");
         assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger WHERE reserved_until IS NOT NULL", &[]).await, 0);
         bot.end().await;
     }
@@ -154,7 +154,7 @@ on_both! {
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "How do I open a reel about bread?");
         bot.drain().await;
         let told = bot.telegram(ANA).pop().unwrap();
-        let start = "What is left of your budget does not cover an answer to this. It is filled again on ";
+        let start = "You don't have enough budget left for this answer. It resets on ";
         assert!(told.starts_with(start), "{told}");
         assert_eq!(bot.db.number("SELECT COUNT(*) FROM ledger", &[]).await, 0);
         bot.end().await;
@@ -189,7 +189,7 @@ on_both! {
         bot.sandbox.telegram.say(CEM, CEM, "Cem", "How do I open a reel about bread?");
         bot.drain().await;
         let told = bot.telegram(CEM).pop().unwrap();
-        assert!(told.contains("I answered more simply"), "{told}");
+        assert!(told.contains("so this one is simpler"), "{told}");
         assert_eq!((count("cut").await, count("ok").await), (2, 3));
         let cheaper = "SELECT COUNT(*) FROM ledger WHERE outcome = 'ok' AND model = 'gpt-6-luna'";
         assert_eq!(bot.db.number(cheaper, &[]).await, 1);
@@ -308,7 +308,7 @@ on_both! {
         bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DLlGZiCOBQ1"));
         bot.drain().await;
         let told = bot.telegram(BEN).pop().unwrap();
-        assert!(told.starts_with("I could not read this reel. My budget is used up."), "{told}");
+        assert!(told.starts_with("I couldn't watch this reel. My budget is used up."), "{told}");
         bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DLlGZiCOBQ0"));
         bot.drain().await;
         let told = bot.telegram(BEN).pop().unwrap();
@@ -327,13 +327,13 @@ on_both! {
             bot.telegram(who).pop().unwrap()
         };
         let me = say(BEN, "/me").await;
-        assert!(me.contains("Today you have used $0.") && me.contains(" of $1.00: $0.9"), "{me}");
-        assert!(me.contains("You have no reel waiting.") && me.contains("new reel can start"), "{me}");
+        assert!(me.contains("Today you have $0.9") && me.contains(" of $1.00 left"), "{me}");
+        assert!(me.contains("You have no reels in the queue.") && me.contains("new reel can start"), "{me}");
         assert_eq!(say(BEN, "/budget person day 5").await, "Only the bot's admins can see that.");
-        assert_eq!(say(ANA, "/budget person day 5").await, "From now on: person, day: $5.00.");
+        assert_eq!(say(ANA, "/budget person day 5").await, "Done: $5.00 a day for each person.");
         assert!(say(BEN, "/me").await.contains(" of $5.00"));
         let shown = say(ANA, "/budget").await;
-        assert!(shown.contains("the bot       month") && shown.contains("set in chat: person, day: $5.00"), "{shown}");
+        assert!(shown.contains("the bot       month") && shown.contains("set in chat: each person, a day: $5.00"), "{shown}");
         assert!(say(ANA, "/audit").await.contains("budget of person for a day: $5.00"));
         assert_eq!(say(BEN, "/audit").await, "Only the bot's admins can see that.");
         bot.end().await;
@@ -382,12 +382,12 @@ on_both! {
         bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DLlGZiCOBQ1"));
         bot.drain().await;
         let told = bot.telegram(BEN).pop().unwrap();
-        assert!(told.starts_with("I could not read this reel. My budget is used up."), "{told}");
+        assert!(told.starts_with("I couldn't watch this reel. My budget is used up."), "{told}");
         assert_eq!(mark().await, 80, "simple answers still fit");
         bot.sandbox.telegram.say(ANA, ANA, "Ana", "And how do I end it?");
         bot.drain().await;
         let told = bot.telegram(ANA).pop().unwrap();
-        assert!(told.contains("of my budget is used: I answer more simply until "), "{told}");
+        assert!(told.contains("of my budget, so my answers are shorter and simpler until "), "{told}");
         assert_eq!(mark().await, 80);
         // Not even one of those.
         bot.db.execute("UPDATE spending SET micro_usd = 499900 WHERE scope = 'bot'").await;
@@ -427,7 +427,7 @@ async fn storm_of_reels(bot: &TestBot, sandbox: &sandbox::Sandbox) {
     let open = bot.db.number("SELECT COUNT(*) FROM ledger WHERE reserved_until IS NOT NULL", &[]).await;
     assert_eq!(open, 0, "nothing stays reserved");
     let told = |n: i64| bot.telegram(1000 + n).pop().unwrap();
-    let not_covered = ["My budget is used up", "What is left of my budget does not cover it"];
+    let not_covered = ["My budget is used up", "I don't have enough budget left for a reel"];
     let refused = (0..24).filter(|n| not_covered.iter().any(|why| told(*n).contains(why))).count();
     let read = (0..24).filter(|n| told(*n).contains("Transcript")).count();
     assert!(refused > 0 && read > 0 && refused + read >= 24, "{refused} {read}");
@@ -442,7 +442,7 @@ async fn storm(bot: &TestBot, sandbox: &sandbox::Sandbox) {
     let spent = spent(bot, "bot").await;
     assert!(spent > 0 && spent <= 300_000, "{spent}");
     // While most of it is set aside for calls under way, what is left may be too little although little is spent.
-    let why_not = ["My budget is used up", "What is left of my budget does not cover"];
+    let why_not = ["My budget is used up", "I don't have enough budget left"];
     let told = |n: i64| bot.telegram(1000 + n).swap_remove(0);
     let refused = (0..64).filter(|n| why_not.iter().any(|why| told(*n).starts_with(why))).count();
     let counted = bot.db.number("SELECT CAST(SUM(micro_usd) AS BIGINT) FROM ledger", &[]).await;

@@ -40,26 +40,26 @@ on_both! {
     async fn the_line_is_paused_and_goes_on(db: TestDb) {
         let bot = TestBot::start(db, &[ADMINS, ("REEL_LANES", "2")]).await;
         let empty = bot.asked_by(ANA, "/queue").await;
-        has(&empty, &["The line is empty", "direct:0  free", "direct:1  free", "/queue pause"]);
+        has(&empty, &["The queue is empty", "direct:0  free", "direct:1  free", "/queue pause"]);
         let public = bot.asked_by(BEN, "/queue").await;
-        assert!(public.contains("The line is empty") && !public.contains("direct"), "{public}");
+        assert!(public.contains("The queue is empty") && !public.contains("direct"), "{public}");
         for wish in ["/queue pause", "/queue resume direct:0", "/queue drain", "/queue dance"] {
             has(&bot.asked_by(BEN, wish).await, &["Only the bot's admins"]);
         }
-        has(&bot.asked_by(ANA, "/queue pause direct:7").await, &["I know /queue", "The lanes are direct:0, direct:1."]);
+        has(&bot.asked_by(ANA, "/queue pause direct:7").await, &["/queue pause, /queue resume", "Lanes: direct:0, direct:1."]);
 
         has(&bot.asked_by(ANA, "/queue pause DIRECT:0").await, &["Paused: direct:0."]);
         has(&bot.asked_by(ANA, "/queue pause").await, &["Paused: direct:0, direct:1."]);
         bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DWAITING001"));
-        bot.until_shown(BEN, "The operator has paused the reading of reels; your place is kept.").await;
+        bot.until_shown(BEN, "Reels are paused for now. You're number 1 and you keep your position.").await;
         let paused = bot.asked_by(ANA, "/queue").await;
-        has(&paused, &["0 at work, 1 waiting", "direct:0  paused", "direct:1  paused", "The longest wait so far is"]);
+        has(&paused, &["0 in progress, 1 waiting", "direct:0  paused", "direct:1  paused", "Longest wait right now:"]);
         assert_eq!(bot.scrapes(), 0);
         bot.sandbox.apify.set_scrape(HELD);
-        has(&bot.asked_by(ANA, "/queue resume direct:1").await, &["Going on: direct:1."]);
+        has(&bot.asked_by(ANA, "/queue resume direct:1").await, &["Resumed: direct:1."]);
         bot.until("it runs", async || bot.scrapes() == 1).await;
         let running = bot.asked_by(ANA, "/queue").await;
-        has(&running, &["1 at work, 0 waiting", "direct:0  paused", "direct:1  scraping DWAITING001 for"]);
+        has(&running, &["1 in progress, 0 waiting", "direct:0  paused", "direct:1  fetching DWAITING001 for"]);
         bot.sandbox.apify.finish_runs();
         bot.until_shown(BEN, "Hook").await;
         bot.end().await;
@@ -72,15 +72,15 @@ on_both! {
         bot.sandbox.apify.set_scrape(HELD);
         bot.sandbox.telegram.say(BEN, BEN, "Ben", &link("DRUNNING001"));
         bot.until("it runs", async || bot.scrapes() == 2).await;
-        has(&bot.asked_by(ANA, "/queue drain").await, &["No new reel is taken from now on"]);
-        has(&bot.asked_by(ANA, "/queue").await, &["The line runs empty: no new reel is taken.", "scraping DRUNNING001"]);
-        has(&bot.asked_by(3, &link("DTOOLATE001")).await, &["Reel DTOOLATE001: I take no new reels for the moment"]);
+        has(&bot.asked_by(ANA, "/queue drain").await, &["Draining: no new reels from now on"]);
+        has(&bot.asked_by(ANA, "/queue").await, &["Draining: finishing the queue, taking no new reels.", "fetching DRUNNING001"]);
+        has(&bot.asked_by(3, &link("DTOOLATE001")).await, &["DTOOLATE001: I'm not taking new reels right now"]);
         bot.sandbox.telegram.say(4, 4, "P", &link("DKNOWN00001"));
         bot.until_shown(4, "Hook").await;
         bot.sandbox.apify.finish_runs();
         bot.drain().await;
         assert_eq!(bot.telegram(BEN).iter().filter(|text| text.contains("Hook")).count(), 2, "what was in it is read");
-        has(&bot.asked_by(ANA, "/queue resume").await, &["Going on: direct:0. New reels are taken."]);
+        has(&bot.asked_by(ANA, "/queue resume").await, &["Resumed: direct:0. New reels are welcome again."]);
         bot.sandbox.apify.set_scrape(Duration::ZERO);
         bot.sandbox.telegram.say(3, 3, "P", &link("DTOOLATE001"));
         bot.until_shown(3, "Hook").await;
@@ -93,7 +93,7 @@ on_both! {
         let url = link("DLlGZiCOBQ0");
         bot.sandbox.telegram.say(BEN, BEN, "Ben", &url);
         bot.drain().await;
-        has(&bot.asked_by(BEN, &format!("/reel {url} fresh:true")).await, &["Only the bot's admins can have a reel read anew"]);
+        has(&bot.asked_by(BEN, &format!("/reel {url} fresh:true")).await, &["Only the bot's admins can have a reel watched again"]);
         bot.drain().await;
         assert_eq!(bot.scrapes(), 1);
         bot.sandbox.telegram.say(ANA, ANA, "Ana", &format!("/reel {url} fresh:true"));
@@ -127,7 +127,7 @@ async fn failures_are_told_to_admins_alone() {
     has(
         &line,
         &[
-            "direct:0  out of use, tried again in",
+            "direct:0  out of use, next try in",
             "last failed",
             "out_of_credit (",
             "Latest failures",
@@ -156,19 +156,19 @@ async fn the_line_on_discord() {
         assert!(answer.ephemeral, "{answer:?}");
         answer.content
     };
-    has(&slash("42", &[]).await, &["The line is empty", "direct:0  free", "direct:1  free"]);
+    has(&slash("42", &[]).await, &["The queue is empty", "direct:0  free", "direct:1  free"]);
     assert!(!slash("99", &[]).await.contains("direct"));
-    has(&slash("99", &[("action", "pause")]).await, &["Only the bot's admins"]);
-    has(&slash("42", &[("action", "pause"), ("lane", "direct:1")]).await, &["Paused: direct:1."]);
+    has(&slash("99", &[("action", "Pause")]).await, &["Only the bot's admins"]);
+    has(&slash("42", &[("action", "Pause"), ("lane", "direct:1")]).await, &["Paused: direct:1."]);
     has(&slash("42", &[]).await, &["direct:0  free", "direct:1  paused"]);
-    has(&slash("42", &[("action", "drain")]).await, &["No new reel is taken"]);
-    has(&slash("42", &[("action", "resume")]).await, &["Going on: direct:0, direct:1."]);
+    has(&slash("42", &[("action", "Drain (take no new reels)")]).await, &["Draining: no new reels"]);
+    has(&slash("42", &[("action", "Resume")]).await, &["Resumed: direct:0, direct:1."]);
     // In words that all can read, an admin sees what all may see.
     let (me, _) = bot.sandbox.discord.bot();
     bot.sandbox.discord.say(&channel, "42", "Ana", &format!("<@{me}> /queue"));
     bot.until("it is said to all", async || bot.said_in(&channel).iter().any(|shown| !shown.ephemeral)).await;
     let public = bot.said_in(&channel).into_iter().find(|shown| !shown.ephemeral).unwrap();
-    assert!(public.content.contains("The line is empty") && !public.content.contains("direct"), "{public:?}");
+    assert!(public.content.contains("The queue is empty") && !public.content.contains("direct"), "{public:?}");
     bot.end().await;
 }
 
@@ -181,10 +181,10 @@ async fn the_line_at_the_console() {
         assert_eq!(ran.code, 0, "{ran:?}");
         ran.out
     };
-    has(&says("Ana", "/queue").await, &["The line is empty", "direct:0  free"]);
+    has(&says("Ana", "/queue").await, &["The queue is empty", "direct:0  free"]);
     has(&says("Ana", "/queue pause direct:0").await, &["Paused: direct:0."]);
     has(&says("Ana", "/queue").await, &["direct:0  paused", "direct:1  free"]);
     let public = says("Ben", "/queue").await;
-    assert!(public.contains("The line is empty") && !public.contains("direct:0"), "{public}");
+    assert!(public.contains("The queue is empty") && !public.contains("direct:0"), "{public}");
     has(&says("Ben", "/queue resume").await, &["Only the bot's admins"]);
 }

@@ -90,13 +90,13 @@ async fn outage(how: Path, instances: usize) {
     }
     // A mention in a server's channel is told once, and is not read again after a gap.
     sandbox.discord.say(&channel, BEA, "Bea", &format!("<@{me}> how long is the queue?"));
-    let told = |person: i64| bots(person).any(|shown| shown.text.contains(wording::late()));
+    let told = |person: i64| bots(person).any(|shown| shown.text.contains(&wording::late()));
     let watching = async {
         let left = || OUTAGE.saturating_sub(began.elapsed());
         for person in LATE_READERS.chain(LATE_TALKERS) {
             until_within(left(), &format!("{what}: {person} is told"), async || told(person)).await;
         }
-        let told = || sandbox.discord.screen(&channel).iter().any(|shown| shown.content.contains(wording::late()));
+        let told = || sandbox.discord.screen(&channel).iter().any(|shown| shown.content.contains(&wording::late()));
         until_within(left(), &format!("{what}: Bea is told"), async || told()).await;
         for address in &addresses {
             for (path, status) in [("livez", 200), ("readyz", 503)] {
@@ -126,7 +126,7 @@ async fn outage(how: Path, instances: usize) {
     for person in READERS.chain(LATE_READERS).chain(TALKERS).chain(LATE_TALKERS) {
         let sign =
             if READERS.chain(LATE_READERS).any(|reader| reader == person) { "Hook" } else { "your queue stands" };
-        let shown: Vec<_> = bots(person).filter(|shown| !shown.text.contains(wording::late())).collect();
+        let shown: Vec<_> = bots(person).filter(|shown| !shown.text.contains(&wording::late())).collect();
         assert!(shown.len() == 1 && shown[0].text.contains(sign), "{what}, {person}: {shown:#?}");
         assert!(!shown[0].text.contains('▌') && shown[0].buttons.is_empty(), "{what}, {person}: {shown:#?}");
     }
@@ -157,7 +157,7 @@ async fn outage(how: Path, instances: usize) {
 /// What stands in a channel of Discord for good, but for the note that it takes longer.
 fn finals_on_discord(sandbox: &Sandbox, channel: &str) -> Vec<String> {
     let shown = sandbox.discord.screen(channel).into_iter().filter(|shown| shown.from_bot);
-    let said = shown.map(|shown| shown.content).filter(|text| !text.contains(wording::late()));
+    let said = shown.map(|shown| shown.content).filter(|text| !text.contains(&wording::late()));
     said.filter(|text| !text.contains('▌')).collect()
 }
 

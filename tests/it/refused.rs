@@ -53,7 +53,7 @@ async fn refused(db: TestDb, why: Why) {
         let screen = sandbox.telegram.screen(person).into_iter().filter(|shown| shown.from_bot);
         screen.map(|shown| shown.text).collect::<Vec<_>>()
     };
-    let notes = |person: i64| texts(person).iter().filter(|text| text.contains(wording::late())).count();
+    let notes = |person: i64| texts(person).iter().filter(|text| text.contains(&wording::late())).count();
     let http = bot.http;
     let ready = async || {
         let answer = reqwest012::get(format!("http://{http}/readyz")).await.unwrap();
@@ -78,7 +78,7 @@ async fn refused(db: TestDb, why: Why) {
     bot.stop().await;
     bot.leaves_work = true;
     for person in TALKERS.into_iter().chain(READERS).chain([LATE]) {
-        let finals: Vec<_> = texts(person).into_iter().filter(|text| !text.contains(wording::late())).collect();
+        let finals: Vec<_> = texts(person).into_iter().filter(|text| !text.contains(&wording::late())).collect();
         let sign = if TALKERS.contains(&person) { "word59" } else { "" };
         assert!(finals.len() == 1 && finals[0].contains(sign) && !finals[0].contains('▌'), "{why:?}: {finals:#?}");
         assert!(notes(person) <= 1, "{why:?}: {person} is told once");

@@ -170,7 +170,7 @@ on_both! {
         bot.drain().await;
         assert_eq!(bot.telegram(ANA), ["You are free to send one."]);
         let second = bot.sandbox.openai.control.asked().pop().unwrap().body["input"].to_string();
-        assert!(second.contains("The line is empty") && second.contains("\\\"reels\\\":[]"), "{second}");
+        assert!(second.contains("The queue is empty") && second.contains("\\\"reels\\\":[]"), "{second}");
         bot.end().await;
     }
 
@@ -213,6 +213,6 @@ async fn a_long_history_is_summarised() {
     bot.sandbox.telegram.say(ANA, ANA, "Ana", "/history");
     bot.drain().await;
     let shown = bot.telegram(ANA).pop().unwrap();
-    assert!(shown.contains("of what came before"), "{shown}");
+    assert!(shown.contains("what came before"), "{shown}");
     bot.end().await;
 }

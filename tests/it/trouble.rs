@@ -58,14 +58,14 @@ struct Case {
 const GOOD: &str = "DLlGZiCOBQ0";
 /// In every coaching.
 const COACHING: &str = "Hook";
-const UNAVAILABLE: &str = "it is deleted, private or restricted";
-const BUSY: &str = "overloaded or down right now";
+const UNAVAILABLE: &str = "It's private, deleted or restricted";
+const BUSY: &str = "are overloaded right now";
 const NO_VIDEO: &str = "Instagram didn't give me a video";
 const NOT_DOWNLOADED: &str = "I couldn't download this video";
-const UNREADABLE: &str = "could not make sense of this video";
-const TOMORROW: &str = "as many reels as the video service allows in a day";
-const NO_CREDIT: &str = "the credit with the reel service is used up";
-const NOT_SET_UP: &str = "the reel service is not set up correctly";
+const UNREADABLE: &str = "couldn't make sense of this video";
+const TOMORROW: &str = "as many reels as the reel service allows in a day";
+const NO_CREDIT: &str = "the reel service is out of credit";
+const NOT_SET_UP: &str = "the reel service isn't set up correctly";
 const BOUGHT: &[(&str, &str, i64)] = &[("apify", "ok", 1), ("gemini", "ok", 1)];
 
 fn case(name: &'static str, code: &'static str, trouble: fn(&Sandbox), sees: &'static str) -> Case {
@@ -269,9 +269,9 @@ fn of_apify() -> Vec<Case> {
         case("video cut always", "DVCUT000001", nothing, NOT_DOWNLOADED).paid(&[("apify", "ok", 1)]),
         case("video 503 always", "DDOWN000001", nothing, NOT_DOWNLOADED).paid(&[("apify", "ok", 1)]).breaker(Closed(1)),
         case("video 403 always", "DEXPI000001", nothing, NOT_DOWNLOADED).paid(&[("apify", "ok", 2)]).breaker(Closed(1)),
-        case("photo", "DPHOT000001", nothing, "This post has no video in it").paid(&[("apify", "no_video", 1)]),
+        case("photo", "DPHOT000001", nothing, "There's no video in this post").paid(&[("apify", "no_video", 1)]),
         case("too long", "DLONG000001", nothing, "This video is 40:00 long").paid(&[("apify", "ok", 1)]),
-        case("too large", "DHUGE000001", nothing, "file is larger than I can take").paid(&[("apify", "ok", 1)]),
+        case("too large", "DHUGE000001", nothing, "file is too big for me").paid(&[("apify", "ok", 1)]),
         case("video cut", GOOD, |s| apify("/video/", 1, &|| Fault::Cut, s), COACHING),
         case("video 503 for long", GOOD, |s| apify("/video/", 3, &|| page(503), s), COACHING),
         case(
@@ -340,7 +340,7 @@ fn of_gemini() -> Vec<Case> {
             .paid(&[("apify", "ok", 1)])
             .breaker(Closed(1)),
         case("MAX_TOKENS", "DCUTJ000001", nothing, UNREADABLE).paid(&[("apify", "ok", 1), ("gemini", "too_long", 1)]),
-        case("blocked", "DSAFE000001", nothing, "refuses to describe this video")
+        case("blocked", "DSAFE000001", nothing, "won't describe this video")
             .paid(&[("apify", "ok", 1), ("gemini", "blocked", 1)]),
         case("nobody speaks", "DMUTE000001", nothing, COACHING),
         case(
@@ -404,7 +404,7 @@ fn of_n8n() -> Vec<Case> {
         .paid(&[])
         .breaker(Open),
         case("private", "DPRIV000002", nothing, UNAVAILABLE).paid(&[("n8n", "refused", 1)]),
-        case("blocked", "DSAFE000002", nothing, "refuses to describe this video").paid(&[("n8n", "refused", 1)]),
+        case("blocked", "DSAFE000002", nothing, "won't describe this video").paid(&[("n8n", "refused", 1)]),
     ];
     let mut all: Vec<Case> = all.into_iter().map(|case| case.on(N8n)).collect();
     all.push(
@@ -563,11 +563,11 @@ async fn a_breaker_opens_tries_again_and_closes() {
     // Nothing is sent there, and whoever waits is told.
     for (person, code) in [(4, "DSECOND0001"), (5, "DTHIRD00001")] {
         bot.sandbox.telegram.say(person, person, "P", &link(code));
-        sees(person, "The reel services do not answer; I try them again in").await;
+        sees(person, "The reel services aren't responding. I'll try again in").await;
     }
-    sees(5, "is number 5 in line").await;
+    sees(5, "still number 5").await;
     bot.sandbox.telegram.say(ANA, ANA, "Ana", "/queue");
-    sees(ANA, "out of use, tried again in").await;
+    sees(ANA, "out of use, next try in").await;
     assert_eq!(starts(), 9);
     // Half-open: one tries that has not failed before, on one of two lanes, and fails; then it is open for longer.
     fails(3);
@@ -577,14 +577,14 @@ async fn a_breaker_opens_tries_again_and_closes() {
     assert_eq!(starts(), 12, "the others did not try");
     let failed = "SELECT COUNT(*) FROM jobs WHERE shortcode = 'DSECOND0001' AND not_before > 0";
     bot.until("it is one that had not failed", async || bot.db.number(failed, &[]).await == 1).await;
-    sees(2, "The reel services do not answer; I try them again in about 1 min").await;
+    sees(2, "The reel services aren't responding. I'll try again in about 1 min").await;
     // Half-open, and it works: one goes ahead, then everything does.
     bot.sandbox.apify.set_scrape(Duration::from_secs(80));
     half_open().await;
     bot.until("one tries", async || bot.scrapes() == 1).await;
     assert_eq!(bot.sandbox.apify.runs()[0].code, "DTHIRD00001");
     bot.sandbox.telegram.say(6, 6, "P", &link("DFOURTH0001"));
-    sees(6, "The reel services did not answer; I am trying them again now.").await;
+    sees(6, "The reel services aren't responding, so I'm trying them again now.").await;
     assert_eq!(bot.scrapes(), 1);
     bot.sandbox.apify.set_scrape(Duration::ZERO);
     bot.sandbox.apify.finish_runs();

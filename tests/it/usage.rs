@@ -55,11 +55,11 @@ on_both! {
             assert_eq!(ask(&bot, BEN, wish).await, "Only the bot's admins can see that.");
         }
         let usage = ask(&bot, ANA, "/usage today").await;
-        has(&usage, &["Usage, ", " so far, UTC", "messages, 1 reel", "From: 3 the model, 5 my own sentences"]);
-        has(&usage, &["Reels asked for: 1 new, 0 joined, 1 known (50% without a new run)", "First words: p50 ", "Whole answer: p50 "]);
-        has(&usage, &["Wait in line: p50 ", "Worked: 100% of calls", "Tokens: ", "gpt-6.1-sol", "gemini-3.8-flash"]);
+        has(&usage, &["Usage, ", " so far, UTC", "messages, 1 reel", "Answers: 3 from the model, 5 my own sentences"]);
+        has(&usage, &["Reels sent: 1 new, 0 joined, 1 already watched (50% free)", "First text: median ", "Whole answer: median "]);
+        has(&usage, &["Queue wait: median ", "Succeeded: 100% of calls", "Tokens: ", "gpt-6.1-sol", "gemini-3.8-flash"]);
         let cost = ask(&bot, ANA, "/cost").await;
-        has(&cost, &["Forecast: $", " a day of today so far", "On average: $", " a new reel", "Saved: ", "gpt-6.1-sol"]);
+        has(&cost, &["Forecast: $", " a day (today so far)", "Average: $", " per new reel", "Saved: ", "gpt-6.1-sol"]);
         is_narrow(&cost);
         let paid = bot.db.number("SELECT CAST(SUM(micro_usd) AS BIGINT) FROM ledger", &[]).await;
         let dollars = format!("Cost: ${:.4} in 5 paid calls", paid as f64 / 1e6);
@@ -68,7 +68,7 @@ on_both! {
             let text = ask(&bot, ANA, &format!("/cost week by {by}")).await;
             assert!(text.lines().any(|line| line.starts_with(name)), "{by}: {text}");
         }
-        has(&ask(&bot, ANA, "/usage dance").await, &["I know /usage and /cost with a period"]);
+        has(&ask(&bot, ANA, "/usage dance").await, &["Name a period and what to group by"]);
         has(&ask(&bot, ANA, "/cost 2020-01").await, &["Cost: $0.00 in 0 paid calls, $0.00 a day"]);
         bot.end().await;
     }

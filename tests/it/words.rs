@@ -98,8 +98,8 @@ on_both! {
         bot.drain().await;
         let screen = bot.telegram(ANA);
         assert_eq!(screen.len(), 4, "{screen:?}");
-        assert!(screen[0].contains("1. ✅") && screen[0].contains("2. ❌ Reel DPRIV000001: private, deleted or restricted."), "{}", screen[0]);
-        assert!(screen[0].contains("3. ❌ Reel DPHOT000001: no video in this post."), "{}", screen[0]);
+        assert!(screen[0].contains("1. ✅") && screen[0].contains("2. ❌ DPRIV000001: private, deleted or restricted."), "{}", screen[0]);
+        assert!(screen[0].contains("3. ❌ DPHOT000001: no video in this post."), "{}", screen[0]);
         for (code, words) in [("DPRIV000001", "deleted, private or restricted"), ("DPHOT000001", "no video in it")] {
             assert!(screen[1..].iter().any(|said| said.starts_with(&format!("{code}: ")) && said.contains(words)), "{screen:?}");
         }

@@ -64,7 +64,7 @@ pub struct Change {
 impl State {
     pub fn of(head: &str, tail: &str, buttons: usize) -> State {
         match () {
-            () if head.contains(wording::late()) => State::Late,
+            () if head.contains(&wording::late()) => State::Late,
             () if tail.ends_with(CURSOR) => State::Growing,
             // An apology has a button as well.
             () if buttons > 0 && !marks::is_apology(tail) => State::Board,

@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use crate::core::capacity::{Database, Demand, Load, Part, Report, Status, Tried};
 use crate::core::money::Prices;
-use crate::core::wording::{also_loaded, change, effect, grouped, part, percent, usd, wait, wait_of};
+use crate::core::wording::{
+    also_loaded, change, effect, grouped, load as percent, measured as wait, part, usd, wait_of,
+};
 
 /// The first column; the others are as wide as what is left for three of them.
 const LABEL: usize = 28;
@@ -72,7 +74,7 @@ impl Table<'_> {
         for (at, each) in Part::ALL.into_iter().enumerate() {
             let of = |report: &Report| report.loads.get(at).copied();
             if self.reports.iter().filter_map(of).any(|load| load.load.is_some()) {
-                self.row(text, part(each), |report| of(report).map(|load| self.loaded(load)).unwrap_or_default());
+                self.row(text, &part(each), |report| of(report).map(|load| self.loaded(load)).unwrap_or_default());
             }
         }
     }
@@ -80,10 +82,10 @@ impl Table<'_> {
     fn waits(&self, text: &mut String) {
         self.title(text, "What people see");
         self.row(text, "A new reel: half of them in", |report| wait_of(&report.outcome.reel_wait, 50.0));
-        self.row(text, "  95 % in", |report| wait_of(&report.outcome.reel_wait, 95.0));
+        self.row(text, "  95% in", |report| wait_of(&report.outcome.reel_wait, 95.0));
         self.row(text, "  longest", |report| wait_of(&report.outcome.reel_wait, 100.0));
         self.row(text, "First text: half of them in", |report| wait_of(&report.outcome.first_text, 50.0));
-        self.row(text, "  95 % in", |report| wait_of(&report.outcome.first_text, 95.0));
+        self.row(text, "  95% in", |report| wait_of(&report.outcome.first_text, 95.0));
         self.row(text, "  longest", |report| wait_of(&report.outcome.first_text, 100.0));
         let of_asked = |report: &Report, count: u64| share(count, report.outcome.counts.asked);
         self.row(text, "Reels from the cache", |report| {
@@ -124,7 +126,7 @@ impl Table<'_> {
         for report in self.reports {
             let name = &report.plan.name;
             let Some(worst) = report.bottleneck() else {
-                let _ = writeln!(text, "  {name:<10}Nothing: no part is loaded beyond 70 %.");
+                let _ = writeln!(text, "  {name:<10}Nothing: no part is loaded beyond 70%.");
                 continue;
             };
             let at = percent(worst.load.unwrap_or_default());
@@ -206,7 +208,7 @@ fn better(report: &Report, tried: &Tried) -> String {
     {
         let (before, after) = (before.percentile(95.0), after.percentile(95.0));
         if after.as_secs_f64() < 0.95 * before.as_secs_f64() {
-            said.push(format!("{what} {} → {} (95 %)", wait(before), wait(after)));
+            said.push(format!("{what} {} → {} (95%)", wait(before), wait(after)));
         }
     }
     let (few, many) = (after.counts.given_up_part(), before.counts.given_up_part());

@@ -9,6 +9,7 @@ use crate::core::command::figures::{By, Figures, Lead};
 use crate::core::report::{Daily, Facts, Report, forecast_days, time_step};
 use crate::core::wording;
 use crate::ids::GuildId;
+use crate::locale::fl;
 use crate::store::usage::Place;
 use crate::store::{Store, StoreError};
 
@@ -86,10 +87,14 @@ pub async fn report(
 /// The pictures of what a report begins with, each with the name of its file; none if there is nothing to see.
 pub fn charts(report: &Report) -> Vec<(&'static str, Chart)> {
     let Daily { days, cost_by_model, cost_by_tool, messages, reels, answer, wait } = &report.daily;
-    let whose = if report.guild.is_some() { "this server, " } else { "" };
-    let chart = |title: &str, what: &str, kind: Kind, unit: Unit, series: Vec<Series>| Chart {
-        title: title.to_owned(),
-        subtitle: format!("{whose}{what}{}", wording::usage::period(report)),
+    let subtitle = |what: String| match report.guild {
+        Some(_) => fl!("chart-server", what = what),
+        None => what,
+    };
+    let period = wording::usage::period(report);
+    let chart = |title: String, what: String, kind: Kind, unit: Unit, series: Vec<Series>| Chart {
+        title,
+        subtitle: subtitle(what),
         kind,
         unit,
         days: days.clone(),
@@ -101,7 +106,10 @@ pub fn charts(report: &Report) -> Vec<(&'static str, Chart)> {
     };
     let spread = |[median, high]: &[Vec<Option<f64>>; 2]| -> Vec<Series> {
         let seconds = |values: &[Option<f64>]| values.iter().map(|ms| ms.map(|ms| ms / 1e3)).collect();
-        vec![Series::new("p50", seconds(median)), Series::new("p95", seconds(high))]
+        vec![
+            Series::new(fl!("chart-series-median"), seconds(median)),
+            Series::new(fl!("chart-series-high"), seconds(high)),
+        ]
     };
     let has_any = |values: &[Option<f64>]| values.iter().any(Option::is_some);
     let (bars, lines) = (Kind::StackedBars, Kind::Lines);
@@ -109,27 +117,35 @@ pub fn charts(report: &Report) -> Vec<(&'static str, Chart)> {
     match report.figures.lead {
         Lead::Cost => {
             if report.total.micro_usd > 0 {
-                charts
-                    .push(("cost-by-model", chart("Cost per day", "by model, ", bars, Unit::Usd, cost(cost_by_model))));
-                charts.push(("cost-by-tool", chart("Cost per day", "by tool, ", bars, Unit::Usd, cost(cost_by_tool))));
+                let by_model = fl!("chart-by-model", period = period.as_str());
+                let by_tool = fl!("chart-by-tool", period = period.as_str());
+                let per_day = |by: String, costs| chart(fl!("chart-cost"), by, bars, Unit::Usd, cost(costs));
+                charts.push(("cost-by-model", per_day(by_model, cost_by_model)));
+                charts.push(("cost-by-tool", per_day(by_tool, cost_by_tool)));
             }
         }
         Lead::Usage => {
             if messages.iter().chain(reels).any(|count| *count > 0) {
                 let series = vec![
-                    Series::counts("messages", messages.iter().copied()),
-                    Series::counts("reels", reels.iter().copied()),
+                    Series::counts(fl!("chart-series-messages"), messages.iter().copied()),
+                    Series::counts(fl!("chart-series-reels"), reels.iter().copied()),
                 ];
-                charts.push(("messages-and-reels", chart("Messages and reels per day", "", bars, Unit::Count, series)));
+                charts.push((
+                    "messages-and-reels",
+                    chart(fl!("chart-messages"), period.clone(), bars, Unit::Count, series),
+                ));
             }
             if has_any(&answer[0]) {
                 charts.push((
                     "response-time",
-                    chart("Time to the whole answer", "", lines, Unit::Seconds, spread(answer)),
+                    chart(fl!("chart-answer-time"), period.clone(), lines, Unit::Seconds, spread(answer)),
                 ));
             }
             if has_any(&wait[0]) {
-                charts.push(("wait-in-line", chart("Wait in line for a reel", "", lines, Unit::Seconds, spread(wait))));
+                charts.push((
+                    "wait-in-line",
+                    chart(fl!("chart-queue-wait"), period.clone(), lines, Unit::Seconds, spread(wait)),
+                ));
             }
         }
     }
@@ -141,11 +157,11 @@ pub fn charts(report: &Report) -> Vec<(&'static str, Chart)> {
 pub fn loads(plans: &[capacity::Report], basis: &str) -> Loads {
     let load = |report: &capacity::Report, part: Part| report.loads.iter().find(|load| load.part == part)?.load;
     let parts = Part::ALL.into_iter().map(|part| PartLoad {
-        name: wording::part(part).to_owned(),
+        name: wording::part(part),
         loads: plans.iter().map(|report| load(report, part)).collect(),
     });
     Loads {
-        title: "Load of each part".to_owned(),
+        title: fl!("chart-load"),
         subtitle: basis.to_owned(),
         cases: plans.iter().map(|report| report.plan.name.clone()).collect(),
         parts: parts.filter(|part| part.loads.iter().any(Option::is_some)).collect(),

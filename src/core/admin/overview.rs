@@ -17,6 +17,7 @@ use crate::core::money::Purse;
 use crate::core::providers::{self, ProviderHealth, ProviderTarget};
 use crate::core::report::{Forecast, forecast, forecast_days};
 use crate::ids::InstanceId;
+use crate::locale::fl;
 use crate::store::budgets::Spending;
 use crate::store::failures::Noted;
 use crate::store::instances::Seen;
@@ -92,15 +93,16 @@ impl Sums {
     /// The charts of `days`: cost by model, messages, reels.
     pub fn charts(&self) -> [Chart; 3] {
         let days: Vec<NaiveDate> = self.days.iter().map(|day| day.date).collect();
-        let chart = |title: &str, subtitle: &str, unit, series| Chart {
-            title: title.into(),
-            subtitle: subtitle.into(),
+        let chart = |title: String, subtitle: String, unit, series| Chart {
+            title,
+            subtitle,
             kind: Kind::StackedBars,
             unit,
             days: days.clone(),
             series,
             running: true,
         };
+        let last = || fl!("chart-overview-last");
         let mut models: BTreeMap<&str, BTreeMap<NaiveDate, i64>> = BTreeMap::new();
         for (day, model, micro_usd) in &self.costs {
             *models.entry(model).or_default().entry(*day).or_default() += micro_usd;
@@ -109,11 +111,16 @@ impl Sums {
             days.iter().map(|day| costs.get(day).copied().unwrap_or(0)).collect::<Vec<_>>()
         };
         let costs = models.into_iter().map(|(model, costs)| Series::micro_usd(model, of(&costs))).collect();
-        let counts = |name, of: fn(&Day) -> i64| vec![Series::counts(name, self.days.iter().map(of))];
+        let counts = |name: String, of: fn(&Day) -> i64| vec![Series::counts(name, self.days.iter().map(of))];
         [
-            chart("Cost per day", "Last 30 days, by model, UTC", Unit::Usd, costs),
-            chart("Messages per day", "Last 30 days, UTC", Unit::Count, counts("Messages", |day| day.messages)),
-            chart("Reels read per day", "Last 30 days, UTC", Unit::Count, counts("Reels", |day| day.reels)),
+            chart(fl!("chart-cost"), fl!("chart-overview-by-model"), Unit::Usd, costs),
+            chart(
+                fl!("chart-overview-messages"),
+                last(),
+                Unit::Count,
+                counts(fl!("chart-series-messages"), |day| day.messages),
+            ),
+            chart(fl!("chart-overview-reels"), last(), Unit::Count, counts(fl!("chart-series-reels"), |day| day.reels)),
         ]
     }
 }

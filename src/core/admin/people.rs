@@ -31,8 +31,8 @@ impl Admin {
             return Ok(wording::cannot_block(&account));
         }
         let guild = asked.authority.guild();
-        let told = wording::taken_off_the_line();
-        self.store.block(person, guild, reason, &asked.by(), told, asked.now).await?;
+        let told = wording::cancelled_by_block();
+        self.store.block(person, guild, reason, &asked.by(), &told, asked.now).await?;
         let waiting = match guild {
             Some(guild) => Cancelled::AllIn(guild.clone(), person),
             None => Cancelled::AllOf(person),

@@ -11,6 +11,9 @@ use crate::store::usage::Days;
 /// The words of the grammar, for those who got it wrong.
 pub const GRAMMAR: &str = "today, yesterday, week, month, year, 7d, 2026-10, 2026-10-05 or 2026-10-01..2026-10-31; by model, tool, platform, server, chat, person or day; csv";
 
+/// The forms of a period.
+pub const PERIODS: &str = "today, yesterday, week, month, year, 7d, 2026-10, 2026-10-05, 2026-10-01..2026-10-31";
+
 /// The longest period of a report in days.
 const LONGEST: i64 = 366;
 

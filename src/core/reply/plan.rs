@@ -193,9 +193,12 @@ impl Replies {
             Command::Talk(_) | Command::Reel { .. } | Command::Again(_) => Plan::Nothing,
             Command::Help | Command::Start { .. } => {
                 let interval = self.reels.limits().await?.interval;
-                let help = wording::help(authority != Authority::None && is_alone, interval);
+                let is_for_admins = authority != Authority::None && is_alone;
                 let is_start = matches!(command, Command::Start { .. });
-                Plan::say_privately(if is_start { wording::greeting(&help) } else { help })
+                Plan::say_privately(match is_start {
+                    true => wording::greeting(is_for_admins, interval),
+                    false => wording::help(is_for_admins, interval),
+                })
             }
             Command::Unknown(name) => Plan::say_privately(wording::unknown_command(&name)),
             Command::New => {
@@ -219,7 +222,7 @@ impl Replies {
                         if sees_all { format!("{line}\n{}", self.admin.lanes(&view, now).await?) } else { line }
                     }
                     _ if !is_admin => wording::not_an_admin(),
-                    _ if !is_alone => wording::admins_in_private(),
+                    _ if !is_alone => wording::ask_in_private(),
                     wish => self.admin.set_queue(&wish, self.boards.lanes(), &asked).await?,
                 })
             }
@@ -249,7 +252,7 @@ impl Replies {
                 Plan::say_privately(self.admin.me(turn, &inbound.author.account, own.len(), now).await?)
             }
             _ if authority == Authority::None => Plan::say_privately(wording::not_an_admin()),
-            _ if !is_alone => Plan::say_privately(wording::admins_in_private()),
+            _ if !is_alone => Plan::say_privately(wording::ask_in_private()),
             command => match self.admin.answer(command, &asked).await? {
                 Some(body) => Plan::Say(body, Kept::default()),
                 None => Plan::Nothing,

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::filled_again;
+use super::format::{day, exactly, minute, moment, note};
 use crate::clock::Timestamp;
 use crate::core::access::{Refusal, invite_name};
 use crate::core::text::{escape, verbatim};
 use crate::ids::Platform;
+use crate::locale::fl;
 use crate::store::access::{Activity, Block, Change, Invite, LimitName, Pause};
 use crate::store::budgets::Standing;
 use crate::store::reels::QueueLimits;
@@ -15,290 +16,260 @@ use crate::store::reels::QueueLimits;
 /// Why somebody may not use the bot there.
 pub fn refused(refusal: &Refusal, platform: Platform) -> String {
     match refusal {
-        Refusal::Blocked => {
-            "You cannot use this bot: its admins have blocked you. If you think that this is a mistake, write to whoever runs it.".into()
-        }
-        Refusal::BlockedHere => "You cannot use this bot in this server.".into(),
-        Refusal::Elsewhere(channels) if channels.is_empty() || platform != Platform::Discord => {
-            "I am not set up to speak here.".into()
-        }
+        Refusal::Blocked => fl!("access-blocked"),
+        Refusal::BlockedHere => fl!("access-blocked-here"),
+        Refusal::Elsewhere(channels) if channels.is_empty() || platform != Platform::Discord => fl!("access-not-here"),
         Refusal::Elsewhere(channels) => {
             let named: Vec<String> = channels.iter().map(|id| format!("<#{id}>")).collect();
-            format!("I do not speak in this channel. Use me in {}.", named.join(", "))
+            fl!("access-other-channel", channels = named.join(", "))
         }
-        Refusal::NotListed => {
-            "This bot is not open to everybody. Use it in a server or group where it is at home, or ask whoever runs it.".into()
-        }
-        Refusal::NotInvited => {
-            "I work by invitation. Open your invitation link again, or send me `/start` and your code. Codes come from whoever runs me.".into()
-        }
-        Refusal::BadCode => {
-            "This invitation does not work: it was used up or taken back, has expired, or has a typing mistake in it. Ask whoever gave it to you for a new one.".into()
-        }
-        Refusal::Anonymous => {
-            "I can't tell who's writing, so I can't answer. Turn off “Remain anonymous” for your admin role, or write as yourself.".into()
-        }
-        Refusal::ChannelPost => {
-            "I only answer people, not channel posts. Write to me in the group or in a direct message.".into()
-        }
+        Refusal::NotListed => fl!("access-private"),
+        Refusal::NotInvited => fl!("access-invite-only"),
+        Refusal::BadCode => fl!("access-bad-code"),
+        Refusal::Anonymous => fl!("access-anonymous"),
+        Refusal::ChannelPost => fl!("access-channel-post"),
     }
 }
 
 /// On the board of somebody who was blocked while they waited.
-pub fn taken_off_the_line() -> &'static str {
-    "You cannot use this bot any more, so your waiting reels are cancelled."
+pub fn cancelled_by_block() -> String {
+    fl!("cancel-blocked")
 }
 
 /// A reel whose asker may not use the bot any more.
 pub fn no_longer_yours() -> String {
-    "This reel was cancelled: you cannot use this bot any more.".into()
+    fl!("cancel-blocked-result")
 }
 
 /// The same among people, who need not know why.
 pub fn reel_cancelled() -> String {
-    "This reel was cancelled.".into()
+    fl!("reel-cancelled")
 }
 
-/// The first words with somebody new.
-pub fn greeting(help: &str) -> String {
-    format!("Welcome! {help}")
+/// The first words with somebody new, above the help.
+pub fn greeting(is_admin: bool, interval: Duration) -> String {
+    format!("{}\n\n{}", fl!("start"), super::commands(is_admin, interval))
 }
 
 /// The whole bot pauses.
 pub fn paused(pause: &Pause) -> String {
-    let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", escape(&pause.reason)) };
-    format!("I am taking a break{reason}. Reels in the line keep their place; please write again a little later.")
+    match pause.reason.as_str() {
+        "" => fl!("access-paused"),
+        reason => fl!("access-paused-because", reason = escape(reason)),
+    }
 }
 
 pub fn pause_set(pause: &Pause) -> String {
-    format!(
-        "Paused. Everybody but the admins is told: “{}” Reels under way end, those in the line wait. `/resume` lets me go on.",
-        paused(pause)
-    )
+    fl!("pause-set", notice = paused(pause))
 }
 
 pub fn resumed(was_paused: bool) -> String {
-    if was_paused { "Going on.".into() } else { "I was not paused.".into() }
+    if was_paused { fl!("pause-resumed") } else { fl!("pause-none") }
 }
 
 /// Only for who runs the whole bot, not for the managers of one server.
 pub fn not_for_managers() -> String {
-    "That concerns the whole bot: only its own admins can do it.".into()
+    fl!("admin-whole-bot")
 }
 
-/// Where an admin's command is answered.
-pub fn admins_in_private() -> String {
-    "Ask me that in private, please, in a direct message: here everybody would read it.".into()
-}
-
-/// Somebody is kept out from now on. `whole`: everywhere, not only in this server.
+/// Somebody has no access from now on. `whole`: everywhere, not only in this server.
 pub fn block_set(account: &str, whole: bool, cancelled: usize) -> String {
-    let place = if whole { "" } else { " in this server" };
-    let reels = match cancelled {
-        0 => String::new(),
-        1 => " One waiting reel of theirs is cancelled.".into(),
-        many => format!(" {many} waiting reels of theirs are cancelled."),
-    };
-    format!("Blocked{place}: `{account}`.{reels} `/unblock {account}` lets them in again.")
+    let mut sentences = vec![match whole {
+        true => fl!("block-set", account = account),
+        false => fl!("block-set-here", account = account),
+    }];
+    sentences.extend((cancelled > 0).then(|| fl!("block-reels", count = cancelled)));
+    sentences.push(fl!("block-undo", account = account));
+    sentences.join(" ")
 }
 
 pub fn block_removed(account: &str, whole: bool, was_blocked: bool) -> String {
-    let place = if whole { "" } else { " in this server" };
-    if was_blocked {
-        format!("`{account}` may use me again{place}.")
-    } else {
-        format!("`{account}` was not blocked{place} with `/block`; lists of the configuration change with a restart.")
+    match (was_blocked, whole) {
+        (true, true) => fl!("block-removed", account = account),
+        (true, false) => fl!("block-removed-here", account = account),
+        (false, true) => fl!("block-not-set", account = account),
+        (false, false) => fl!("block-not-set-here", account = account),
     }
 }
 
 pub fn cannot_block(account: &str) -> String {
-    format!("`{account}` is one of my admins, or you yourself: nobody can block them.")
+    fl!("block-refused", account = account)
 }
 
 /// A person that could not be told from others.
 pub fn who_is_that(name: &str, accounts: &[String]) -> String {
     let name = escape(&name.chars().take(40).collect::<String>());
     if accounts.is_empty() {
-        return format!(
-            "I do not know whom you mean by “{name}”. Give a number such as `telegram:42` (a person sees theirs with `/me`), or mention them on Discord."
-        );
+        return fl!("person-unknown", name = name);
     }
     let listed: Vec<String> = accounts.iter().map(|account| format!("`{account}`")).collect();
-    format!("Names are nobody's own. “{name}” may be {}: give the number.", listed.join(" or "))
+    fl!("person-ambiguous", name = name, accounts = listed.join(&format!(" {} ", fl!("person-or"))))
 }
 
 pub fn unclear_person() -> String {
-    "Give a person: `/block telegram:42 a reason`, `/block @mention`, `/unblock discord:80351110224678912`.".into()
+    fl!("person-usage")
 }
 
-/// Who is kept out. `whole`: everywhere, else in one server.
+/// Who is blocked. `whole`: everywhere, else in one server.
 pub fn blocked(blocks: &[Block], whole: bool) -> String {
     if blocks.is_empty() {
-        return if whole { "Nobody is blocked.".into() } else { "Nobody is blocked in this server.".into() };
+        return if whole { fl!("blocked-none") } else { fl!("blocked-none-here") };
     }
     let mut text = String::new();
     for block in blocks {
-        let accounts = block.accounts.join(", ");
-        let place = match &block.guild {
-            Some(guild) if whole => format!(" in {guild}"),
-            Some(_) | None => String::new(),
+        let (accounts, date, admin) = (block.accounts.join(", "), day(block.at), block.admin.as_str());
+        let line = match &block.guild {
+            Some(guild) if whole => {
+                let server = guild.to_string();
+                fl!("blocked-line-server", accounts = accounts, server = server, date = date, admin = admin)
+            }
+            Some(_) | None => fl!("blocked-line", accounts = accounts, date = date, admin = admin),
         };
         let reason = if block.reason.is_empty() { String::new() } else { format!(": {}", escape(&block.reason)) };
-        let _ = writeln!(text, "- `{accounts}`{place} since {} by `{}`{reason}", day(block.at), block.admin);
+        let _ = writeln!(text, "- {line}{reason}");
     }
-    text.push_str("`/unblock` and the number lets somebody in again.");
-    text
+    format!("{text}\n{}", fl!("blocked-hint"))
 }
 
 /// A new invitation.
 pub fn invitation(code: &str, name: &str, bot: Option<&str>, uses: u32, until: Timestamp) -> String {
-    let times = if uses == 1 { "one person".to_owned() } else { format!("{uses} people") };
-    let link = match bot {
-        Some(bot) => format!("https://t.me/{bot}?start={code}\nOr on Telegram: `/start {code}`"),
-        None => format!("On Telegram: `/start {code}`"),
-    };
-    format!(
-        "An invitation for {times}, until {}. I do not keep the code, so this is the only time you see it. \
-         `/invites revoke {name}` takes it back.\n{link}",
-        minute(until)
-    )
+    let created = fl!("invite-created", uses = uses, until = minute(until));
+    let mut lines = vec![format!("{created} {}", fl!("invite-revoke-hint", name = name))];
+    match bot {
+        Some(bot) => {
+            lines.push(fl!("invite-link", bot = bot, code = code));
+            lines.push(fl!("invite-telegram-too", code = code));
+        }
+        None => lines.push(fl!("invite-telegram", code = code)),
+    }
+    lines.join("\n")
 }
 
 /// The open invitations, at most `most` of them.
 pub fn invites(invites: &[Invite], most: u32) -> String {
     if invites.is_empty() {
-        return "No invitation is open. `/invite 5 14` makes one for 5 people and 14 days.".into();
+        return fl!("invites-none");
     }
     let mut text = String::new();
     for Invite { code_hash, uses_left, until, admin, at } in invites {
-        let (name, people) = (invite_name(code_hash), if *uses_left == 1 { "person" } else { "people" });
-        let _ = writeln!(
-            text,
-            "- `{name}`: {uses_left} more {people}, until {}; made {} by `{admin}`",
-            minute(*until),
-            day(*at)
+        let line = fl!(
+            "invites-line",
+            name = invite_name(code_hash),
+            uses = *uses_left,
+            until = minute(*until),
+            date = day(*at),
+            admin = admin.as_str()
         );
+        let _ = writeln!(text, "- {line}");
     }
     if invites.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
-        let _ = writeln!(text, "There may be more; these {most} end first.");
+        let _ = writeln!(text, "\n{}", fl!("invites-more", count = most));
     }
-    text.push_str("`/invites revoke` and the name or the code takes one back. Who came in with it stays.");
-    text
+    format!("{text}\n{}", fl!("invites-hint"))
 }
 
-/// An invitation was taken back, if it was open.
+/// An invitation was revoked, if it was open.
 pub fn invite_revoked(invite: Option<&Invite>) -> String {
     match invite {
-        Some(invite) => format!(
-            "The invitation `{}` lets nobody in any more. Who came in with it stays; `/block` keeps somebody out.",
-            invite_name(&invite.code_hash)
-        ),
-        None => "No open invitation has this name or code. `/invites` lists them.".into(),
+        Some(invite) => fl!("invite-revoked", name = invite_name(&invite.code_hash)),
+        None => fl!("invite-not-found"),
     }
 }
 
 pub fn unclear_invites() -> String {
-    "`/invites` lists the open invitations, `/invites revoke` and the name or the code takes one back.".into()
+    fl!("invites-usage")
 }
 
 pub fn unclear_invitation() -> String {
-    "Give how many people and for how many days: `/invite 5 14` (1 to 10000, 1 to 365). `/invite` alone: one person, 7 days.".into()
+    fl!("invite-usage")
 }
 
 /// The limits in force; `set`: those that admins have set.
 pub fn limits(limits: &QueueLimits, set: &[LimitName], blocked: usize) -> String {
-    let mark = |limit: LimitName| if set.contains(&limit) { "  (set here)" } else { "" };
-    format!(
-        "```\nspacing  {} s between two new reels of one person{}\nwaiting  {} new reels may wait for one person{}\nline     {} reels may wait in all{}\n```\n{blocked} blocked (`/blocked`). \
-         `/limits spacing 60` sets one, `/limits spacing default` gives it back to the configuration.",
-        limits.interval.as_secs(),
-        mark(LimitName::Spacing),
-        limits.waiting_per_person,
-        mark(LimitName::Waiting),
-        limits.waiting,
-        mark(LimitName::Line)
-    )
+    let mut text = String::from("```\n");
+    for limit in LimitName::ALL {
+        let sentence = match limit {
+            LimitName::Spacing => fl!("limits-spacing", seconds = limits.interval.as_secs()),
+            LimitName::Waiting => fl!("limits-waiting", count = limits.waiting_per_person),
+            LimitName::Line => fl!("limits-queue", count = limits.waiting),
+        };
+        let mark = if set.contains(&limit) { format!("  {}", fl!("limits-set-mark")) } else { String::new() };
+        let _ = writeln!(text, "{:<8} {sentence}{mark}", shown_name(limit));
+    }
+    format!("{text}```\n{} {}", fl!("limits-blocked", count = blocked), fl!("limits-hint"))
 }
 
 pub fn limit_set(limit: LimitName, value: Option<u32>) -> String {
-    match value {
-        Some(value) => format!("From now on: {} {value}.", limit.name()),
-        None => format!("From now on: {} as it is configured.", limit.name()),
+    match (limit, value) {
+        (LimitName::Spacing, Some(value)) => fl!("limit-set-spacing", value = value),
+        (LimitName::Waiting, Some(value)) => fl!("limit-set-waiting", value = value),
+        (LimitName::Line, Some(value)) => fl!("limit-set-queue", value = value),
+        (limit, None) => fl!("limit-reset", limit = shown_name(limit)),
+    }
+}
+
+/// A limit's name in `/limits`; the database keeps an older one.
+pub fn shown_name(limit: LimitName) -> &'static str {
+    match limit {
+        LimitName::Spacing | LimitName::Waiting => limit.name(),
+        LimitName::Line => "queue",
     }
 }
 
 pub fn unclear_limits() -> String {
-    "Give a limit and a number or default: `/limits spacing 60` (0 to 3600 s), `/limits waiting 5` (1 to 100), `/limits line 500` (1 to 100000).".into()
+    fl!("limits-usage")
 }
 
 /// A budget that its own managers may not raise.
 pub fn budget_only_lower(most: &str) -> String {
-    format!("Whoever runs the bot pays for it, so you can only lower this server's budget: to at most {most}.")
+    fl!("budget-own-only-lower", cap = most)
 }
 
 /// Of a budget that is not the server's own.
 pub fn budget_only_here() -> String {
-    "You can set the budget of this server: `/budget here month 5`.".into()
+    fl!("budget-own-only")
 }
 
 /// What admins have changed, newest first; `more`: there is another page.
 pub fn audit(changes: &[Change], page: u32, more: bool) -> String {
     if changes.is_empty() {
-        return match page {
-            1 => "No admin has changed anything yet.".into(),
-            _ => format!("There is nothing on page {page}."),
-        };
+        return fl!("audit-empty", page = page);
     }
     let mut text = String::new();
     for Change { at, admin, change } in changes {
-        let _ = writeln!(text, "- {}, `{admin}`: {}", minute(*at), verbatim(change));
+        let line = fl!("audit-line", at = minute(*at), admin = admin.as_str(), change = verbatim(change).to_string());
+        let _ = writeln!(text, "- {line}");
     }
     if more {
-        let _ = writeln!(text, "`/audit {}` shows older ones, `/audit 7d` those of a week.", page + 1);
+        let next = page + 1;
+        let _ = writeln!(text, "\n{}", fl!("audit-more", next = next));
     }
     text.trim_end().to_owned()
 }
 
 pub fn unclear_audit() -> String {
-    "Give a page, or days: `/audit 2`, `/audit 7d`, `/audit 30d 2`.".into()
+    fl!("audit-usage")
 }
 
 /// A member's limits, and what they asked today and this month.
 pub fn my_limits(limits: &QueueLimits, today: Activity, month: Activity, account: &str) -> String {
-    let spacing = match limits.interval {
-        Duration::ZERO => "New reels as fast as the line goes".to_owned(),
-        interval => format!("One new reel every {} s", interval.as_secs()),
-    };
-    format!(
-        "{spacing}, at most {} waiting; reels that were read before are free.\n\
-         Today: {} and {}. This month: {} and {}.\nYour number here is `{account}`.",
-        limits.waiting_per_person,
-        counted(today.messages, "message"),
-        counted(today.reels, "reel"),
-        counted(month.messages, "message"),
-        counted(month.reels, "reel"),
-    )
+    let waiting = limits.waiting_per_person;
+    let mut lines = vec![match limits.interval {
+        Duration::ZERO => fl!("me-limits-no-spacing", waiting = waiting),
+        interval => fl!("me-limits", interval = exactly(interval), waiting = waiting),
+    }];
+    let activity = |span: &str, of: Activity| fl!("me-activity", span = span, messages = of.messages, reels = of.reels);
+    lines.push(activity("day", today));
+    // On the first of a month both are the same.
+    lines.extend((month != today).then(|| activity("month", month)));
+    lines.push(fl!("me-account", account = account));
+    lines.join("\n")
 }
 
 /// Behind an answer, once a day: a day's budget nears its end.
 pub fn nearly_used(standing: &Standing) -> String {
-    format!(
-        "*You have used {}% of what is yours for today; it is filled again on {}. `/me` tells more.*",
-        standing.percent(),
-        filled_again(&standing.budget())
-    )
-}
-
-fn counted(count: i64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
-fn day(at: Timestamp) -> String {
-    at.utc().map(|at| at.format("%Y-%m-%d").to_string()).unwrap_or_default()
-}
-
-fn minute(at: Timestamp) -> String {
-    at.utc().map(|at| at.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default()
+    let resets = moment(standing.budget().resets_at);
+    note(&fl!("budget-nearly-used", percent = standing.percent(), resets = resets))
 }
 
 #[cfg(test)]
@@ -343,14 +314,13 @@ mod tests {
             refused(&Refusal::BadCode, Platform::Telegram),
             refused(&Refusal::Anonymous, Platform::Telegram),
             refused(&Refusal::ChannelPost, Platform::Telegram),
-            taken_off_the_line().to_owned(),
+            cancelled_by_block(),
             no_longer_yours(),
             paused(&pause("")),
             pause_set(&pause("new keys")),
             resumed(true),
             resumed(false),
             not_for_managers(),
-            admins_in_private(),
             block_set("telegram:7", true, 0),
             block_set("discord:7", false, 2),
             block_removed("discord:7", true, true),

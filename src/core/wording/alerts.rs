@@ -1,70 +1,72 @@
-//! Every sentence that tells the operator of trouble, and that it is over: the number, the limit, and what to do. Pure, like
-//! its parent.
+//! Every sentence that tells the owner of trouble, and that it is over: the number, the limit, and what to do. Pure, like its
+//! parent.
 
 use std::time::Duration;
 
+use super::format::{self, elapsed, rounded, second};
+use super::money::budget_name;
 use crate::clock::Timestamp;
 use crate::core::alerts::{Kind, Note, Rule, Unit};
 use crate::core::money::dollars;
 use crate::core::providers::{self, ProviderTarget};
+use crate::locale::fl;
 use crate::store::providers::Trouble;
 use crate::upstream::Provider;
 
+pub use super::format::elapsed as span;
+
 /// A group on Telegram became a supergroup.
 pub fn group_upgraded(old: &str, new: &str) -> String {
-    format!(
-        "The group `{old}` got a new ID: `{new}`. Settings and budgets moved along. Update ALLOWED_CHANNELS or ALERT_CHAT if \
-         they name the old one."
-    )
+    fl!("alert-group-upgraded", old = old, new = new)
 }
 
 /// Trouble: `subject` is what it is of, empty for the whole bot.
 pub fn raised(rule: &Rule, subject: &str, value: f64, threshold: f64, note: &Note) -> String {
-    let title = title(rule.kind, subject);
     let days_left = value.ceil() as i64;
-    let limit = format!("limit {}", amount(rule.unit, threshold));
+    let count = value.round() as i64;
+    let micro_usd = value * 1e6;
+    let limit = amount(rule.unit, threshold);
     let value = amount(rule.unit, value);
-    let what = match (rule.kind, note) {
-        (Kind::Cpu | Kind::Memory, _) => format!("{value} in use ({limit})."),
-        (Kind::FirstText, _) => {
-            format!("of the answers of the last 10 min, 95% began within {value} ({limit}).")
+    let sentence = match (rule.kind, note) {
+        (Kind::Cpu, _) => fl!("alert-in-use-cpu", value = value, limit = limit),
+        (Kind::Memory, _) => fl!("alert-in-use-memory", value = value, limit = limit),
+        (Kind::FirstText, _) => fl!("alert-first-text", value = value, limit = limit),
+        (Kind::TokensToday, _) => fl!("alert-tokens", value = value, limit = limit),
+        (Kind::RateLimits, _) => fl!("alert-rate-limits", count = count, limit = limit),
+        (Kind::CostToday, _) => {
+            fl!("alert-cost", value = value, limit = limit, suggested = a_cap_above(micro_usd))
         }
-        (Kind::TokensToday, _) => format!("{value} tokens of OpenAI since midnight UTC ({limit})."),
-        (Kind::RateLimits, _) => format!("paid services asked {value} times to wait in the last 10 min ({limit})."),
-        (Kind::CostToday, _) => format!("{value} since midnight UTC ({limit})."),
         (Kind::LaneOut, Note::Failing { provider, cause, reference }) => {
-            let who = provider.as_deref().and_then(providers::provider_of).map(providers::title);
-            let who = who.map(|who| format!("{who}: ")).unwrap_or_default();
-            format!("out of use after {who}{} (reference {reference}).", words(cause))
+            let (cause, reference) = (words(cause), reference.as_str());
+            match provider.as_deref().and_then(providers::provider_of).map(providers::title) {
+                Some(provider) => {
+                    fl!("alert-lane-out-provider", provider = provider, cause = cause, reference = reference)
+                }
+                None => fl!("alert-lane-out-cause", cause = cause, reference = reference),
+            }
         }
-        (Kind::LaneOut, _) => "out of use.".to_owned(),
+        (Kind::LaneOut, _) => fl!("alert-lane-out"),
         (Kind::LaneSlow, Note::Slow { latest, usual }) => {
-            format!("a reel takes {}, usually {}: {value} ({limit}).", span(*latest), span(*usual))
+            let (latest, usual) = (elapsed(*latest), elapsed(*usual));
+            fl!("alert-lane-slow-times", latest = latest, usual = usual, value = value, limit = limit)
         }
-        (Kind::LaneSlow, _) => format!("reels take {value} of what is usual ({limit})."),
-        (Kind::QueueLength, _) => format!("{value} reels wait ({limit})."),
-        (Kind::QueueAge, _) => format!("the first reel of the line has waited for {value} ({limit})."),
-        (Kind::ToolSuccess, _) => format!("{value} of the last 10 min's tool calls worked ({limit})."),
-        (Kind::InstanceLost, _) => format!("not heard of for {value}."),
-        (Kind::ClockOff, Note::Stopped) => format!("{subject} is {value} off and has stopped taking work."),
-        (Kind::ClockOff, _) => format!("{subject} is {value} off."),
-        (Kind::NoRoom, Note::NoRoom(why)) => format!("{why}."),
-        (Kind::NoRoom, _) => "no room for videos.".to_owned(),
-        (Kind::OutOfCredit, Note::Stuck { target, .. }) => return stuck(&title, &out_of_credit(target)),
-        (Kind::KeyRefused, Note::Stuck { target, .. }) => return stuck(&title, &key_refused(target)),
-        (Kind::TargetGone, Note::Stuck { target, .. }) => return stuck(&title, &not_found(target)),
+        (Kind::LaneSlow, _) => fl!("alert-lane-slow", value = value, limit = limit),
+        (Kind::QueueLength, _) => fl!("alert-queue-length", count = count, limit = limit),
+        (Kind::QueueAge, _) => fl!("alert-queue-wait", value = value, limit = limit),
+        (Kind::ToolSuccess, _) => fl!("alert-tools", value = value, limit = limit),
+        (Kind::InstanceLost, _) => fl!("alert-instance", value = value),
+        (Kind::ClockOff, Note::Stopped) => fl!("alert-clock-stopped", instance = subject, value = value),
+        (Kind::ClockOff, _) => fl!("alert-clock", instance = subject, value = value),
+        (Kind::NoRoom, Note::NoRoom(why)) => fl!("alert-disk", cause = why.as_str()),
+        (Kind::NoRoom, _) => fl!("alert-disk", cause = fl!("alert-disk-cause")),
+        (Kind::OutOfCredit, Note::Stuck { target, .. }) => out_of_credit(target),
+        (Kind::KeyRefused, Note::Stuck { target, .. }) => key_refused(target),
+        (Kind::TargetGone, Note::Stuck { target, .. }) => not_found(target),
         (Kind::BadRequest, Note::Stuck { detail, reference, .. }) => {
-            let what = format!(
-                "refused a request of mine ({detail}, reference {reference}). This is a fault in reelcoach. Please report it."
-            );
-            return stuck(&title, &what);
+            fl!("alert-request-detail", detail = detail.as_str(), reference = reference.as_str())
         }
-        (Kind::CallsFailed, Note::CallsFailed { cause, calls }) => {
-            format!("{value} of the last {calls} {} failed ({}).", calls_of(subject), words(cause))
-        }
-        (Kind::ModelDays, Note::Going { target, day }) => {
-            return stuck(&title, &going(target, day, days_left));
-        }
+        (Kind::CallsFailed, Note::CallsFailed { cause, calls }) => calls_failed(subject, value, *calls, cause),
+        (Kind::ModelDays, Note::Going { target, day }) => going(target, day, days_left),
         // Never without its note.
         (
             Kind::OutOfCredit
@@ -74,13 +76,9 @@ pub fn raised(rule: &Rule, subject: &str, value: f64, threshold: f64, note: &Not
             | Kind::CallsFailed
             | Kind::ModelDays,
             _,
-        ) => format!("{} ({limit}).", rule.measures),
+        ) => fl!("alert-plain", what = rule.measures, limit = limit),
     };
-    format!("⚠️ **{title}**: {what} {}", remedy(rule.kind, subject, note))
-}
-
-fn stuck(title: &str, what: &str) -> String {
-    format!("⚠️ **{title}**: {what}")
+    fl!("alert-raised", title = title(rule.kind, subject), sentence = sentence)
 }
 
 /// What a trouble means and what ends it, in one line for the dashboard too.
@@ -89,94 +87,82 @@ pub fn trouble(target: &ProviderTarget, trouble: Trouble) -> String {
         Trouble::Credit => out_of_credit(target),
         Trouble::Key => key_refused(target),
         Trouble::Gone => not_found(target),
-        Trouble::Request => "refused a request of mine. This is a fault in reelcoach. Please report it.".to_owned(),
+        Trouble::Request => fl!("alert-request"),
     }
 }
 
 fn out_of_credit(target: &ProviderTarget) -> String {
     match target.provider {
-        Provider::OpenAi => {
-            "out of credit. Add credit or raise the limit at platform.openai.com (Billing). No answers until then."
-                .to_owned()
-        }
-        Provider::Gemini => {
-            "out of quota or billing is off. Check billing of the key's project at aistudio.google.com. \
-             No new reels on direct lanes until then."
-                .to_owned()
-        }
-        Provider::Apify => {
-            "out of credit. Top up at console.apify.com/billing. No new reels on direct lanes until then.".to_owned()
-        }
-        Provider::N8n => format!(
-            "its services are out of credit. Check the workflow's last execution. Lane {} is out of use until then.",
-            target.name
-        ),
+        Provider::OpenAi => fl!("alert-openai-credit"),
+        Provider::Gemini => fl!("alert-gemini-credit"),
+        Provider::Apify => fl!("alert-apify-credit"),
+        Provider::N8n => fl!("alert-n8n-credit", lane = target.name.as_str()),
     }
 }
 
 fn key_refused(target: &ProviderTarget) -> String {
-    let (what, until) = match target.provider {
-        Provider::OpenAi => ("refuses the key. Replace OPENAI_API_KEY and restart.", " No answers until then."),
-        Provider::Gemini => {
-            ("refuses the key. Replace GEMINI_API_KEY and restart.", " No new reels on direct lanes until then.")
-        }
-        Provider::Apify => {
-            ("refuses the token. Replace APIFY_TOKEN and restart.", " No new reels on direct lanes until then.")
-        }
-        Provider::N8n => ("refuses the secret. Make N8N_SECRET match the workflow's X-Reel-Secret and restart.", ""),
-    };
-    format!("{what}{until}")
-}
-
-fn not_found(target: &ProviderTarget) -> String {
-    let name = &target.target;
     match target.provider {
-        Provider::OpenAi => {
-            let until = match target.variables.contains(&"COACH_MODEL") {
-                true => "No answers until then.",
-                false => "No summaries until then.",
-            };
-            format!("no longer has the model {name}. {} and restart. {until}", replace(target))
-        }
-        Provider::Gemini => format!(
-            "no longer has the model {name}. {} and restart. No new reels on direct lanes until then.",
-            replace(target)
-        ),
-        Provider::Apify => format!(
-            "no longer has the actor {name}. Set APIFY_ACTOR and restart. No new reels on direct lanes until then."
-        ),
-        Provider::N8n => "doesn't know the webhook. Publish the workflow and check N8N_WEBHOOK_URLS.".to_owned(),
+        Provider::OpenAi => fl!("alert-openai-key"),
+        Provider::Gemini => fl!("alert-gemini-key"),
+        Provider::Apify => fl!("alert-apify-key"),
+        Provider::N8n => fl!("alert-n8n-key"),
     }
 }
 
-fn going(target: &ProviderTarget, day: &str, days_left: i64) -> String {
-    let name = &target.target;
-    let when = match days_left {
-        ..0 => format!("was switched off on {day}"),
-        0 => format!("is switched off today ({day})"),
-        1 => format!("is switched off tomorrow ({day})"),
-        days => format!("is switched off in {days} days ({day})"),
-    };
-    let before = if days_left < 0 { "" } else { " before then" };
-    format!("{name} {when}. {} and restart{before}.", replace(target))
+fn not_found(target: &ProviderTarget) -> String {
+    let model = target.target.as_str();
+    match target.provider {
+        Provider::OpenAi if target.variables.contains(&"COACH_MODEL") => {
+            fl!("alert-openai-gone-coach", model = model, remedy = replace(target))
+        }
+        Provider::OpenAi => fl!("alert-openai-gone-economy", model = model, remedy = replace(target)),
+        Provider::Gemini => fl!("alert-gemini-gone", model = model, remedy = replace(target)),
+        Provider::Apify => fl!("alert-apify-gone", actor = model),
+        Provider::N8n => fl!("alert-n8n-gone"),
+    }
+}
+
+fn going(target: &ProviderTarget, date: &str, days_left: i64) -> String {
+    let (model, remedy) = (target.target.as_str(), replace(target));
+    match days_left {
+        ..0 => fl!("alert-went", model = model, date = date, remedy = remedy),
+        days => fl!("alert-going", days = days, model = model, date = date, remedy = remedy),
+    }
 }
 
 /// `Set COACH_MODEL to gpt-6.1-sol`.
 fn replace(target: &ProviderTarget) -> String {
-    let variables = target.variables.join(" and ");
+    let variables = target.variables.join(&format!(" {} ", fl!("alert-set-and")));
     match target.successor() {
-        Some(successor) => format!("Set {variables} to {successor}"),
-        None => format!("Set {variables} to a current model (docs/models-and-money.md)"),
+        Some(successor) => fl!("alert-set", variables = variables, successor = successor.to_string()),
+        None => fl!("alert-set-current", variables = variables),
     }
 }
 
-/// What a service is asked for, counted.
-fn calls_of(subject: &str) -> &'static str {
-    match providers::provider_of(subject) {
-        Some(Provider::OpenAi) => "answers",
-        Some(Provider::Gemini) => "videos",
-        Some(Provider::Apify | Provider::N8n) => "runs",
-        None => "calls",
+fn calls_failed(subject: &str, share: String, count: i64, cause: &str) -> String {
+    let is_limited = ["rate_limited", "crowded"].contains(&cause);
+    let cause = words(cause);
+    let provider = providers::provider_of(subject);
+    let remedy = match provider {
+        Some(Provider::OpenAi) if is_limited => fl!("alert-check-openai-limited"),
+        Some(Provider::OpenAi) => fl!("alert-check-openai"),
+        Some(Provider::Gemini) if is_limited => fl!("alert-check-gemini-limited"),
+        Some(Provider::Gemini) => fl!("alert-check-gemini"),
+        Some(Provider::Apify) => fl!("alert-check-apify"),
+        Some(Provider::N8n) => fl!("alert-check-n8n"),
+        None => fl!("alert-check-other"),
+    };
+    match provider {
+        Some(Provider::OpenAi) => {
+            fl!("alert-failing-openai", share = share, count = count, cause = cause, remedy = remedy)
+        }
+        Some(Provider::Gemini) => {
+            fl!("alert-failing-gemini", share = share, count = count, cause = cause, remedy = remedy)
+        }
+        Some(Provider::Apify | Provider::N8n) => {
+            fl!("alert-failing-runs", share = share, count = count, cause = cause, remedy = remedy)
+        }
+        None => fl!("alert-failing-calls", share = share, count = count, cause = cause, remedy = remedy),
     }
 }
 
@@ -185,66 +171,82 @@ fn words(cause: &str) -> String {
     cause.replace('_', " ")
 }
 
+/// Whole dollars above what a day has cost already, for a cap that does not stop everything at once.
+fn a_cap_above(micro_usd: f64) -> i64 {
+    let usd = micro_usd / 1e6 * 1.25;
+    let step = if usd < 10.0 { 1.0 } else { 5.0 };
+    ((usd / step).ceil() * step).max(1.0) as i64
+}
+
 /// It is over.
 pub fn cleared(rule: &Rule, subject: &str, lasted: Duration, worst: f64) -> String {
-    let title = title(rule.kind, subject);
-    let lasted = span(lasted);
-    match rule.kind {
-        Kind::LaneOut => format!("✅ **{title}**: resolved after {lasted}, it's working again."),
+    let lasted = elapsed(lasted);
+    let worst = amount(rule.unit, worst);
+    let sentence = match rule.kind {
+        Kind::LaneOut => fl!("alert-cleared-lane", lasted = lasted),
         Kind::OutOfCredit | Kind::KeyRefused | Kind::TargetGone | Kind::BadRequest | Kind::CallsFailed => {
-            format!("✅ **{title}**: working again after {lasted}.")
+            fl!("alert-cleared-provider", lasted = lasted)
         }
         Kind::ModelDays => {
             let model = subject.split(' ').nth(1).unwrap_or(subject);
-            format!("✅ **{title}**: resolved after {lasted}, {model} is no longer used or stays longer.")
+            fl!("alert-cleared-model", lasted = lasted, model = model)
         }
-        Kind::ClockOff => format!("✅ **{title}**: {subject} is right again after {lasted}."),
-        Kind::InstanceLost => format!("✅ **{title}**: resolved after {lasted}, it is back or no longer waited for."),
-        Kind::NoRoom => format!("✅ **{title}**: resolved after {lasted}, there is room for videos again."),
-        _ => format!("✅ **{title}**: resolved after {lasted}, worst {}.", amount(rule.unit, worst)),
-    }
+        Kind::ClockOff => fl!("alert-cleared-clock", instance = subject, lasted = lasted),
+        Kind::InstanceLost => fl!("alert-cleared-instance", lasted = lasted),
+        Kind::NoRoom => fl!("alert-cleared-disk", lasted = lasted),
+        Kind::ToolSuccess => fl!("alert-cleared-lowest", lasted = lasted, worst = worst),
+        Kind::Cpu
+        | Kind::Memory
+        | Kind::FirstText
+        | Kind::TokensToday
+        | Kind::RateLimits
+        | Kind::CostToday
+        | Kind::LaneSlow
+        | Kind::QueueLength
+        | Kind::QueueAge => fl!("alert-cleared-peak", lasted = lasted, worst = worst),
+    };
+    fl!("alert-cleared", title = title(rule.kind, subject), sentence = sentence)
 }
 
 /// A budget has passed a mark. `scope`: its name in the database; `period`: a day or a month.
 pub fn budget_mark(scope: &str, period: &str, percent: i64, spent: i64, budget: Option<i64>) -> String {
-    let whose = match scope.split_once(':') {
-        None => "the bot".to_owned(),
-        Some((_, name)) => format!("`{name}`"),
+    let spent = match budget {
+        Some(cap) => fl!("alert-budget-of", spent = dollars(spent), cap = dollars(cap)),
+        None => dollars(spent),
     };
-    let of = budget.map(|budget| format!(" of {}", dollars(budget))).unwrap_or_default();
     let what = match percent {
-        ..80 => "Nothing changes yet; `/usage` says for what.",
-        80..100 => "Answers get simpler from here on, and end when it is used up; `/budget` changes it.",
-        _ => "What costs money is refused until it is filled again; `/budget` changes it.",
+        ..80 => fl!("alert-budget-early"),
+        80..100 => fl!("alert-budget-saving"),
+        _ => fl!("alert-budget-used-up"),
     };
-    format!("⚠️ **Budget of {whose} for {period}**: {percent}% is used, {}{of}. {what}", dollars(spent))
+    let title = fl!("alert-title-budget", budget = budget_name(scope), period = format::period(period));
+    let sentence = format!("{} {what}", fl!("alert-budget", percent = percent, spent = spent));
+    fl!("alert-raised", title = title, sentence = sentence)
 }
 
 /// The database was away.
 pub fn outage_over(lasted: Duration, until: Timestamp) -> String {
-    let until = until.utc().map(|at| at.format("%H:%M:%S UTC").to_string()).unwrap_or_default();
-    format!(
-        "✅ **Database**: it did not answer for {}, until {until}. Nothing is lost: what was written meanwhile is answered now. Look at its log if you did not restart it.",
-        span(lasted)
-    )
+    let sentence = fl!("alert-database-over", lasted = elapsed(lasted), until = second(until));
+    fl!("alert-cleared", title = fl!("alert-database"), sentence = sentence)
 }
 
 fn title(kind: Kind, subject: &str) -> String {
     let title = match kind {
-        Kind::Cpu => "Processor",
-        Kind::Memory => "Memory",
-        Kind::FirstText => "Response time",
-        Kind::TokensToday => "Tokens today",
-        Kind::RateLimits => "Rate limits",
-        Kind::CostToday => "Cost today",
-        Kind::LaneOut => "Lane",
-        Kind::LaneSlow => "Reel time",
-        Kind::QueueLength => "Queue length",
-        Kind::QueueAge => "Queue wait",
-        Kind::ToolSuccess => "Tools",
-        Kind::InstanceLost => "Instance",
-        Kind::ClockOff => return "Clock".to_owned(),
-        Kind::NoRoom => "Disk",
+        Kind::Cpu => fl!("alert-title-cpu"),
+        Kind::Memory => fl!("alert-title-memory"),
+        Kind::FirstText => fl!("alert-title-first-text"),
+        Kind::TokensToday => fl!("alert-title-tokens"),
+        Kind::RateLimits => fl!("alert-title-rate-limits"),
+        Kind::CostToday => fl!("alert-title-cost"),
+        Kind::LaneOut => fl!("alert-title-lane-out"),
+        Kind::LaneSlow if !subject.is_empty() => return format!("{}, {subject}", fl!("alert-title-lane-slow")),
+        Kind::LaneSlow => fl!("alert-title-lane-slow"),
+        Kind::QueueLength => fl!("alert-title-queue-length"),
+        Kind::QueueAge => fl!("alert-title-queue-wait"),
+        Kind::ToolSuccess => fl!("alert-title-tools"),
+        Kind::InstanceLost => fl!("alert-title-instance"),
+        Kind::ClockOff => return fl!("alert-title-clock"),
+        Kind::NoRoom => fl!("alert-title-disk"),
         Kind::OutOfCredit
         | Kind::KeyRefused
         | Kind::TargetGone
@@ -252,84 +254,28 @@ fn title(kind: Kind, subject: &str) -> String {
         | Kind::CallsFailed
         | Kind::ModelDays => return provider_title(subject),
     };
-    if subject.is_empty() { title.to_owned() } else { format!("{title} {subject}") }
+    if subject.is_empty() { title } else { format!("{title} {subject}") }
 }
 
 /// `OpenAI`, `n8n (n8n:0)`; what the service is asked for stands in the sentence.
 fn provider_title(subject: &str) -> String {
     let name = subject.split(' ').next().unwrap_or(subject);
     match providers::provider_of(name) {
-        Some(Provider::N8n) => format!("n8n ({name})"),
+        Some(Provider::N8n) => fl!("alert-title-n8n", lane = name),
         Some(provider) => providers::title(provider).to_owned(),
         None => name.to_owned(),
-    }
-}
-
-fn remedy(kind: Kind, subject: &str, note: &Note) -> &'static str {
-    match kind {
-        Kind::Cpu => "Give it more cores or start another instance, or lower `MAX_TURNS`.",
-        Kind::Memory => "Give it more memory, or lower `MAX_TURNS`.",
-        Kind::FirstText => "Look at OpenAI's status; a lower `COACH_EFFORT` or a faster `COACH_MODEL` begins sooner.",
-        Kind::TokensToday => {
-            "Compare with the tokens per day of your OpenAI tier; `/usage` says which model used them."
-        }
-        Kind::RateLimits => {
-            "Ask the service for a higher tier, or lower `MAX_TURNS` (answers) or `REEL_LANES` (reels)."
-        }
-        Kind::CostToday => "`/usage` says for what; `/budget bot day 5` would cap it.",
-        Kind::LaneOut => "I'm trying it again on my own; `/queue` shows when.",
-        Kind::LaneSlow => "Look at the status of Apify, Gemini or your n8n; `/queue` shows the lanes.",
-        Kind::QueueLength | Kind::QueueAge => "Add a lane: `REEL_LANES` or `N8N_WEBHOOK_URLS`; see `/queue`.",
-        Kind::ToolSuccess => "The log says which tool failed and why (“a tool failed”).",
-        Kind::ClockOff if *note == Note::Stopped => "Fix its clock and restart it.",
-        Kind::ClockOff => "Set up time synchronisation there.",
-        Kind::InstanceLost => "Others take over its work; look at its log and start it again.",
-        Kind::NoRoom => "Free space there, or set `TMPDIR` to a folder that it may write to. Reels wait until then.",
-        Kind::CallsFailed => calls_remedy(subject, note),
-        // Theirs are part of what is said.
-        Kind::OutOfCredit | Kind::KeyRefused | Kind::TargetGone | Kind::BadRequest | Kind::ModelDays => "",
-    }
-}
-
-fn calls_remedy(subject: &str, note: &Note) -> &'static str {
-    let is_limited =
-        matches!(note, Note::CallsFailed { cause, .. } if ["rate_limited", "crowded"].contains(&cause.as_str()));
-    match providers::provider_of(subject) {
-        Some(Provider::OpenAi) if is_limited => "Ask OpenAI for a higher tier or lower `MAX_TURNS`. I keep trying.",
-        Some(Provider::OpenAi) => "Check status.openai.com. I keep trying.",
-        Some(Provider::Gemini) if is_limited => "Ask Google for a higher tier or lower `REEL_LANES`. I keep trying.",
-        Some(Provider::Gemini) => "Check Google's status page. I keep trying.",
-        Some(Provider::Apify) => "Check status.apify.com. I keep trying.",
-        Some(Provider::N8n) => "Check the workflow's executions. I keep trying.",
-        None => "I keep trying.",
     }
 }
 
 fn amount(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Percent => format!("{value:.0}%"),
-        Unit::Seconds if value < 10.0 => format!("{} s", rounded(value)),
-        Unit::Seconds => span(Duration::try_from_secs_f64(value).unwrap_or_default()),
-        Unit::Count if value >= 1e6 => format!("{} million", rounded(value / 1e6)),
+        Unit::Seconds if value < 10.0 => fl!("duration-seconds", count = rounded(value)),
+        Unit::Seconds => elapsed(Duration::try_from_secs_f64(value).unwrap_or_default()),
+        Unit::Count if value >= 1e6 => fl!("alert-million", count = rounded(value / 1e6)),
         Unit::Count => format!("{value:.0}"),
         Unit::Dollars => dollars((value * 1e6).round() as i64),
-        Unit::Days => format!("{value:.0} days"),
-    }
-}
-
-/// With one decimal where there is one.
-fn rounded(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-}
-
-/// `45 s`, `12 min`, `3 h 5 min`.
-pub fn span(span: Duration) -> String {
-    let seconds = span.as_secs_f64().round() as u64;
-    match seconds {
-        0..100 => format!("{seconds} s"),
-        100..5_970 => format!("{} min", (seconds + 30) / 60),
-        _ => format!("{} h {} min", (seconds + 30) / 3600, (seconds + 30) % 3600 / 60),
+        Unit::Days => fl!("alert-days", count = format!("{value:.0}")),
     }
 }
 
@@ -423,11 +369,5 @@ mod tests {
             assert!(!sentence.contains("by itself"), "{sentence}");
         }
         insta::assert_snapshot!(said.join("\n"));
-    }
-
-    #[test]
-    fn spans_for_people() {
-        let said = [0, 45, 99, 100, 720, 5_969, 5_970, 36_000].map(|seconds| span(Duration::from_secs(seconds)));
-        assert_eq!(said, ["0 s", "45 s", "99 s", "2 min", "12 min", "99 min", "1 h 40 min", "10 h 0 min"]);
     }
 }

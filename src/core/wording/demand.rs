@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::{about, marks, moment};
+use super::format::{about, moment, note};
 use crate::clock::Timestamp;
 use crate::core::chat::{Body, Button};
 use crate::ids::TurnId;
+use crate::locale::fl;
 
 /// In place of an answer whose turn has not come.
 pub fn in_demand(left: Duration) -> String {
-    format!("*The coach is in great demand: your answer begins in {}.*", about(left))
+    note(&fl!("chat-in-demand", eta = about(left)))
 }
 
 /// Too many are waiting, or the service takes nothing for hours.
@@ -17,15 +18,15 @@ pub fn crowded(again_in: Duration, now: Timestamp) -> String {
     if again_in >= DAY {
         daily_quota(now + again_in)
     } else if again_in >= HOURS {
-        overloaded(&format!("after {}", moment(now + again_in)))
+        overloaded_until(now + again_in)
     } else {
-        format!("The coach is in great demand right now. {} {}.", marks::CROWDED, about(again_in))
+        fl!("chat-crowded", wait = about(again_in))
     }
 }
 
 /// Somebody sends more than they may; said once.
 pub fn too_fast(again_in: Duration) -> String {
-    format!("{}, so I skipped that one. Send it again in {}.", marks::TOO_FAST, about(again_in))
+    fl!("slow-down", wait = about(again_in))
 }
 
 /// From here on the time is told at which a pause ends, not how long it is.
@@ -34,29 +35,28 @@ pub(super) const HOURS: Duration = Duration::from_secs(3600);
 /// Only of a day's quota does the service ask for such a pause.
 pub(super) const DAY: Duration = Duration::from_secs(12 * 3600);
 
-/// The service takes nothing for a while.
-pub(super) fn overloaded(when: &str) -> String {
-    format!("{} Please try again {when}.", marks::OVERLOADED)
+/// The service takes nothing for hours.
+pub(super) fn overloaded_until(until: Timestamp) -> String {
+    fl!("error-busy-until", until = moment(until))
 }
 
 /// The service takes nothing until its next day.
 pub(super) fn daily_quota(until: Timestamp) -> String {
-    format!("{} Please try again after {}.", marks::DAILY, moment(until))
+    fl!("error-daily-quota", until = moment(until))
 }
 
 /// An answer that was given before, marked, with a button that asks once more what this turn asked.
 pub fn from_memory(answer: &str, turn: TurnId) -> Body {
-    let mark = "*I've answered this one before, so this was instant. Tap for a fresh take.*";
     Body {
-        text: format!("{answer}\n\n{mark}"),
-        buttons: vec![Button { label: "Fresh answer".into(), command: again(turn) }],
+        text: format!("{answer}\n\n{}", note(&fl!("chat-from-memory"))),
+        buttons: vec![Button { label: fl!("button-fresh"), command: again(turn) }],
         ..Body::default()
     }
 }
 
 /// Under an apology: asks once more what this turn asked.
 pub fn try_again(turn: TurnId) -> Button {
-    Button { label: "Try again".into(), command: again(turn) }
+    Button { label: fl!("button-try-again"), command: again(turn) }
 }
 
 fn again(turn: TurnId) -> String {
@@ -65,12 +65,12 @@ fn again(turn: TurnId) -> String {
 
 /// The question that is to be asked once more is not kept any more.
 pub fn try_again_gone() -> String {
-    "I don't have that message anymore. Please send it again.".into()
+    fl!("try-again-gone")
 }
 
 /// That button, pressed by somebody else.
 pub fn not_yours_to_ask_again() -> String {
-    "That's somebody else's question, so only they can ask it again. Send me your own.".into()
+    fl!("try-again-not-yours")
 }
 
 #[cfg(test)]

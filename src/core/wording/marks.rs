@@ -1,88 +1,47 @@
 //! By which of its words an answer is recognised on a screen, for whoever checks what people were shown. The sentences
-//! take the words from here, so that they cannot part. Pure, like its parent.
+//! take the words from the same messages (`mark-…`), so that they cannot part. Pure, like its parent.
 
 use std::fmt::Display;
 
+use super::money::{not_enough, not_enough_for_reel, used_up};
+use crate::locale::fl;
 use crate::telemetry::Reference;
 use crate::upstream::BudgetOf;
 
-/// Before the reference of a failure.
-const REFERENCE: &str = "reference ";
-
-/// In the refusal of a call that a budget does not cover.
-pub(super) const STILL: &str = "Until then I still answer from what I know";
-
-/// Before the budget that does not cover an answer.
-pub(super) const LEFT: &str = "What is left of ";
-
-/// In place of a reel whose budget is not that of whoever reads this.
-pub(super) const OF_ANOTHER: &str = "the budget of who asked for it first";
-
-/// In place of an answer, or of its rest, for which too many are waiting.
-pub(super) const CROWDED: &str = "Nothing was started: please ask again in";
-
-/// In place of an answer that the service refuses until its next day.
-pub(super) const DAILY: &str = "I've used up today's allowance at the AI service.";
-
-/// In place of an answer that the service refuses for less than a day.
-pub(super) const OVERLOADED: &str = "The AI service is overloaded right now.";
-
-/// In an answer that may be on a screen twice.
-pub(super) const TWICE: &str = "If you see this twice";
-
-/// In what somebody is told who sends too many messages.
-pub(super) const TOO_FAST: &str = "You're sending faster than I can answer";
-
 /// A failure's reference, as every sentence tells it.
 pub(super) fn reference(reference: impl Display) -> String {
-    format!("{REFERENCE}{reference}")
+    fl!("mark-reference", reference = reference.to_string())
 }
 
 /// Whether this ends in an apology: something failed, or too many were waiting.
 pub fn is_apology(text: &str) -> bool {
+    let before = reference("");
     let follows = |(at, mark): (usize, &str)| Reference::begins(&text[at + mark.len()..]);
-    [CROWDED, DAILY, OVERLOADED].iter().any(|mark| text.contains(mark)) || text.match_indices(REFERENCE).any(follows)
+    [fl!("mark-crowded"), fl!("mark-daily-quota"), fl!("mark-overloaded")].iter().any(|mark| text.contains(mark))
+        || text.match_indices(&before).any(follows)
 }
 
 /// Whether this says that a budget does not cover an answer, or a reel.
 pub fn is_refusal(text: &str) -> bool {
-    text.contains(STILL) || text.contains(OF_ANOTHER)
+    text.contains(&fl!("mark-still")) || text.contains(&fl!("mark-other-payer"))
 }
 
 /// Whose budget does not cover an answer, where its beginning says so.
 pub fn refused_for(text: &str) -> Option<BudgetOf> {
-    let says = |of: &BudgetOf| text.contains(used_up(*of)) || text.contains(&format!("{LEFT}{} ", budget_of(*of)));
+    let says = |of: &BudgetOf| {
+        [used_up(*of), not_enough(*of), not_enough_for_reel(*of)].iter().any(|sentence| text.contains(sentence))
+    };
     [BudgetOf::Person, BudgetOf::Chat, BudgetOf::Guild, BudgetOf::Everybody].into_iter().find(says)
-}
-
-/// A budget that is used up.
-pub(super) fn used_up(of: BudgetOf) -> &'static str {
-    match of {
-        BudgetOf::Person => "You have used up your budget",
-        BudgetOf::Chat => "The budget of this chat is used up",
-        BudgetOf::Guild => "The budget of this server is used up",
-        BudgetOf::Everybody => "My budget is used up",
-    }
-}
-
-/// A budget, in a sentence.
-pub(super) fn budget_of(of: BudgetOf) -> &'static str {
-    match of {
-        BudgetOf::Person => "your budget",
-        BudgetOf::Chat => "this chat's budget",
-        BudgetOf::Guild => "this server's budget",
-        BudgetOf::Everybody => "my budget",
-    }
 }
 
 /// Whether this tells somebody that they send too many messages.
 pub fn is_too_fast(text: &str) -> bool {
-    text.contains(TOO_FAST)
+    text.contains(&fl!("mark-too-fast"))
 }
 
 /// Whether this says of itself that it may be there twice.
 pub fn is_repeated(text: &str) -> bool {
-    text.contains(TWICE)
+    text.contains(&fl!("mark-repeated"))
 }
 
 #[cfg(test)]
@@ -91,7 +50,11 @@ mod tests {
 
     use super::super::*;
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::core::reels::KnownFailure;
+    use crate::core::reels::pipeline::ReelFailure;
     use crate::store::budgets::{Amount, Cap, Scope, Span, Standing};
+    use crate::upstream::{Budget, Cause};
 
     #[test]
     fn answers_are_told_apart_by_their_words() {
@@ -99,14 +62,13 @@ mod tests {
         let everybody = [BudgetOf::Person, BudgetOf::Chat, BudgetOf::Guild, BudgetOf::Everybody];
         let budgets = everybody.iter().flat_map(|of| [budget(*of, 10), budget(*of, 95)]);
         let budgets: Vec<Budget> = budgets.collect();
-        let refusals = budgets
-            .iter()
-            .flat_map(|budget| [over_budget(budget, "it"), reel_failure(&ReelFailure::OverBudget(*budget))]);
+        let refusals =
+            budgets.iter().flat_map(|budget| [over_budget(budget), reel_failure(&ReelFailure::OverBudget(*budget))]);
         for refusal in refusals {
             assert!(is_refusal(&refusal) && !is_apology(&refusal), "{refusal}");
         }
         for budget in &budgets {
-            assert_eq!(refused_for(&over_budget(budget, "it")), Some(budget.whose));
+            assert_eq!(refused_for(&over_budget(budget)), Some(budget.whose));
         }
         assert_eq!(refused_for("Your budget of 20 dollars buys a lamp."), None);
         let reference = Reference::new();
@@ -134,7 +96,7 @@ mod tests {
             reel_failure(&ReelFailure::Unavailable),
             sparing(&standing),
             help(true, Duration::from_secs(30)),
-            late().to_owned(),
+            late(),
             length_limit(),
         ];
         for answer in answers {

@@ -3,44 +3,82 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{filled_again, line::seconds_up, whose};
+use super::format::{about, moment, note};
 use crate::core::money::{SPARING, dollars};
+use crate::ids::Platform;
+use crate::locale::fl;
 use crate::store::budgets::{Scope, SetBudget, Span, Standing};
+use crate::upstream::{Budget, BudgetOf};
 
-/// What a person has used and has left.
+/// An answer that a budget does not cover: near its end it is used up to people, but not before.
+pub fn over_budget(budget: &Budget) -> String {
+    refused(budget, not_enough)
+}
+
+/// A reel that a budget does not cover.
+pub(super) fn over_budget_for_reel(budget: &Budget) -> String {
+    refused(budget, not_enough_for_reel)
+}
+
+fn refused(budget: &Budget, not_enough: fn(BudgetOf) -> String) -> String {
+    let why = match i64::from(budget.percent) < SPARING {
+        true => not_enough(budget.whose),
+        false => used_up(budget.whose),
+    };
+    format!("{why} {} {}", resets(budget), fl!("budget-still"))
+}
+
+pub(super) fn used_up(whose: BudgetOf) -> String {
+    fl!("budget-used-up", scope = scope(whose))
+}
+
+pub(super) fn not_enough(whose: BudgetOf) -> String {
+    fl!("budget-not-enough", scope = scope(whose))
+}
+
+pub(super) fn not_enough_for_reel(whose: BudgetOf) -> String {
+    fl!("budget-not-enough-reel", scope = scope(whose))
+}
+
+fn resets(budget: &Budget) -> String {
+    fl!("budget-resets", resets = moment(budget.resets_at))
+}
+
+/// The name of a budget's owner in the sentences' variants.
+fn scope(whose: BudgetOf) -> &'static str {
+    match whose {
+        BudgetOf::Person => "person",
+        BudgetOf::Chat => "chat",
+        BudgetOf::Guild => "server",
+        BudgetOf::Everybody => "bot",
+    }
+}
+
+/// What a person has left.
 pub fn me(standings: &[Standing], waiting: usize, next_reel: Duration) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for standing in standings.iter().filter(|standing| matches!(standing.cap.scope, Scope::Person(_))) {
-        let span = match standing.cap.span {
-            Span::Day => "Today",
-            Span::Month => "This month",
-        };
-        let aside = match standing.used.set_aside {
-            ..=0 => String::new(),
-            set_aside => format!(" ({} set aside for what I'm working on)", dollars(set_aside)),
-        };
-        let _ = writeln!(
-            text,
-            "**{span}** you have used {} of {}: {} left{aside} until {}.",
-            dollars(standing.used.spent),
-            dollars(standing.cap.micro_usd),
-            dollars(standing.left()),
-            filled_again(&standing.budget())
+        let mut line = fl!(
+            "me-budget",
+            span = standing.cap.span.name(),
+            left = dollars(standing.left()),
+            cap = dollars(standing.cap.micro_usd),
+            resets = moment(standing.budget().resets_at)
         );
+        if standing.used.set_aside > 0 {
+            let _ = write!(line, " {}", fl!("me-set-aside", amount = dollars(standing.used.set_aside)));
+        }
+        lines.push(line);
     }
-    if text.is_empty() {
-        text.push_str("There is no limit to what you may use.\n");
+    if lines.is_empty() {
+        lines.push(fl!("me-no-budget"));
     }
-    let _ = match waiting {
-        0 => writeln!(text, "You have no reel waiting."),
-        1 => writeln!(text, "One reel of yours is waiting: `/queue` says where."),
-        many => writeln!(text, "{many} reels of yours are waiting: `/queue` says where."),
-    };
-    let _ = match next_reel.is_zero() {
-        true => write!(text, "A new reel can start at once."),
-        false => write!(text, "Your next new reel can start in {} s.", seconds_up(next_reel)),
-    };
-    text
+    lines.push(fl!("me-waiting", count = waiting));
+    lines.push(match next_reel.is_zero() {
+        true => fl!("me-next-now"),
+        false => fl!("me-next-later", wait = about(next_reel)),
+    });
+    lines.join("\n")
 }
 
 /// The budgets that are in force here, and those set for others.
@@ -48,57 +86,94 @@ pub fn budgets(standings: &[Standing], set: &[SetBudget]) -> String {
     let mut text = String::from("```\n");
     for standing in standings {
         let whose = match standing.cap.scope {
-            Scope::Bot => "the bot",
-            Scope::Platform(_) => "this platform",
-            Scope::Guild(_) => "this server",
-            Scope::Chat(_) => "this chat",
-            Scope::Person(_) => "you",
+            Scope::Bot => "bot",
+            Scope::Platform(_) => "platform",
+            Scope::Guild(_) => "server",
+            Scope::Chat(_) => "chat",
+            Scope::Person(_) => "person",
         };
         let _ = writeln!(
             text,
-            "{whose:<14}{:<7}{:>10} of {:>9}  {:>3}%",
+            "{:<14}{:<7}{:>10} {} {:>9}  {:>3}%",
+            fl!("budget-table-owner", scope = whose),
             standing.cap.span.name(),
             dollars(standing.used.spent),
+            fl!("budget-table-of"),
             dollars(standing.cap.micro_usd),
             standing.percent()
         );
         if standing.used.set_aside > 0 {
-            let _ = writeln!(text, "{:<20}+{:>10} set aside", "", dollars(standing.used.set_aside));
+            let (amount, aside) = (dollars(standing.used.set_aside), fl!("budget-table-aside"));
+            let _ = writeln!(text, "{:<20}+{amount:>10} {aside}", "");
         }
     }
     text.push_str("```\n");
     for SetBudget { scope, span, micro_usd, only_lowers } in set {
-        let amount = micro_usd.map_or("no limit".into(), dollars);
-        let by = if *only_lowers { " by its managers" } else { "" };
-        let _ = writeln!(text, "- set in chat{by}: {scope}, {}: {amount}", span.name());
+        let (span, cap, budget) = (span.name(), cap(*micro_usd), budget_name(scope));
+        let line = match only_lowers {
+            true => fl!("budget-set-by-managers", span = span, cap = cap, budget = budget),
+            false => fl!("budget-set-elsewhere", span = span, cap = cap, budget = budget),
+        };
+        let _ = writeln!(text, "- {line}");
     }
-    text.push_str("`/budget bot month 100`: whose (bot, platform, server, chat, person, here, or one: person telegram:42, server 12), day or month, dollars or none.");
+    if !set.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&fl!("budget-usage"));
     text
 }
 
 /// Behind an answer of the cheaper model: a budget is nearly used up, or its rest does not cover the usual one.
 pub fn sparing(standing: &Standing) -> String {
-    let (whose, percent, again) = (whose(&standing.budget()), standing.percent(), filled_again(&standing.budget()));
+    let (budget, percent) = (standing.budget(), standing.percent());
+    let scope = scope(budget.whose);
     if percent >= SPARING {
-        return format!("*{percent}% of {whose} is used: I answer more simply until {again}.*");
+        return note(&fl!("budget-saving", scope = scope, percent = percent, resets = moment(budget.resets_at)));
     }
-    format!(
-        "*I answered more simply: what is left of {whose} does not cover my usual way. It is filled again on {again}.*"
-    )
+    note(&format!("{} {}", fl!("budget-saving-left", scope = scope), resets(&budget)))
 }
 
+/// A budget was set. `scope`: its name in the database, or `person` and an account.
 pub fn budget_set(scope: &str, span: Span, micro_usd: Option<i64>) -> String {
-    let amount = micro_usd.map_or("no limit".into(), dollars);
-    format!("From now on: {scope}, {}: {amount}.", span.name())
+    let budget = budget_name(scope);
+    match micro_usd {
+        Some(cap) => fl!("budget-set", span = span.name(), cap = dollars(cap), budget = budget),
+        None => fl!("budget-set-none", span = span.name(), budget = budget),
+    }
+}
+
+fn cap(micro_usd: Option<i64>) -> String {
+    micro_usd.map_or_else(|| fl!("budget-no-limit"), dollars)
+}
+
+/// A budget for people, from its name in the database: `bot`, `chat`, `guild:discord:9`.
+pub(super) fn budget_name(scope: &str) -> String {
+    let (kind, name) = scope.split_once([':', ' ']).unwrap_or((scope, ""));
+    let name = match (kind, name.parse::<Platform>()) {
+        ("platform", Ok(Platform::Discord)) => "Discord",
+        ("platform", Ok(Platform::Telegram)) => "Telegram",
+        _ => name,
+    };
+    let scope = match (kind, name) {
+        ("platform", "") => "each-platform",
+        ("guild", "") => "each-server",
+        ("chat", "") => "each-chat",
+        ("person", "") => "each-person",
+        ("platform", _) => "platform",
+        ("guild", _) => "server",
+        ("chat", _) => "chat",
+        ("person", _) => "person",
+        _ => "bot",
+    };
+    fl!("budget-name", scope = scope, name = name)
 }
 
 pub fn unclear_budget() -> String {
-    "Give whose budget, day or month, and dollars or none: `/budget bot month 100`, `/budget person day 0.50`, `/budget here month none`, `/budget person telegram:42 day 2`. Platforms, servers and chats have months only.".into()
+    fl!("budget-usage")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::over_budget;
     use super::*;
     use crate::clock::Timestamp;
     use crate::ids::PersonId;
@@ -131,11 +206,12 @@ mod tests {
                 ),
             ),
             budget_set("person", Span::Day, Some(500_000)),
+            budget_set("chat:discord:17", Span::Month, None),
             unclear_budget(),
             sparing(&standings[0]),
             sparing(&standings[1]),
-            over_budget(&standings[0].budget(), "an answer to this"),
-            over_budget(&standings[1].budget(), "an answer to this"),
+            over_budget(&standings[0].budget()),
+            over_budget_for_reel(&standings[1].budget()),
         ];
         insta::assert_snapshot!(said.join("\n---\n"));
     }

@@ -2,28 +2,33 @@
 //! shows in a block of code: 40 columns.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::thousands;
-use crate::core::command::figures::{By, GRAMMAR, Lead};
+use super::format::{measured, share};
+use crate::core::command::figures::{By, Lead, PERIODS};
 use crate::core::money::dollars;
 use crate::core::report::{Activity, Forecast, Report, Spread};
+use crate::locale::fl;
 use crate::store::usage::Buckets;
+
+pub use super::format::compact;
 
 /// Columns of the names.
 const NAME: usize = 20;
 
 /// What was used and what it cost in a period, as it is asked for.
 pub fn report(report: &Report) -> String {
-    let mut text = String::new();
-    let what = match report.figures.lead {
-        Lead::Usage => "Usage",
-        Lead::Cost => "Cost",
+    let period = period(report);
+    let title = match (report.figures.lead, report.guild.is_some()) {
+        (Lead::Usage, false) => fl!("report-title-usage", period = period),
+        (Lead::Usage, true) => fl!("report-title-usage-server", period = period),
+        (Lead::Cost, false) => fl!("report-title-cost", period = period),
+        (Lead::Cost, true) => fl!("report-title-cost-server", period = period),
     };
-    let whose = if report.guild.is_some() { " of this server" } else { "" };
-    let _ = writeln!(text, "**{what}{whose}, {}**", period(report));
+    let mut text = format!("{title}\n");
     match report.figures.lead {
         Lead::Usage => {
             usage(&mut text, report);
@@ -44,20 +49,15 @@ pub fn summary(report: &Report) -> String {
     text
 }
 
-/// A number as tables show it: `9876`, `12k`, `34M`.
-pub fn compact(count: i64) -> String {
-    thousands(count)
-}
-
 /// The words behind `/usage` or `/cost` are not understood.
 pub fn unclear_figures() -> String {
-    format!("I know `/usage` and `/cost` with a period and what to list it by, such as `/cost 7d by tool`: {GRAMMAR}.")
+    let groups: Vec<&str> = By::ALL.iter().map(|by| by.name()).collect();
+    fl!("report-usage", periods = PERIODS, groups = groups.join(", "))
 }
 
-/// `1–24 November 2026`.
+/// `1–24 November 2026 so far, UTC`.
 pub fn period(report: &Report) -> String {
     let (first, last) = (report.first_day, report.last_day);
-    let so_far = if report.running { " so far" } else { "" };
     let day = |day: NaiveDate, format: &str| day.format(format).to_string();
     let (format_first, format_last) = ("%-d %B %Y", "%-d %B %Y");
     let days = if first == last {
@@ -69,104 +69,129 @@ pub fn period(report: &Report) -> String {
     } else {
         format!("{} – {}", day(first, format_first), day(last, format_last))
     };
-    format!("{days}{so_far}, UTC")
+    if report.running { fl!("report-period-running", days = days) } else { fl!("report-period", days = days) }
 }
 
-/// `$41.20 by 30 November: $1.54 a day over the last 7 days`.
+/// `$41.20 by 30 November, at $1.54 a day (last 7 days)`.
 pub fn forecast(forecast: &Forecast) -> String {
-    let basis = match forecast.basis_days {
-        0 => "of today so far".to_owned(),
-        1 => "of yesterday".to_owned(),
-        days => format!("over the last {days} days"),
-    };
-    let by = forecast.by.format("%-d %B");
-    format!("{} by {by}: {} a day {basis}", dollars(forecast.micro_usd), dollars(forecast.per_day_micro_usd))
+    fl!(
+        "report-forecast-amount",
+        basis = forecast.basis_days,
+        amount = dollars(forecast.micro_usd),
+        by = forecast.by.format("%-d %B").to_string(),
+        per_day = dollars(forecast.per_day_micro_usd)
+    )
 }
 
 fn usage(text: &mut String, report: &Report) {
     let Activity { messages_answered, reels_answered, undeliverable, .. } = report.activity;
-    let _ = write!(text, "Answered: {}, {}", count(messages_answered, "message"), count(reels_answered, "reel"));
-    let _ = match undeliverable {
-        0 => writeln!(text),
-        many => writeln!(text, "; {many} could not be delivered"),
-    };
-    let Activity { by_model, recalled, own_sentences, failures, .. } = report.activity;
-    let sources = [
-        (by_model, "the model"),
-        (recalled, "earlier answers"),
-        (own_sentences, "my own sentences"),
-        (failures, "apologies"),
-    ];
-    let sources: Vec<String> =
-        sources.iter().filter(|(many, _)| *many > 0).map(|(many, what)| format!("{many} {what}")).collect();
+    let mut answered = fl!("report-answered", messages = messages_answered, reels = reels_answered);
+    if undeliverable > 0 {
+        let _ = write!(answered, "; {}", fl!("report-undelivered", count = undeliverable));
+    }
+    let _ = writeln!(text, "{answered}");
+    let sources = sources(&report.activity);
     if !sources.is_empty() {
-        let _ = writeln!(text, "From: {}", sources.join(", "));
+        let _ = writeln!(text, "{}", fl!("report-sources", sources = sources.join(", ")));
     }
-    if let Some(hits) = report.activity.hit_share() {
-        let Activity { new, joined, cached, known_failures, denied, .. } = report.activity;
-        let _ = write!(text, "Reels asked for: {new} new, {joined} joined, {cached} known");
-        if known_failures > 0 {
-            let _ = write!(text, ", {known_failures} known to fail");
-        }
-        let refused = if denied > 0 { format!("; {denied} refused") } else { String::new() };
-        let _ = writeln!(text, " ({} without a new run){refused}", percent(hits));
-    } else if report.activity.denied > 0 {
-        let _ = writeln!(text, "Reels refused: {}", report.activity.denied);
-    }
-    let times = [("First words", report.first_text), ("Whole answer", report.answer), ("Wait in line", report.wait)];
-    for (what, spread) in times.iter().filter_map(|(what, spread)| Some((what, (*spread)?))) {
-        let Spread { p50_ms, p95_ms, .. } = spread;
-        let _ = writeln!(text, "{what}: p50 {}, p95 {}", span(p50_ms), span(p95_ms));
-    }
-    let worked = [(report.success_share(), "calls"), (report.activity.tool_share(), "the model's tools")];
-    let worked: Vec<String> =
-        worked.iter().filter_map(|(share, what)| Some(format!("{} of {what}", percent((*share)?)))).collect();
+    reels(text, report);
+    let times = |text: &mut String, spread: Option<Spread>, line: fn(String, String) -> String| {
+        let Some(Spread { p50_ms, p95_ms, .. }) = spread else { return };
+        let _ = writeln!(text, "{}", line(milliseconds(p50_ms), milliseconds(p95_ms)));
+    };
+    times(text, report.first_text, |p50, p95| fl!("report-first-text", p50 = p50, p95 = p95));
+    times(text, report.answer, |p50, p95| fl!("report-whole-answer", p50 = p50, p95 = p95));
+    times(text, report.wait, |p50, p95| fl!("report-queue-wait", p50 = p50, p95 = p95));
+    let mut worked = Vec::new();
+    worked.extend(report.success_share().map(|of| fl!("report-success-calls", share = share(of))));
+    worked.extend(report.activity.tool_share().map(|of| fl!("report-success-tools", share = share(of))));
     if !worked.is_empty() {
-        let _ = writeln!(text, "Worked: {}", worked.join(", "));
+        let _ = writeln!(text, "{}", fl!("report-success", shares = worked.join(", ")));
     }
     if report.total.input_tokens > 0 {
-        let cached = report.cached_share().map_or(String::new(), |share| format!(" ({} cached)", percent(share)));
-        let (input, output) = (thousands(report.total.input_tokens), thousands(report.total.output_tokens));
-        let _ = writeln!(text, "Tokens: {input} in{cached}, {output} out");
+        let (input, output) = (compact(report.total.input_tokens), compact(report.total.output_tokens));
+        let _ = match report.cached_share() {
+            Some(cached) => {
+                let cached = share(cached);
+                writeln!(text, "{}", fl!("report-tokens-cached", input = input, cached = cached, output = output))
+            }
+            None => writeln!(text, "{}", fl!("report-tokens", input = input, output = output)),
+        };
     }
+}
+
+/// By what the answers were given.
+fn sources(activity: &Activity) -> Vec<String> {
+    let Activity { by_model, recalled, own_sentences, failures, .. } = *activity;
+    let mut sources = Vec::new();
+    sources.extend((by_model > 0).then(|| fl!("report-source-model", count = by_model)));
+    sources.extend((recalled > 0).then(|| fl!("report-source-memory", count = recalled)));
+    sources.extend((own_sentences > 0).then(|| fl!("report-source-own", count = own_sentences)));
+    sources.extend((failures > 0).then(|| fl!("report-source-failures", count = failures)));
+    sources
+}
+
+/// What became of the reels that were sent.
+fn reels(text: &mut String, report: &Report) {
+    let Activity { new, joined, cached, known_failures, denied, .. } = report.activity;
+    let Some(hits) = report.activity.hit_share() else {
+        if denied > 0 {
+            let _ = writeln!(text, "{}", fl!("report-reels-refused-alone", count = denied));
+        }
+        return;
+    };
+    let mut line = fl!("report-reels", new = new, joined = joined, cached = cached);
+    if known_failures > 0 {
+        let _ = write!(line, ", {}", fl!("report-reels-known-failing", count = known_failures));
+    }
+    let _ = write!(line, " {}", fl!("report-reels-share", share = share(hits)));
+    if denied > 0 {
+        let _ = write!(line, "; {}", fl!("report-reels-refused", count = denied));
+    }
+    let _ = writeln!(text, "{line}");
 }
 
 fn cost(text: &mut String, report: &Report) {
     let _ = writeln!(text, "{}", money(report));
     unsettled(text, report);
     if let Some(known) = &report.forecast {
-        let _ = writeln!(text, "Forecast: {}", forecast(known));
+        let _ = writeln!(text, "{}", fl!("report-forecast", forecast = forecast(known)));
     }
     let (talk, reels) =
         (report.cost_of(&["coach", "summary", "judge"]), report.cost_of(&["scrape", "analyse", "workflow"]));
-    let per_message = report.per_message(talk).map(|each| format!("{} an answer of the model", dollars(each)));
-    let per_reel = (report.activity.done > 0).then(|| format!("{} a new reel", dollars(reels / report.activity.done)));
-    let each: Vec<String> = [per_message, per_reel].into_iter().flatten().collect();
+    let mut each = Vec::new();
+    each.extend(report.per_message(talk).map(|each| fl!("report-average-answer", amount = dollars(each))));
+    if report.activity.done > 0 {
+        each.push(fl!("report-average-reel", amount = dollars(reels / report.activity.done)));
+    }
     if !each.is_empty() {
-        let _ = writeln!(text, "On average: {}", each.join(", "));
+        let _ = writeln!(text, "{}", fl!("report-average", parts = each.join(", ")));
     }
     let mut free = Vec::new();
-    free.extend(report.cached_share().map(|share| format!("{} of the input was cached", percent(share))));
-    free.extend(report.activity.hit_share().map(|share| format!("{} of the reels needed no new run", percent(share))));
+    free.extend(report.cached_share().map(|of| fl!("report-saved-cached", share = share(of))));
+    free.extend(report.activity.hit_share().map(|of| fl!("report-saved-reels", share = share(of))));
     if !free.is_empty() {
-        let _ = writeln!(text, "Saved: {}", free.join(", "));
+        let _ = writeln!(text, "{}", fl!("report-saved", parts = free.join(", ")));
     }
 }
 
 /// Which part of the cost no provider has confirmed, and what calls in progress may still cost.
 fn unsettled(text: &mut String, report: &Report) {
     if report.total.estimated_micro_usd > 0 {
-        let _ = writeln!(text, "Estimated: {} of that", dollars(report.total.estimated_micro_usd));
+        let _ = writeln!(text, "{}", fl!("report-estimated", amount = dollars(report.total.estimated_micro_usd)));
     }
     if report.reserved_micro_usd > 0 {
-        let _ = writeln!(text, "Set aside: {} for calls in progress", dollars(report.reserved_micro_usd));
+        let _ = writeln!(text, "{}", fl!("report-set-aside", amount = dollars(report.reserved_micro_usd)));
     }
 }
 
 fn money(report: &Report) -> String {
     let days = (report.last_day - report.first_day).num_days() + 1;
-    let a_day = if days > 1 { format!(", {} a day", dollars(report.total.micro_usd / days)) } else { String::new() };
-    format!("Cost: {} in {}{a_day}", dollars(report.total.micro_usd), count(report.total.calls, "paid call"))
+    let mut line = fl!("report-cost", calls = report.total.calls, amount = dollars(report.total.micro_usd));
+    if days > 1 {
+        let _ = write!(line, ", {}", fl!("report-cost-per-day", amount = dollars(report.total.micro_usd / days)));
+    }
+    line
 }
 
 fn table(text: &mut String, report: &Report) {
@@ -174,26 +199,29 @@ fn table(text: &mut String, report: &Report) {
         return;
     }
     let by = report.figures.by;
+    let calls = fl!("report-head-calls");
     let _ = write!(text, "```\n{} ", fitted(by.name()));
     let _ = match report.figures.lead {
-        Lead::Usage => writeln!(text, "{:>6} {:>5} {:>5}", "calls", "in", "out"),
-        Lead::Cost => writeln!(text, "{:>6} {:>10}", "calls", "cost"),
+        Lead::Usage => {
+            writeln!(text, "{calls:>6} {:>5} {:>5}", fl!("report-head-in"), fl!("report-head-out"))
+        }
+        Lead::Cost => writeln!(text, "{calls:>6} {:>10}", fl!("report-head-cost")),
     };
     let more = match report.more {
         0 => None,
-        many => Some((format!("and {many} more"), report.rest)),
+        many => Some((fl!("report-more", count = many), report.rest)),
     };
     let lines = report.lines.iter().map(|line| (shown(&line.name, by), line.sums)).chain(more);
     for (name, sums) in lines {
-        let _ = write!(text, "{} {:>6} ", fitted(&name), thousands(sums.calls));
+        let _ = write!(text, "{} {:>6} ", fitted(&name), compact(sums.calls));
         let _ = match report.figures.lead {
-            Lead::Usage => writeln!(text, "{:>5} {:>5}", thousands(sums.input_tokens), thousands(sums.output_tokens)),
+            Lead::Usage => writeln!(text, "{:>5} {:>5}", compact(sums.input_tokens), compact(sums.output_tokens)),
             Lead::Cost => writeln!(text, "{:>10}", dollars(sums.micro_usd)),
         };
     }
     text.push_str("```\n");
     if report.figures.lead == Lead::Usage && (report.answer.is_some() || report.wait.is_some()) {
-        let _ = writeln!(text, "Times are within {}%.", Buckets::ERROR_PERCENT);
+        let _ = writeln!(text, "{}", fl!("report-precision", percent = Buckets::ERROR_PERCENT.to_string()));
     }
 }
 
@@ -228,31 +256,9 @@ fn fitted(name: &str) -> String {
     kept
 }
 
-fn count(many: i64, what: &str) -> String {
-    if many == 1 { format!("1 {what}") } else { format!("{many} {what}s") }
-}
-
-/// `98.3%`; never 100 where something is missing, nor 0 where there is something.
-fn percent(share: f64) -> String {
-    match share * 100.0 {
-        all if all >= 100.0 => "100%".into(),
-        most if most > 99.9 => "99.9%".into(),
-        none if none <= 0.0 => "0%".into(),
-        few if few < 0.1 => "0.1%".into(),
-        percent if percent > 10.0 && percent < 90.0 => format!("{percent:.0}%"),
-        percent => format!("{percent:.1}%"),
-    }
-}
-
 /// Milliseconds for people.
-fn span(ms: f64) -> String {
-    match ms {
-        ..995.0 => format!("{ms:.0} ms"),
-        ..9_950.0 => format!("{:.1} s", ms / 1e3),
-        ..119_500.0 => format!("{:.0} s", ms / 1e3),
-        ..7_170_000.0 => format!("{:.0} min", ms / 6e4),
-        _ => format!("{:.0} h", ms / 3.6e6),
-    }
+fn milliseconds(ms: f64) -> String {
+    measured(Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default())
 }
 
 #[cfg(test)]

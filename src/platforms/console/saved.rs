@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::core::chat::{File, FileKind, Piece};
+use crate::locale::fl;
 
 /// A folder of this run's own among the system's temporary files, made when the first file comes. It stays when the
 /// run ends, so that what was shown can still be opened.
@@ -22,8 +23,8 @@ impl Saved {
                 Some(text) => shown.markup = text.to_owned(),
                 None => {
                     let told = match self.save(file) {
-                        Ok(path) => format!("[{}: {}]", file.name(), path.display()),
-                        Err(error) => format!("[{}: not saved, {error}]", file.name()),
+                        Ok(path) => fl!("console-file-saved", name = file.name(), path = path.display().to_string()),
+                        Err(error) => fl!("console-file-not-saved", name = file.name(), error = error.to_string()),
                     };
                     shown.markup = format!("{}\n{told}", shown.markup.trim_end()).trim_start().to_owned();
                 }

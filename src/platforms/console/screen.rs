@@ -22,6 +22,7 @@ use super::input::Input;
 use super::transcript::Entry;
 use super::view::{self, View};
 use crate::core::chat::{Receive, ReceiveFailed, Taken};
+use crate::locale::fl;
 
 /// How often the screen looks whether a message has settled.
 const TICK: Duration = Duration::from_millis(150);
@@ -33,11 +34,11 @@ const CHUNK: usize = 50;
 /// Runs until Ctrl-C, Ctrl-D on an empty line, or `stop`.
 pub(super) async fn run(console: &Console, receive: Receive, stop: &CancellationToken) -> io::Result<()> {
     if !io::stdout().is_terminal() {
-        return Err(io::Error::other("the screen needs a terminal"));
+        return Err(io::Error::other(fl!("console-no-terminal")));
     }
     let guard = RawMode::enter()?;
     let mut screen = Screen::open()?;
-    screen.above(view::plain_lines(console.greeting(), usize::from(screen.size.width)))?;
+    screen.above(view::plain_lines(&console.greeting(), usize::from(screen.size.width)))?;
     let result = drive(console, receive, stop, &mut screen).await;
     let rest = console.with_transcript(|transcript| transcript.all());
     let closed = screen.show(console, &rest, &Input::default()).and_then(|()| screen.close());
@@ -73,7 +74,7 @@ async fn drive(console: &Console, receive: Receive, stop: &CancellationToken, sc
             Some(sent) = &mut sending, if busy => {
                 (busy, sending) = (false, None.into());
                 if sent.is_err() {
-                    screen.above(vec![Line::from("! this message could not be stored; please send it again"), Line::default()])?;
+                    screen.above(vec![Line::from(fl!("console-not-stored")), Line::default()])?;
                 }
             }
             event = keys.next() => match event {

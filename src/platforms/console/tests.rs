@@ -131,7 +131,7 @@ async fn a_picture_is_saved_and_its_place_told() {
     console.send(&to, &with(b"two"), false, "n2").await.unwrap();
     let said = paper.text();
     let paths: Vec<&str> =
-        said.lines().filter_map(|line| line.strip_prefix("[cost.png: ")?.strip_suffix(']')).collect();
+        said.lines().filter_map(|line| line.strip_prefix("[cost.png saved as ")?.strip_suffix(']')).collect();
     let contents: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
     assert_eq!(contents, [b"one", b"two"], "{said}");
     std::fs::remove_dir_all(std::path::Path::new(paths[0]).parent().unwrap()).unwrap();

@@ -11,6 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use super::input::Input;
 use super::transcript::Entry;
 use crate::core::text::formatted::{Block, Formatted, Style as Look};
+use crate::locale::fl;
 
 /// All that stands in the changing part of the screen.
 pub(super) struct View<'a> {
@@ -31,13 +32,16 @@ impl View<'_> {
     }
 
     fn prompt(&self) -> String {
-        format!("{} › ", if self.speaker == self.me { "you" } else { self.speaker })
+        match self.speaker == self.me {
+            true => format!("{} › ", fl!("console-you")),
+            false => format!("{} › ", self.speaker),
+        }
     }
 
     fn entries(&self, width: usize) -> Vec<Vec<Line<'static>>> {
         let mut entries: Vec<_> = self.live.iter().map(|entry| entry_lines(entry, self.me, width)).collect();
         if self.typing && !self.live.iter().any(Entry::is_frame) {
-            entries.push(vec![Line::styled("coach is typing…", dim())]);
+            entries.push(vec![Line::styled(fl!("console-typing"), dim())]);
         }
         entries
     }
@@ -75,7 +79,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
         let lead = if index + first == 0 { prompt.clone() } else { " ".repeat(indent) };
         let mut spans = vec![Span::styled(lead, name_style(true))];
         if view.input.is_empty() {
-            spans.push(Span::styled("a message, a reel link, /help", dim()));
+            spans.push(Span::styled(fl!("console-placeholder"), dim()));
         } else {
             spans.push(Span::raw((*row).clone()));
         }
@@ -110,16 +114,16 @@ fn make_room(entries: &mut Vec<Vec<Line<'static>>>, room: usize) {
 /// A message as rows of at most `width` columns.
 pub(super) fn entry_lines(entry: &Entry, me: &str, width: usize) -> Vec<Line<'static>> {
     let name = match entry.own {
-        false if entry.person == me => "coach".to_owned(),
-        false => format!("coach to {}", entry.person),
-        true if entry.person == me => "you".to_owned(),
+        false if entry.person == me => fl!("console-coach"),
+        false => fl!("console-coach-to", name = entry.person.as_str()),
+        true if entry.person == me => fl!("console-you"),
         true => entry.person.clone(),
     };
     let prefix = format!("{name} › ");
     let indent = prefix.width().min(width / 2);
     let mut spans = if entry.own { vec![(entry.text.clone(), Style::new(), false)] } else { styled(&entry.text) };
     if entry.edited {
-        spans.push((" (edited)".to_owned(), dim(), false));
+        spans.push((format!(" {}", fl!("console-edited")), dim(), false));
     }
     for button in &entry.buttons {
         // Nobody types an id, and without one a command is about everything the person waits for.
@@ -309,7 +313,7 @@ mod tests {
         let live = [entry("one\ntwo\nthree\nfour▌")];
         let view = View { me: "ann", speaker: "bob", live: &live, typing: true, input: &Input::default() };
         terminal.draw(|frame| draw(frame, &view)).unwrap();
-        terminal.backend().assert_buffer_lines_text(&["…", "        four▌", "", "bob › a message, a r"]);
+        terminal.backend().assert_buffer_lines_text(&["…", "        four▌", "", "bob › A message, a r"]);
     }
 
     #[test]
@@ -318,11 +322,11 @@ mod tests {
         let live = [entry("position 3"), entry("one\ntwo\nthree\nfour\nfive▌")];
         let view = View { me: "ann", speaker: "ann", live: &live, typing: false, input: &Input::default() };
         terminal.draw(|frame| draw(frame, &view)).unwrap();
-        let want = ["coach › position 3", "", "…", "        five▌", "", "you › a message, a r"];
+        let want = ["coach › position 3", "", "…", "        five▌", "", "you › A message, a r"];
         terminal.backend().assert_buffer_lines_text(&want);
         let view = View { live: &[live[0].clone(), live[0].clone(), live[0].clone()], ..view };
         terminal.draw(|frame| draw(frame, &view)).unwrap();
-        let want = ["coach › position 3", "", "coach › position 3", "", "you › a message, a r", ""];
+        let want = ["coach › position 3", "", "coach › position 3", "", "you › A message, a r", ""];
         terminal.backend().assert_buffer_lines_text(&want);
     }
 

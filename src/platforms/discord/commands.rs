@@ -15,7 +15,7 @@ use super::inbound;
 use super::interaction::InteractionRef;
 use crate::core::chat::{Inbound, Taken};
 use crate::core::command::COMMANDS;
-use crate::core::wording;
+use crate::core::wording::{self, menu};
 
 /// A command on its way to the core, and where to tell whether it is stored.
 pub(super) struct Given {
@@ -111,41 +111,36 @@ fn all() -> Vec<poise::Command<Desk, serenity::Error>> {
     ];
     for command in &mut commands {
         if let Some(entry) = COMMANDS.iter().find(|entry| entry.name == command.name) {
-            command.description = Some(entry.meaning.into());
+            command.description = Some((entry.meaning)().into());
+        }
+        for option in &mut command.parameters {
+            option.description = menu::option(&command.name, &option.name).map(Into::into);
+            for choice in option.choices.to_mut() {
+                if let Some(name) = menu::choice(&choice.name) {
+                    choice.name = name.into();
+                }
+            }
+        }
+        if command.context_menu_action.is_some() {
+            command.context_menu_name = Some(menu::coach_this_reel().into());
         }
     }
     commands
 }
 
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
-async fn coach(
-    ctx: Context<'_>,
-    #[description = "Your question"]
-    #[max_length = 4000]
-    text: String,
-) -> Result<(), serenity::Error> {
+async fn coach(ctx: Context<'_>, #[max_length = 4000] text: String) -> Result<(), serenity::Error> {
     take(ctx, format!("/coach {text}"), Vec::new(), Seen::ByAll).await
 }
 
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
-async fn reel(
-    ctx: Context<'_>,
-    #[description = "The link to the reel"]
-    #[max_length = 500]
-    url: String,
-    #[description = "Read it anew, whatever is known of it (admins)"] fresh: Option<bool>,
-) -> Result<(), serenity::Error> {
+async fn reel(ctx: Context<'_>, #[max_length = 500] url: String, fresh: Option<bool>) -> Result<(), serenity::Error> {
     let fresh = if fresh == Some(true) { " fresh:true" } else { "" };
     take(ctx, format!("/reel {url}{fresh}"), Vec::new(), Seen::ByAll).await
 }
 
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
-async fn cancel(
-    ctx: Context<'_>,
-    #[description = "Only this reel, by its link (admins: anyone's)"]
-    #[max_length = 500]
-    url: Option<String>,
-) -> Result<(), serenity::Error> {
+async fn cancel(ctx: Context<'_>, #[max_length = 500] url: Option<String>) -> Result<(), serenity::Error> {
     take(ctx, format!("/cancel {}", url.unwrap_or_default()), Vec::new(), Seen::ByAsker).await
 }
 
@@ -162,12 +157,8 @@ async fn help(ctx: Context<'_>) -> Result<(), serenity::Error> {
 #[poise::command(slash_command, install_context = "Guild|User", interaction_context = "Guild|BotDm|PrivateChannel")]
 async fn queue(
     ctx: Context<'_>,
-    #[description = "Show the line (if empty), or set it (admins)"]
-    #[choices("pause", "resume", "drain")]
-    action: Option<&'static str>,
-    #[description = "A lane, such as direct:0; all of them if empty (admins)"]
-    #[max_length = 20]
-    lane: Option<String>,
+    #[choices("pause", "resume", "drain")] action: Option<&'static str>,
+    #[max_length = 20] lane: Option<String>,
 ) -> Result<(), serenity::Error> {
     let wish = format!("/queue {} {}", action.unwrap_or_default(), lane.unwrap_or_default());
     take(ctx, wish.trim_end().to_owned(), Vec::new(), Seen::ByAsker).await
@@ -191,13 +182,9 @@ async fn me(ctx: Context<'_>) -> Result<(), serenity::Error> {
 )]
 async fn usage(
     ctx: Context<'_>,
-    #[description = "today, week, month, year, 7d, 2026-10, 2026-10-01..2026-10-31. Empty: this month"]
-    #[max_length = 30]
-    period: Option<String>,
-    #[description = "What its lines are by. Empty: model"]
-    #[choices("model", "tool", "platform", "server", "chat", "person", "day")]
-    by: Option<&'static str>,
-    #[description = "Every line as a file"] csv: Option<bool>,
+    #[max_length = 30] period: Option<String>,
+    #[choices("model", "tool", "platform", "server", "chat", "person", "day")] by: Option<&'static str>,
+    csv: Option<bool>,
 ) -> Result<(), serenity::Error> {
     take(ctx, figures("/usage", period, by, csv), Vec::new(), Seen::ByAsker).await
 }
@@ -210,13 +197,9 @@ async fn usage(
 )]
 async fn cost(
     ctx: Context<'_>,
-    #[description = "today, week, month, year, 7d, 2026-10, 2026-10-01..2026-10-31. Empty: this month"]
-    #[max_length = 30]
-    period: Option<String>,
-    #[description = "What its lines are by. Empty: model"]
-    #[choices("model", "tool", "platform", "server", "chat", "person", "day")]
-    by: Option<&'static str>,
-    #[description = "Every line as a file"] csv: Option<bool>,
+    #[max_length = 30] period: Option<String>,
+    #[choices("model", "tool", "platform", "server", "chat", "person", "day")] by: Option<&'static str>,
+    csv: Option<bool>,
 ) -> Result<(), serenity::Error> {
     take(ctx, figures("/cost", period, by, csv), Vec::new(), Seen::ByAsker).await
 }
@@ -237,12 +220,7 @@ async fn capacity(ctx: Context<'_>) -> Result<(), serenity::Error> {
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
-async fn budget(
-    ctx: Context<'_>,
-    #[description = "Such as: here month 5, person @somebody day 2. Empty: show them"]
-    #[max_length = 100]
-    change: Option<String>,
-) -> Result<(), serenity::Error> {
+async fn budget(ctx: Context<'_>, #[max_length = 100] change: Option<String>) -> Result<(), serenity::Error> {
     take(ctx, given("/budget", [change]), Vec::new(), Seen::ByAsker).await
 }
 
@@ -252,12 +230,7 @@ async fn budget(
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
-async fn limits(
-    ctx: Context<'_>,
-    #[description = "Such as: spacing 60. Empty: show them"]
-    #[max_length = 60]
-    change: Option<String>,
-) -> Result<(), serenity::Error> {
+async fn limits(ctx: Context<'_>, #[max_length = 60] change: Option<String>) -> Result<(), serenity::Error> {
     take(ctx, given("/limits", [change]), Vec::new(), Seen::ByAsker).await
 }
 
@@ -269,12 +242,8 @@ async fn limits(
 )]
 async fn block(
     ctx: Context<'_>,
-    #[description = "A mention, or a number such as telegram:42"]
-    #[max_length = 60]
-    person: String,
-    #[description = "For other admins"]
-    #[max_length = 200]
-    reason: Option<String>,
+    #[max_length = 60] person: String,
+    #[max_length = 200] reason: Option<String>,
 ) -> Result<(), serenity::Error> {
     take(ctx, given("/block", [Some(person), reason]), Vec::new(), Seen::ByAsker).await
 }
@@ -285,12 +254,7 @@ async fn block(
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
-async fn unblock(
-    ctx: Context<'_>,
-    #[description = "A mention, or a number such as telegram:42"]
-    #[max_length = 60]
-    person: String,
-) -> Result<(), serenity::Error> {
+async fn unblock(ctx: Context<'_>, #[max_length = 60] person: String) -> Result<(), serenity::Error> {
     take(ctx, given("/unblock", [Some(person)]), Vec::new(), Seen::ByAsker).await
 }
 
@@ -312,11 +276,9 @@ async fn blocked(ctx: Context<'_>) -> Result<(), serenity::Error> {
 )]
 async fn invite(
     ctx: Context<'_>,
-    #[description = "How many people (1)"]
     #[min = 1]
     #[max = 10_000]
     uses: Option<u32>,
-    #[description = "For how many days (7)"]
     #[min = 1]
     #[max = 365]
     days: Option<u32>,
@@ -330,12 +292,7 @@ async fn invite(
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
-async fn invites(
-    ctx: Context<'_>,
-    #[description = "The name or code of one to take back. Empty: show them"]
-    #[max_length = 60]
-    revoke: Option<String>,
-) -> Result<(), serenity::Error> {
+async fn invites(ctx: Context<'_>, #[max_length = 60] revoke: Option<String>) -> Result<(), serenity::Error> {
     let text = given("/invites", [revoke.filter(|name| !name.trim().is_empty()).map(|name| format!("revoke {name}"))]);
     take(ctx, text, Vec::new(), Seen::ByAsker).await
 }
@@ -346,12 +303,7 @@ async fn invites(
     install_context = "Guild|User",
     interaction_context = "Guild|BotDm|PrivateChannel"
 )]
-async fn pause(
-    ctx: Context<'_>,
-    #[description = "Everybody is told"]
-    #[max_length = 200]
-    reason: Option<String>,
-) -> Result<(), serenity::Error> {
+async fn pause(ctx: Context<'_>, #[max_length = 200] reason: Option<String>) -> Result<(), serenity::Error> {
     take(ctx, given("/pause", [reason]), Vec::new(), Seen::ByAsker).await
 }
 
@@ -373,11 +325,9 @@ async fn resume(ctx: Context<'_>) -> Result<(), serenity::Error> {
 )]
 async fn audit(
     ctx: Context<'_>,
-    #[description = "Of the last so many days"]
     #[min = 1]
     #[max = 3650]
     days: Option<u32>,
-    #[description = "Older ones"]
     #[min = 1]
     #[max = 10_000]
     page: Option<u32>,
@@ -471,7 +421,7 @@ async fn take(ctx: Context<'_>, text: String, links: Vec<String>, seen: Seen) ->
             return interaction.delete_response(ctx.serenity_context()).await;
         }
         Some(Taken::TooFast { .. }) => return Ok(()),
-        None => wording::not_stored().to_owned(),
+        None => wording::not_stored(),
     };
     if acknowledged {
         let sentence = serenity::EditInteractionResponse::new()
@@ -547,6 +497,10 @@ mod tests {
             let of_the_bot = ["capacity", "invite", "invites", "pause", "resume"].contains(&name);
             let shown = is_for_admins.then_some(if of_the_bot { "0" } else { "32" });
             assert_eq!(command["default_member_permissions"].as_str(), shown, "{name}");
+        }
+        for option in commands.iter().filter_map(|command| command["options"].as_array()).flatten() {
+            let described = option["description"].as_str().unwrap_or_default();
+            assert!((1..=100).contains(&described.chars().count()) && described.contains(' '), "{option}");
         }
         assert_eq!(commands[1]["options"][0]["name"], "url");
         assert_eq!(commands[1]["options"][0]["max_length"], 500);

@@ -335,7 +335,7 @@ impl Listener {
                 return;
             }
             Some(Taken::Stored | Taken::TooFast { .. }) => return,
-            None => wording::not_stored().to_owned(),
+            None => wording::not_stored(),
         };
         let sentence = CreateInteractionResponseFollowup::new()
             .content(sentence)

@@ -4,6 +4,8 @@
 use chrono::NaiveDate;
 use maud::{Markup, html};
 
+use crate::locale::fl;
+
 /// A bar's height, in the chart's own units.
 const HEIGHT: i64 = 100;
 
@@ -20,14 +22,15 @@ pub fn days(title: &str, series: &[(NaiveDate, i64)], told: impl Fn(i64) -> Stri
     let total: i64 = series.iter().map(|(_, value)| *value).sum();
     let today = series.last().map_or(0, |(_, value)| *value);
     let (width, last) = (series.len() * SLOT, series.len().saturating_sub(1));
-    let summary = format!("{title} per day over {} days: {} in all, {} today", series.len(), told(total), told(today));
+    let (days, total_told, today_told) = (series.len(), told(total), told(today));
+    let summary = fl!("web-usage-alt", title = title, days = days, total = total_told, today = today_told);
     let height = |value: i64| match value {
         ..=0 => 0,
         value => (i128::from(value) * i128::from(HEIGHT) / i128::from(most)).clamp(i128::from(LEAST), 100) as i64,
     };
     html! {
         figure {
-            figcaption { span.label { (title) } strong { (told(total)) } span.past { "most " (told(most.min(total))) ", today " (told(today)) } }
+            figcaption { span.label { (title) } strong { (told(total)) } span.past { (fl!("web-usage-peak", peak = told(most.min(total)), today = told(today))) } }
             div.plot {
                 svg viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(summary) {
                     title { (summary) }

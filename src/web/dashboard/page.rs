@@ -6,9 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use super::panels::{Panel, moment, span_of, words};
+use super::panels::{Panel, ago, moment, words};
 use crate::clock::Timestamp;
 use crate::core::admin::chart::{self, Chart, Look};
+use crate::locale::fl;
 use crate::store::failures::Noted;
 
 const STYLE: &str = include_str!("style.css");
@@ -35,7 +36,7 @@ pub fn overview(panels: &[Panel]) -> Markup {
         let found = panels.iter().find(|panel| panel.id == id);
         html! { @if let Some(panel) = found { (PreEscaped(&panel.html)) } @else { div data-panel id=(id) {} } }
     };
-    let section = |id: &str, title: &str, about: Markup, inner: Markup| {
+    let section = |id: &str, title: String, about: Markup, inner: Markup| {
         html! {
             section id=(format!("section-{id}")) aria-labelledby=(format!("title-{id}")) {
                 header { h2 id=(format!("title-{id}")) { (title) } span.past { (about) } }
@@ -45,30 +46,32 @@ pub fn overview(panels: &[Panel]) -> Markup {
     };
     let find = html! {
         form.find method="get" action="/failure" role="search" {
-            label for="reference" { "Reference code" }
+            label for="reference" { (fl!("web-find-reference")) }
             input id="reference" name="reference" type="search" required maxlength="12" size="10" autocomplete="off"
                 autocapitalize="characters" spellcheck="false" placeholder="K7M2QX";
-            button { "Find" }
+            button { (fl!("web-find")) }
         }
     };
     frame(
-        "Overview",
+        &fl!("web-page-overview"),
         true,
         html! {
             (place("notice"))
             (place("tiles"))
             div.grid {
                 div.column {
-                    (section("lanes", "Lanes", html! {}, place("lanes")))
-                    (section("queue", "Line", html! {}, place("queue")))
-                    (section("failures", "Failures", html! {}, html! { (find) (place("failures")) }))
-                    (section("upstreams", "Upstreams", html! { "last hour" }, place("upstreams")))
+                    (section("lanes", fl!("web-section-lanes"), html! {}, place("lanes")))
+                    (section("queue", fl!("web-section-queue"), html! {}, place("queue")))
+                    (section("failures", fl!("web-section-failures"), html! {}, html! { (find) (place("failures")) }))
+                    (section("upstreams", fl!("web-section-providers"), html! { (fl!("web-section-providers-about")) }, place("upstreams")))
                 }
                 div.column {
-                    (section("budgets", "Budgets", html! { "UTC" }, place("budgets")))
-                    (section("usage", "Usage", html! { "30 days · " a href="/usage" { "larger, by model" } }, place("usage")))
-                    (section("models", "Models", html! { "this month" }, place("models")))
-                    (section("instances", "Instances", html! {}, place("instances")))
+                    (section("budgets", fl!("web-section-budgets"), html! { (fl!("web-section-budgets-about")) }, place("budgets")))
+                    (section("usage", fl!("web-section-usage"), html! {
+                        (fl!("web-section-usage-about")) " · " a href="/usage" { (fl!("web-section-usage-larger")) }
+                    }, place("usage")))
+                    (section("models", fl!("web-section-models"), html! { (fl!("web-section-models-about")) }, place("models")))
+                    (section("instances", fl!("web-section-instances"), html! {}, place("instances")))
                 }
             }
         },
@@ -79,35 +82,35 @@ pub fn overview(panels: &[Panel]) -> Markup {
 /// The charts, as large as the window; on a narrow one each is moved within its own frame.
 pub fn usage(charts: &[Chart]) -> Markup {
     let body = html! {
-        nav.back { a href="/" { "← Overview" } }
-        h1.quiet { "Usage" }
+        nav.back { a href="/" { (fl!("web-back")) } }
+        h1.quiet { (fl!("web-page-usage")) }
         @for chart in charts {
             section.chart aria-label=(chart.title) {
-                div.scroll tabindex="0" role="region" aria-label=(format!("{}, chart", chart.title)) {
+                div.scroll tabindex="0" role="region" aria-label=(fl!("web-chart", title = chart.title.as_str())) {
                     (PreEscaped(chart::svg(chart, Look::Page)))
                 }
             }
         }
     };
-    frame("Usage", true, body, &html! {})
+    frame(&fl!("web-page-usage"), true, body, &html! {})
 }
 
 /// Where the token is asked for; `refused` says why it was not taken.
-pub fn sign_in(refused: Option<&str>) -> Markup {
+pub fn sign_in(refused: Option<String>) -> Markup {
     frame(
-        "Sign in",
+        &fl!("web-sign-in"),
         false,
         html! {
             div.alone {
                 h1 { "reelcoach" }
                 form method="post" action="/sign-in" {
-                    label for="token" { "Dashboard token" }
+                    label for="token" { (fl!("web-token")) }
                     input id="token" name="token" type="password" required autocomplete="current-password" autofocus
-                        aria-invalid=[refused.map(|_| "true")] aria-describedby="about";
-                    p id="about" class={ @if refused.is_some() { "refused" } @else { "past" } } role=[refused.map(|_| "alert")] {
-                        (refused.unwrap_or("It is the value of DASHBOARD_TOKEN."))
+                        aria-invalid=[refused.as_ref().map(|_| "true")] aria-describedby="about";
+                    p id="about" class={ @if refused.is_some() { "refused" } @else { "past" } } role=[refused.as_ref().map(|_| "alert")] {
+                        (refused.unwrap_or_else(|| fl!("web-token-hint")))
                     }
-                    button { "Sign in" }
+                    button { (fl!("web-sign-in")) }
                 }
             }
         },
@@ -118,38 +121,42 @@ pub fn sign_in(refused: Option<&str>) -> Markup {
 /// How it is switched on.
 pub fn off() -> Markup {
     alone(
-        "The dashboard is off",
+        &fl!("web-off"),
         html! {
-            p { "Set " code { "DASHBOARD_TOKEN" } " to a random text of 16 characters or more, and start reelcoach again." }
-            p.past { "For example: " code { "openssl rand -hex 16" } }
+            p { (fl!("web-off-how")) }
+            p.past { (fl!("web-off-example")) }
         },
     )
 }
 
 pub fn not_found() -> Markup {
-    alone("There is nothing here", html! { p { a href="/" { "To the overview" } } })
+    alone(&fl!("web-not-found"), html! { p { (to_overview()) } })
 }
 
 pub fn no_database() -> Markup {
-    alone("The database does not answer", html! { p { "Try again in a moment. " a href="/" { "To the overview" } } })
+    alone(&fl!("web-no-database"), html! { p { (fl!("web-no-database-how")) " " (to_overview()) } })
+}
+
+fn to_overview() -> Markup {
+    html! { a href="/" { (fl!("web-to-overview")) } }
 }
 
 /// One failure.
 pub fn failure(failure: &Noted, now: Timestamp) -> Markup {
     frame(
-        "Failure",
+        &fl!("web-page-failure"),
         true,
         html! {
-            nav.back { a href="/" { "← Overview" } }
+            nav.back { a href="/" { (fl!("web-back")) } }
             section.detail aria-labelledby="title" {
-                h1 id="title" { "Failure " code { (failure.reference) } }
+                h1 id="title" { (fl!("web-failure", reference = failure.reference.as_str())) }
                 dl {
-                    dt { "Cause" } dd { (words(&failure.cause)) }
-                    dt { "When" } dd { (moment(failure.at)) span.past { " " (span_of(now.since(failure.at))) " ago" } }
-                    dt { "What" } dd { (failure.part) " " code { (failure.subject) } }
-                    dt { "Detail" } dd { (failure.detail) }
+                    dt { (fl!("web-failure-cause")) } dd { (words(&failure.cause)) }
+                    dt { (fl!("web-failure-when")) } dd { (moment(failure.at)) span.past { " " (ago(failure.at, now)) } }
+                    dt { (fl!("web-failure-where")) } dd { (failure.part) " " code { (failure.subject) } }
+                    dt { (fl!("web-failure-details")) } dd { (failure.detail) }
                 }
-                p.past { "The log has more under the same reference." }
+                p.past { (fl!("web-failure-more")) }
             }
         },
         &html! {},
@@ -163,13 +170,13 @@ pub fn no_failure(reference: &str) -> Markup {
         shown.push('…');
     }
     frame(
-        "No such failure",
+        &fl!("web-page-failure"),
         true,
         html! {
-            nav.back { a href="/" { "← Overview" } }
+            nav.back { a href="/" { (fl!("web-back")) } }
             section.detail aria-labelledby="title" {
-                h1 id="title" { "Nothing is known of “" (shown) "”" }
-                p { "Codes have six letters and digits, without I, L, O, U, 0 and 1. Failures are forgotten after RETENTION_DAYS." }
+                h1 id="title" { (fl!("web-no-failure", reference = shown)) }
+                p { (fl!("web-no-failure-how")) }
             }
         },
         &html! {},
@@ -190,7 +197,7 @@ fn frame(title: &str, signed_in: bool, inner: Markup, clock: &Markup) -> Markup 
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="robots" content="noindex";
-                title { (title) " · reelcoach" }
+                title { (fl!("web-title", page = title)) }
                 link rel="icon" type="image/svg+xml" href="/icon.svg";
                 style { (PreEscaped(STYLE)) }
             }
@@ -199,10 +206,10 @@ fn frame(title: &str, signed_in: bool, inner: Markup, clock: &Markup) -> Markup 
                     header.top {
                         @if is_live { h1 { "reelcoach" } } @else { a.home href="/" { "reelcoach" } }
                         @if is_live {
-                            p.live id="live" role="status" data-state="connecting" { span.dot aria-hidden="true" {} span { "connecting" } }
+                            p.live id="live" role="status" data-state="connecting" { span.dot aria-hidden="true" {} span { (fl!("web-connecting")) } }
                             (clock)
                         }
-                        form.out method="post" action="/sign-out" { button.plain { "Sign out" } }
+                        form.out method="post" action="/sign-out" { button.plain { (fl!("web-sign-out")) } }
                     }
                 }
                 main { (inner) }

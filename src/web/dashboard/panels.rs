@@ -13,8 +13,9 @@ use crate::core::board::{InLine, View};
 use crate::core::money::dollars;
 use crate::core::providers::{ProviderHealth, ProviderStatus, provider_of, title};
 use crate::core::report::Forecast;
-use crate::core::wording::{LaneLine, alerts};
+use crate::core::wording::{self, LaneLine, alerts, elapsed};
 use crate::ids::InstanceId;
+use crate::locale::fl;
 use crate::store::budgets::{Scope, Span, Spending};
 use crate::store::failures::Noted;
 use crate::store::instances::Seen;
@@ -80,7 +81,7 @@ pub fn all(overview: &Overview) -> Vec<Panel> {
 
 /// What is told where the database does not answer.
 pub fn no_database() -> Panel {
-    panel("notice", html! { p.notice.bad { "The database does not answer. What you see may be old." } })
+    panel("notice", html! { p.notice.bad { (fl!("web-notice-database")) } })
 }
 
 fn panel(id: &'static str, inner: Markup) -> Panel {
@@ -97,12 +98,13 @@ fn notice(line: &View, providers: &[ProviderHealth]) -> Markup {
     html! {
         @for provider in providers {
             @if let ProviderStatus::Stuck(trouble) = provider.status {
-                p.notice.bad { (provider_name(&provider.name)) ": " (alerts::trouble(&provider.target, trouble)) }
+                @let problem = alerts::trouble(&provider.target, trouble);
+                p.notice.bad { (fl!("web-notice-provider", provider = provider_name(&provider.name), problem = problem)) }
             }
         }
-        @if line.draining { p.notice.warn { "The line runs empty: no new reel is taken. " code { "/queue resume" } " opens it." } }
-        @if paused == line.lanes.len() { p.notice.warn { "Every lane is paused: the line waits." } }
-        @else if out + paused == line.lanes.len() { p.notice.bad { "No lane is in use: every upstream of the line is failing." } }
+        @if line.draining { p.notice.warn { (fl!("web-notice-draining")) } }
+        @if paused == line.lanes.len() { p.notice.warn { (fl!("web-notice-lanes-paused")) } }
+        @else if out + paused == line.lanes.len() { p.notice.bad { (fl!("web-notice-lanes-out")) } }
     }
 }
 
@@ -115,28 +117,30 @@ fn tiles(overview: &Overview) -> Markup {
     };
     let spent = |span: Span| dollars(of(span).map_or(0, |spending| spending.used.spent));
     let limit = |span: Span| match of(span).and_then(|spending| spending.cap) {
-        Some(cap) => format!("of {}", dollars(cap)),
-        None => "no limit".to_owned(),
+        Some(cap) => fl!("web-tile-cap", cap = dollars(cap)),
+        None => fl!("web-tile-no-limit"),
     };
-    let tile = |name: &str, value: String, more: String, tone: &str| {
+    let tile = |name: String, value: String, more: String, tone: &str| {
         html! { div.tile.(tone) { dt { (name) } dd { strong { (value) } " " span { (more) } } } }
     };
-    let waited = line.oldest.map_or("nobody waits".into(), |oldest| format!("longest {}", span_of(oldest)));
+    let waited = match line.oldest {
+        Some(oldest) => fl!("web-tile-longest", wait = elapsed(oldest)),
+        None => fl!("web-tile-nobody"),
+    };
     let count = line.lanes.len();
-    let lanes_told = match count {
-        1 if usable == 1 => "of 1 lane".to_owned(),
-        _ if usable == count => format!("of {count} lanes"),
-        _ => format!("of {count}, {usable} usable"),
+    let lanes_told = match usable == count {
+        true => fl!("web-tile-lanes", count = count),
+        false => fl!("web-tile-lanes-usable", count = count, usable = usable),
     };
     let failed_tone = if overview.failed_today > 0 { "warn" } else { "calm" };
     html! {
         dl.tiles {
-            (tile("At work", line.working.to_string(), lanes_told, "calm"))
-            (tile("Waiting", line.waiting.to_string(), waited, "calm"))
-            (tile("A reel takes", span_of(line.typical), "usually".into(), "calm"))
-            (tile("Spent today", spent(Span::Day), limit(Span::Day), "calm"))
-            (tile("Spent this month", spent(Span::Month), limit(Span::Month), "calm"))
-            (tile("Failures", overview.failed_today.to_string(), "in 24 h".into(), failed_tone))
+            (tile(fl!("web-tile-working"), line.working.to_string(), lanes_told, "calm"))
+            (tile(fl!("web-tile-waiting"), line.waiting.to_string(), waited, "calm"))
+            (tile(fl!("web-tile-typical"), elapsed(line.typical), fl!("web-tile-usually"), "calm"))
+            (tile(fl!("web-tile-spent-today"), spent(Span::Day), limit(Span::Day), "calm"))
+            (tile(fl!("web-tile-spent-month"), spent(Span::Month), limit(Span::Month), "calm"))
+            (tile(fl!("web-tile-failures"), overview.failed_today.to_string(), fl!("web-tile-day"), failed_tone))
         }
     }
 }
@@ -150,11 +154,12 @@ fn lanes(lanes: &[LaneLine]) -> Markup {
                     span.name { (lane.name) }
                     span.(tone.class()) { (state) }
                     @if let Some(work) = &lane.at_work {
-                        span.doing { (work.phase) " " code { (work.reel) } " for " (span_of(work.since)) }
+                        @let (phase, reel) = (wording::phase(work.phase), work.reel.to_string());
+                        span.doing { (fl!("web-lane-doing", phase = phase, reel = reel, time = elapsed(work.since))) }
                     }
                     @if let Some(failure) = &lane.last_failure {
                         span.past {
-                            "last failed " (span_of(failure.ago)) " ago: " (words(&failure.cause)) " "
+                            (fl!("web-lane-last", ago = elapsed(failure.ago), cause = words(&failure.cause))) " "
                             a href=(format!("/failure/{}", failure.reference)) { (failure.reference) }
                         }
                     }
@@ -166,12 +171,12 @@ fn lanes(lanes: &[LaneLine]) -> Markup {
 
 fn lane_state(lane: &LaneLine) -> (Tone, String) {
     match (lane.paused, lane.out_for, &lane.at_work) {
-        (true, _, Some(_)) => (Tone::Warn, "pauses after this".into()),
-        (true, _, None) => (Tone::Warn, "paused".into()),
-        (false, Some(again), _) if again.is_zero() => (Tone::Warn, "on trial".into()),
-        (false, Some(again), _) => (Tone::Bad, format!("out, tried in {}", span_of(again))),
-        (false, None, Some(_)) => (Tone::Busy, "at work".into()),
-        (false, None, None) => (Tone::Good, "free".into()),
+        (true, _, Some(_)) => (Tone::Warn, fl!("web-lane-pausing")),
+        (true, _, None) => (Tone::Warn, fl!("web-lane-paused")),
+        (false, Some(again), _) if again.is_zero() => (Tone::Warn, fl!("web-lane-testing")),
+        (false, Some(again), _) => (Tone::Bad, fl!("web-lane-out", wait = elapsed(again))),
+        (false, None, Some(_)) => (Tone::Busy, fl!("web-lane-working")),
+        (false, None, None) => (Tone::Good, fl!("web-lane-free")),
     }
 }
 
@@ -180,25 +185,26 @@ fn queue(line: &View, now: Timestamp) -> Markup {
     let hidden = (line.working + line.waiting).saturating_sub(shown.len());
     html! {
         @if shown.is_empty() {
-            p.empty { "The line is empty." }
+            p.empty { (fl!("web-queue-empty")) }
         } @else {
             table {
-                caption.quiet { "Reels at work, then those that wait, in order" }
+                caption.quiet { (fl!("web-queue-caption")) }
                 thead { tr {
-                    th scope="col" { "Place" } th scope="col" { "Reel" } th scope="col" { "State" }
-                    th.number.wide scope="col" { "Asked" } th.number scope="col" { "Read in" }
+                    th scope="col" { (fl!("web-queue-position")) } th scope="col" { (fl!("web-queue-reel")) }
+                    th scope="col" { (fl!("web-queue-state")) } th.number.wide scope="col" { (fl!("web-queue-sent")) }
+                    th.number scope="col" { (fl!("web-queue-ready")) }
                 } }
                 tbody { @for reel in shown {
                     tr {
-                        td.number { @if reel.place > 0 { (reel.place) } @else { span.quiet { "at work" } span aria-hidden="true" { "▸" } } }
+                        td.number { @if reel.place > 0 { (reel.place) } @else { span.quiet { (fl!("web-queue-working")) } span aria-hidden="true" { "▸" } } }
                         th scope="row" { code { (reel.reel) } }
                         td { (state(reel, now)) }
-                        td.number.wide { (span_of(now.since(reel.asked_at))) " ago" }
-                        td.number { "~ " (span_of(reel.end.since(now))) }
+                        td.number.wide { (ago(reel.asked_at, now)) }
+                        td.number { (fl!("web-queue-about", wait = elapsed(reel.end.since(now)))) }
                     }
                 } }
             }
-            @if hidden > 0 { p.more { "and " (hidden) " more" } }
+            @if hidden > 0 { p.more { (fl!("web-more", count = hidden)) } }
         }
     }
 }
@@ -206,10 +212,10 @@ fn queue(line: &View, now: Timestamp) -> Markup {
 fn state(reel: &InLine, now: Timestamp) -> String {
     let is_later = reel.ready_at > now + Duration::from_secs(1);
     match reel.phase {
-        Some(phase) => phase.name().to_owned(),
-        None if reel.again => "tried again".to_owned(),
-        None if is_later => format!("spaced, {}", span_of(reel.ready_at.since(now))),
-        None => "waits".to_owned(),
+        Some(phase) => wording::phase(phase),
+        None if reel.again => fl!("web-queue-retrying"),
+        None if is_later => fl!("web-queue-spaced", wait = elapsed(reel.ready_at.since(now))),
+        None => fl!("web-queue-waiting"),
     }
 }
 
@@ -223,37 +229,35 @@ fn budgets(spending: &[Spending], forecast: Option<&Forecast>, now: Timestamp) -
             }
         }
         @match forecast {
-            Some(forecast) => p.more {
-                "At this pace the month will have cost " strong { (dollars(forecast.micro_usd)) }
-                ": " (dollars(forecast.per_day_micro_usd)) " a day, the average of the last "
-                (forecast.basis_days) @if forecast.basis_days == 1 { " complete day." } @else { " complete days." }
-            },
-            None => p.more { "A forecast needs one complete day with a cost." },
+            Some(forecast) => p.more { (expected(forecast)) },
+            None => p.more { (fl!("web-forecast-none")) },
         }
     }
 }
 
+fn expected(forecast: &Forecast) -> String {
+    let (amount, per_day) = (dollars(forecast.micro_usd), dollars(forecast.per_day_micro_usd));
+    fl!("web-forecast", basis = forecast.basis_days, amount = amount, per_day = per_day)
+}
+
 fn budget(of: &Spending, forecast: Option<&Forecast>, now: Timestamp) -> Markup {
     let whose = match &of.scope {
-        Scope::Bot => "The bot",
+        Scope::Bot => fl!("web-budget-bot"),
         Scope::Platform(platform) => match platform {
-            crate::ids::Platform::Discord => "Discord",
-            crate::ids::Platform::Telegram => "Telegram",
-            crate::ids::Platform::Console => "Console",
+            crate::ids::Platform::Discord => "Discord".to_owned(),
+            crate::ids::Platform::Telegram => "Telegram".to_owned(),
+            crate::ids::Platform::Console => "Console".to_owned(),
         },
-        Scope::Guild(_) => "A server",
-        Scope::Chat(_) => "A chat",
-        Scope::Person(_) => "A person",
+        Scope::Guild(_) => fl!("web-budget-server"),
+        Scope::Chat(_) => fl!("web-budget-chat"),
+        Scope::Person(_) => fl!("web-budget-person"),
     };
-    let span = match of.span {
-        Span::Day => "today",
-        Span::Month => "this month",
-    };
-    let left = span_of(of.resets_at.since(now));
+    let label = fl!("web-budget", span = of.span.name(), whose = whose);
+    let left = elapsed(of.resets_at.since(now));
     let Some(cap) = of.cap else {
         return html! {
-            span.label { (whose) ", " (span) }
-            span.amount { strong { (dollars(of.used.spent)) } " no limit" }
+            span.label { (label) }
+            span.amount { strong { (dollars(of.used.spent)) } " " (fl!("web-budget-no-limit")) }
             (set_aside(of))
         };
     };
@@ -265,12 +269,14 @@ fn budget(of: &Spending, forecast: Option<&Forecast>, now: Timestamp) -> Markup 
         _ => "within",
     };
     html! {
-        span.label { (whose) ", " (span) }
-        span.amount { strong { (dollars(of.used.spent)) } " of " (dollars(cap)) }
-        (chart::bar(&format!("{whose}, {span}: {percent}% of the budget is used"), percent, expected, tone))
+        span.label { (label) }
+        span.amount { strong { (dollars(of.used.spent)) } " " (fl!("web-budget-of", cap = dollars(cap))) }
+        (chart::bar(&fl!("web-budget-bar", budget = label.as_str(), percent = percent), percent, expected, tone))
         span.past {
-            (percent) "% used, resets in " (left)
-            @if let Some(expected) = expected { ", forecast " (expected) "%" }
+            @match expected {
+                Some(expected) => (fl!("web-budget-resets-forecast", percent = percent, wait = left, forecast = expected)),
+                None => (fl!("web-budget-resets", percent = percent, wait = left)),
+            }
         }
         (set_aside(of))
     }
@@ -280,7 +286,7 @@ fn budget(of: &Spending, forecast: Option<&Forecast>, now: Timestamp) -> Markup 
 fn set_aside(of: &Spending) -> Markup {
     html! {
         @if of.used.set_aside > 0 {
-            span.past { "+ " (dollars(of.used.set_aside)) " set aside" }
+            span.past { (fl!("web-budget-aside", amount = dollars(of.used.set_aside))) }
         }
     }
 }
@@ -296,22 +302,22 @@ fn usage(days: &[Day]) -> Markup {
     let series = |of: fn(&Day) -> i64| -> Vec<_> { days.iter().map(|day| (day.date, of(day))).collect() };
     let count = |value: i64| grouped(value);
     if days.iter().all(|day| day.messages == 0 && day.reels == 0 && day.micro_usd == 0) {
-        return html! { p.empty { "Nothing has happened yet. Days with messages, reels and cost will stand here." } };
+        return html! { p.empty { (fl!("web-usage-empty")) } };
     }
     html! {
         div.charts {
-            (chart::days("Messages", &series(|day| day.messages), count))
-            (chart::days("Reels read", &series(|day| day.reels), count))
-            (chart::days("Cost", &series(|day| day.micro_usd), dollars))
+            (chart::days(&fl!("web-usage-messages"), &series(|day| day.messages), count))
+            (chart::days(&fl!("web-usage-watched"), &series(|day| day.reels), count))
+            (chart::days(&fl!("web-usage-cost"), &series(|day| day.micro_usd), dollars))
         }
         details id="usage-numbers" {
-            summary { "The same in numbers" }
-            div.scroll tabindex="0" role="region" aria-label="Usage per day" {
+            summary { (fl!("web-usage-numbers")) }
+            div.scroll tabindex="0" role="region" aria-label=(fl!("web-usage-table")) {
                 table {
-                    caption.quiet { "Usage per day (UTC)" }
+                    caption.quiet { (fl!("web-usage-caption")) }
                     thead { tr {
-                        th scope="col" { "Day" } th.number scope="col" { "Messages" }
-                        th.number scope="col" { "Reels" } th.number scope="col" { "Cost" }
+                        th scope="col" { (fl!("web-usage-day")) } th.number scope="col" { (fl!("web-usage-messages")) }
+                        th.number scope="col" { (fl!("web-usage-reels")) } th.number scope="col" { (fl!("web-usage-cost")) }
                     } }
                     tbody { @for day in days.iter().rev() { tr {
                         th scope="row" { (day.date) } td.number { (grouped(day.messages)) }
@@ -326,13 +332,14 @@ fn usage(days: &[Day]) -> Markup {
 fn models(models: &[ModelUse]) -> Markup {
     let shown = &models[..models.len().min(SHOWN_MODELS)];
     html! {
-        @if shown.is_empty() { p.empty { "No paid call this month." } }
+        @if shown.is_empty() { p.empty { (fl!("web-models-empty")) } }
         @else {
             table {
-                caption.quiet { "Calls and cost of this month by model" }
+                caption.quiet { (fl!("web-models-caption")) }
                 thead { tr {
-                    th scope="col" { "Model" } th.number scope="col" { "Calls" } th.number.wide scope="col" { "Tokens in" }
-                    th.number.wide scope="col" { "Cached" } th.number.wide scope="col" { "Out" } th.number scope="col" { "Cost" }
+                    th scope="col" { (fl!("web-models-model")) } th.number scope="col" { (fl!("web-models-calls")) }
+                    th.number.wide scope="col" { (fl!("web-models-in")) } th.number.wide scope="col" { (fl!("web-models-cached")) }
+                    th.number.wide scope="col" { (fl!("web-models-out")) } th.number scope="col" { (fl!("web-models-cost")) }
                 } }
                 tbody { @for used in shown { tr {
                     th scope="row" { (used.model) " " span.past { (provider_name(&used.provider)) } }
@@ -345,20 +352,21 @@ fn models(models: &[ModelUse]) -> Markup {
                     td.number { (dollars(used.used.micro_usd)) }
                 } } }
             }
-            @if models.len() > shown.len() { p.more { "and " (models.len() - shown.len()) " more" } }
+            @if models.len() > shown.len() { @let hidden = models.len() - shown.len(); p.more { (fl!("web-more", count = hidden)) } }
         }
     }
 }
 
 fn upstreams(providers: &[ProviderHealth], now: Timestamp) -> Markup {
     html! {
-        @if providers.is_empty() { p.empty { "No call within the last hour." } }
+        @if providers.is_empty() { p.empty { (fl!("web-providers-empty")) } }
         @else {
             table {
-                caption.quiet { "Calls to each provider within the last hour" }
+                caption.quiet { (fl!("web-providers-caption")) }
                 thead { tr {
-                    th scope="col" { "Provider" } th scope="col" { "State" } th.number scope="col" { "Calls" }
-                    th.number scope="col" { "Failed" } th.number scope="col" { abbr title="Too many requests" { "429" } }
+                    th scope="col" { (fl!("web-providers-provider")) } th scope="col" { (fl!("web-providers-state")) }
+                    th.number scope="col" { (fl!("web-providers-calls")) } th.number scope="col" { (fl!("web-providers-failed")) }
+                    th.number scope="col" { abbr title=(fl!("web-providers-limited")) { "429" } }
                 } }
                 tbody { @for provider in providers {
                     @let (tone, state) = provider_state(provider.status);
@@ -367,7 +375,7 @@ fn upstreams(providers: &[ProviderHealth], now: Timestamp) -> Markup {
                         th scope="row" {
                             (provider_name(&provider.name))
                             @if let Some((cause, at)) = &provider.last_failure {
-                                span.past.block { (words(cause)) ", " (span_of(now.since(*at))) " ago" }
+                                span.past.block { (fl!("web-provider-last", cause = words(cause), ago = elapsed(now.since(*at)))) }
                             }
                         }
                         td { span.(tone.class()) { (state) } }
@@ -380,33 +388,33 @@ fn upstreams(providers: &[ProviderHealth], now: Timestamp) -> Markup {
     }
 }
 
-fn provider_state(status: ProviderStatus) -> (Tone, &'static str) {
+fn provider_state(status: ProviderStatus) -> (Tone, String) {
     match status {
-        ProviderStatus::Working => (Tone::Good, "working"),
-        ProviderStatus::SomeFail => (Tone::Warn, "some fail"),
-        ProviderStatus::Failing => (Tone::Bad, "failing"),
-        ProviderStatus::Stuck(Trouble::Credit) => (Tone::Bad, "out of credit"),
-        ProviderStatus::Stuck(Trouble::Key) => (Tone::Bad, "key refused"),
-        ProviderStatus::Stuck(Trouble::Gone) => (Tone::Bad, "not found"),
-        ProviderStatus::Stuck(Trouble::Request) => (Tone::Bad, "bad request"),
+        ProviderStatus::Working => (Tone::Good, fl!("web-provider-working")),
+        ProviderStatus::SomeFail => (Tone::Warn, fl!("web-provider-some-fail")),
+        ProviderStatus::Failing => (Tone::Bad, fl!("web-provider-failing")),
+        ProviderStatus::Stuck(Trouble::Credit) => (Tone::Bad, fl!("web-provider-credit")),
+        ProviderStatus::Stuck(Trouble::Key) => (Tone::Bad, fl!("web-provider-key")),
+        ProviderStatus::Stuck(Trouble::Gone) => (Tone::Bad, fl!("web-provider-gone")),
+        ProviderStatus::Stuck(Trouble::Request) => (Tone::Bad, fl!("web-provider-request")),
     }
 }
 
 fn failures(failures: &[Noted], now: Timestamp) -> Markup {
     html! {
-        @if failures.is_empty() { p.empty { "No failure is noted." } }
+        @if failures.is_empty() { p.empty { (fl!("web-failures-empty")) } }
         @else {
             table {
-                caption.quiet { "The latest failures, newest first" }
+                caption.quiet { (fl!("web-failures-caption")) }
                 thead { tr {
-                    th scope="col" { "Code" } th scope="col" { "Cause" } th.wide scope="col" { "What" }
-                    th.number scope="col" { "When" }
+                    th scope="col" { (fl!("web-failures-reference")) } th scope="col" { (fl!("web-failures-cause")) }
+                    th.wide scope="col" { (fl!("web-failures-where")) } th.number scope="col" { (fl!("web-failures-when")) }
                 } }
                 tbody { @for failure in failures.iter().take(SHOWN_FAILURES) { tr {
                     th.code scope="row" { a href=(format!("/failure/{}", failure.reference)) { code { (failure.reference) } } }
                     td { (words(&failure.cause)) }
                     td.wide.whole { (failure.part) " " code { (short_id(&failure.subject)) } }
-                    td.number { time datetime=(iso(failure.at)) title=(moment_text(failure.at)) { (span_of(now.since(failure.at))) " ago" } }
+                    td.number { time datetime=(iso(failure.at)) title=(moment_text(failure.at)) { (ago(failure.at, now)) } }
                 } } }
             }
         }
@@ -420,31 +428,26 @@ fn instances(seen: &[Seen], own: InstanceId) -> Markup {
     let rows = seen.iter().chain((!is_seen).then_some(&silent));
     html! {
         table {
-            caption.quiet { "Instances that live" }
+            caption.quiet { (fl!("web-instances-caption")) }
             thead { tr {
-                th scope="col" { "Instance" } th scope="col" { "Roles" }
-                th.number scope="col" { "Answers" } th.number scope="col" { "Reels" }
+                th scope="col" { (fl!("web-instances-instance")) } th scope="col" { (fl!("web-instances-roles")) }
+                th.number scope="col" { (fl!("web-instances-answers")) } th.number scope="col" { (fl!("web-instances-reels")) }
             } }
             tbody { @for instance in rows { tr {
                 th scope="row" {
                     code { (short_id(&instance.instance)) }
-                    @if instance.instance == own { " " span.(Tone::Idle.class()) { "this one" } }
+                    @if instance.instance == own { " " span.(Tone::Idle.class()) { (fl!("web-instances-this")) } }
                 }
-                td { @if instance.roles.is_empty() { span.past { "none" } } @else { (instance.roles.join(", ")) } }
+                td { @if instance.roles.is_empty() { span.past { (fl!("web-instances-none")) } } @else { (instance.roles.join(", ")) } }
                 td.number { (instance.turns) } td.number { (instance.jobs) }
             } } }
         }
     }
 }
 
-/// A span for people: `12 s`, `3 min`, `5 h`, `2 d`.
-pub fn span_of(span: Duration) -> String {
-    match span.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} d", seconds / 86_400),
-    }
+/// How long ago a moment was.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    fl!("web-ago", time = elapsed(now.since(at)))
 }
 
 /// A moment, for people and programs.
@@ -483,15 +486,8 @@ fn short_id(id: &str) -> String {
 
 /// `1,234,567`.
 fn grouped(value: i64) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let mut text = String::from(if value < 0 { "-" } else { "" });
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    let digits = wording::grouped(value.unsigned_abs() as f64);
+    if value < 0 { format!("-{digits}") } else { digits }
 }
 
 #[cfg(test)]
@@ -499,10 +495,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_spans_are_short() {
+    fn numbers_and_ids_are_short() {
         assert_eq!([0, 999, 1000, -1_234_567].map(grouped), ["0", "999", "1,000", "-1,234,567"]);
-        let spans = [0, 119, 120, 7199, 7200, 172_800].map(|seconds| span_of(Duration::from_secs(seconds)));
-        assert_eq!(spans, ["0 s", "119 s", "2 min", "119 min", "2 h", "2 d"]);
         assert_eq!(short_id("0190b6f0d1e27a3c8f4e5d6c7b8a9f01"), "…7b8a9f01");
         assert_eq!(short_id("DLlGZiCOBQ0"), "DLlGZiCOBQ0");
         assert_eq!([percent(1, 0), percent(1, 3), percent(i64::MAX, 1)], [100, 33, 100_000]);

@@ -59,12 +59,12 @@ async fn who_brings_the_bot_to_a_server_of_their_own_has_no_rights_there() {
         ] {
             let told = bot.slash(&theirs, STRANGER, command, options).await;
             assert!(told.ephemeral, "{told:?}");
-            has(&told.content, &["This bot is not open to everybody"]);
+            has(&told.content, &["This bot is private"]);
         }
         let before = bot.said_in(&theirs).len();
         bot.sandbox.discord.context_menu(&theirs, STRANGER, "S", "Coach this reel", &target).unwrap();
         bot.until("the menu is answered", async || bot.said_in(&theirs).len() > before).await;
-        has(&bot.said_in(&theirs)[before].content, &["This bot is not open to everybody"]);
+        has(&bot.said_in(&theirs)[before].content, &["This bot is private"]);
     }
     assert_eq!((bot.public(&theirs).len(), bot.calls().await, bot.scrapes()), (0, 0, 0));
     let answered = bot.slash(&here, MAY, "coach", &[("text", "what is a hook?")]).await;
@@ -98,15 +98,15 @@ on_both! {
         bot.until_on_discord().await;
         let set = async |user: &str, change: &str| bot.slash(&here, user, "budget", &[("change", change)]).await.content;
         // Nothing is granted yet, so anything goes; but a grant that comes later is not overruled.
-        has(&set(MAY, "here month 900000").await, &["From now on"]);
-        has(&set("42", &format!("server {home} month 0.01")).await, &["From now on"]);
-        has(&bot.slash(&here, MAY, "budget", &[]).await.content, &["of   $0.0100", "by its managers"]);
+        has(&set(MAY, "here month 900000").await, &["Done: "]);
+        has(&set("42", &format!("server {home} month 0.01")).await, &["Done: "]);
+        has(&bot.slash(&here, MAY, "budget", &[]).await.content, &["of   $0.0100", "by the server's managers"]);
         has(&set(MAY, "here month 1").await, &["only lower", "$0.01"]);
-        has(&set("42", "server month 3").await, &["From now on"]);
-        has(&set("42", &format!("server {home} month 7")).await, &["From now on"]);
-        has(&set(MAY, "here month 5").await, &["From now on"]);
+        has(&set("42", "server month 3").await, &["Done: "]);
+        has(&set("42", &format!("server {home} month 7")).await, &["Done: "]);
+        has(&set(MAY, "here month 5").await, &["Done: "]);
         has(&bot.slash(&here, MAY, "budget", &[]).await.content, &["$5.00"]);
-        has(&set("42", &format!("server {home} month 4")).await, &["From now on"]);
+        has(&set("42", &format!("server {home} month 4")).await, &["Done: "]);
         has(&bot.slash(&here, MAY, "budget", &[]).await.content, &["$4.00"]);
         bot.end().await;
     }
@@ -128,13 +128,13 @@ on_both! {
         bot.sandbox.telegram.migrate(GROUP, SUPERGROUP);
         bot.sandbox.telegram.tell_of_migration(GROUP, SUPERGROUP);
         bot.until("the board has moved along", async || {
-            bot.telegram(SUPERGROUP).iter().any(|text| text.contains("DWAITING001"))
+            bot.telegram(SUPERGROUP).iter().any(|text| text.contains("Reels are paused"))
         })
         .await;
         // The list, the memory and the budget.
         bot.sandbox.telegram.say(SUPERGROUP, BEN, "Ben", "/history");
         bot.until("it is remembered", async || {
-            bot.telegram(SUPERGROUP).iter().any(|text| text.contains("I remember its last 2 messages"))
+            bot.telegram(SUPERGROUP).iter().any(|text| text.contains("I remember the last 2 messages"))
         })
         .await;
         bot.sandbox.telegram.say(SUPERGROUP, BEN, "Ben", "/coach and what do I bake?");
@@ -193,7 +193,7 @@ async fn presses_in_a_telegram_group_are_answered_to_whoever_pressed() {
     let board = bot.sandbox.telegram.screen(GROUP).into_iter().find(|shown| shown.from_bot).unwrap();
     let cancel = board.buttons[0].1.as_str();
     for _ in 0..3 {
-        has(&bot.notice(GROUP, 44, board.message_id, cancel).await, &["nothing of yours to cancel"]);
+        has(&bot.notice(GROUP, 44, board.message_id, cancel).await, &["Nothing to cancel here"]);
     }
     has(&bot.notice(GROUP, 66, board.message_id, cancel).await, &["its admins have blocked you"]);
     // What no button of the bot's asks for, in case one ever does.
@@ -209,13 +209,13 @@ async fn presses_in_a_telegram_group_are_answered_to_whoever_pressed() {
         "/limits",
         "/capacity",
     ] {
-        has(&bot.notice(GROUP, ANA, board.message_id, command).await, &["in private"]);
+        has(&bot.notice(GROUP, ANA, board.message_id, command).await, &["in a direct message"]);
         has(&bot.notice(GROUP, 44, board.message_id, command).await, &["Only the bot's admins"]);
     }
     has(&bot.notice(GROUP, 44, board.message_id, "/me").await, &["in a direct message"]);
     has(&bot.notice(GROUP, 44, board.message_id, "/help").await, &["in a direct message"]);
     assert_eq!(bot.notice(GROUP, BEN, board.message_id, cancel).await, "", "the board says it");
-    has(&bot.notice(GROUP, BEN, board.message_id, cancel).await, &["nothing of yours to cancel"]);
+    has(&bot.notice(GROUP, BEN, board.message_id, cancel).await, &["Nothing to cancel here"]);
     bot.drain().await;
     assert_eq!(bot.telegram(GROUP).len(), 1, "{:?}", bot.telegram(GROUP));
     assert_eq!(bot.store.pause().await.unwrap(), None);
@@ -232,20 +232,20 @@ async fn presses_in_a_discord_server_are_answered_to_whoever_pressed() {
     .await;
     bot.until_on_discord().await;
     let channel = bot.sandbox.discord.guild_channel("coach");
-    bot.slash(&channel, "42", "queue", &[("action", "pause")]).await;
+    bot.slash(&channel, "42", "queue", &[("action", "Pause")]).await;
     bot.sandbox.discord.slash(&channel, MAY, "May", "reel", &[("url", &link("DWAITING001"))]).unwrap();
     bot.until("the board is there", async || bot.public(&channel).iter().any(|shown| !shown.buttons.is_empty())).await;
     let board = bot.public(&channel)[0].clone();
     let cancel = board.buttons[0].1.as_str();
     for _ in 0..3 {
-        has(&bot.pressed(&channel, NOOR, &board.id, cancel).await, &["nothing of yours to cancel"]);
+        has(&bot.pressed(&channel, NOOR, &board.id, cancel).await, &["Nothing to cancel here"]);
     }
     has(&bot.pressed(&channel, STRANGER, &board.id, cancel).await, &["its admins have blocked you"]);
     assert_eq!(bot.public(&channel).len(), 1, "{:?}", bot.public(&channel));
     bot.sandbox.discord.press(&channel, MAY, "May", &board.id, cancel).unwrap();
     bot.drain().await;
     assert_eq!(bot.public(&channel).len(), 1, "{:?}", bot.public(&channel));
-    bot.slash(&channel, "42", "queue", &[("action", "resume")]).await;
+    bot.slash(&channel, "42", "queue", &[("action", "Resume")]).await;
     bot.end().await;
 }
 

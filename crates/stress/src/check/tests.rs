@@ -400,8 +400,8 @@ fn a_budget_is_compared_and_must_be_felt_where_it_is_meant_to_be() {
     // Used up, but nobody was refused.
     felt.assert_broken("budget");
     let again = Budget { whose: BudgetOf::Everybody, percent: 100, resets_at: Timestamp(1_795_564_800_000) };
-    felt.screens[0].head = wording::over_budget(&again, "it");
-    felt.screens[0].tail = wording::over_budget(&again, "it");
+    felt.screens[0].head = wording::over_budget(&again);
+    felt.screens[0].tail = wording::over_budget(&again);
     assert!(felt.verdict().breaches.is_empty());
     assert_eq!(felt.verdict().answers[0].kind, Kind::Refused(Some(BudgetOf::Everybody)));
     felt.rules.caps.push(("person", true, 1_000));

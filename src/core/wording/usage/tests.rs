@@ -113,11 +113,3 @@ fn reports() {
     }
     insta::assert_snapshot!(said.join("\n---\n"));
 }
-
-#[test]
-fn shares_are_never_rounded_to_all_or_nothing() {
-    let shown: Vec<String> = [0.0, 0.0001, 0.042, 0.5, 0.955, 0.99999, 1.0].map(percent).into();
-    assert_eq!(shown, ["0%", "0.1%", "4.2%", "50%", "95.5%", "99.9%", "100%"]);
-    let spans: Vec<String> = [3.0, 850.0, 1_240.0, 42_000.0, 150_000.0, 9e6].map(span).into();
-    assert_eq!(spans, ["3 ms", "850 ms", "1.2 s", "42 s", "2 min", "2 h"]);
-}
