@@ -87,6 +87,7 @@ fn sources() -> Vec<Source> {
     let sources: Vec<Source> = files("src")
         .into_iter()
         .chain(files("crates"))
+        .filter(|path| path.components().any(|part| part.as_os_str() == "src"))
         .filter(|path| path.extension().is_some_and(|e| e == "rs") && !holds_tests(path))
         .map(|path| Source::new(path.to_string_lossy().into_owned(), &read(&path)))
         .collect();

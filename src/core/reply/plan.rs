@@ -3,14 +3,13 @@
 
 use std::collections::HashSet;
 
-use super::retry::{asks_again, is_passing};
 use super::{Replies, Screen, ShowEnd};
 use crate::core::access::Authority;
 use crate::core::admin::Asked;
 use crate::core::chat::{Addressed, Audience, Body, Inbound, NOTICE};
 use crate::core::coach::{Question, Replaced, Sharing, tools};
 use crate::core::command::{CancelWish, Command, QueueWish};
-use crate::core::reels::{Mentioned, read_result};
+use crate::core::reels::{KnownFailure, Mentioned, read_result};
 use crate::core::wording;
 use crate::crash;
 use crate::ids::TurnId;
@@ -357,4 +356,14 @@ impl Replies {
             .collect();
         Ok(Said { text: texts.join("\n"), links, inbounds })
     }
+}
+
+/// Whether a reel that could not be watched, for this cause as JSON, may be watched a little later.
+pub(super) fn is_passing(content: &str) -> bool {
+    serde_json::from_str(content).is_ok_and(|known: KnownFailure| known.failure.is_passing())
+}
+
+/// A sentence in place of an answer, with the button that asks this turn's question once more.
+pub(super) fn asks_again(turn: &Turn, text: String) -> Body {
+    Body { text, buttons: vec![wording::try_again(turn.id)], ..Body::default() }
 }

@@ -11,13 +11,13 @@
 //! The button names the turn that failed. Only the person who asked can take it, in the chat where they asked, and once;
 //! only if nothing came of it, as where the reel was cancelled, once more.
 
-use super::plan::{Asking, Kept, Plan};
+use super::plan::{Asking, Kept, Plan, asks_again, is_passing};
 use super::{Replies, Screen};
 use crate::core::chat::{Body, Inbound};
 use crate::core::coach::{Question, QuestionReel, Replaced};
 use crate::core::command::Command;
 use crate::core::leases::HeldTurn;
-use crate::core::reels::{KnownFailure, read_result};
+use crate::core::reels::read_result;
 use crate::core::wording;
 use crate::ids::Shortcode;
 use crate::store::StoreError;
@@ -163,16 +163,6 @@ impl Replies {
             false => Plan::Say(Body::text(text), kept),
         }
     }
-}
-
-/// Whether a reel that could not be watched, for this cause as JSON, may be watched a little later.
-pub(super) fn is_passing(content: &str) -> bool {
-    serde_json::from_str(content).is_ok_and(|known: KnownFailure| known.failure.is_passing())
-}
-
-/// A sentence in place of an answer, with the button that asks this turn's question once more.
-pub(super) fn asks_again(turn: &Turn, text: String) -> Body {
-    Body { text, buttons: vec![wording::try_again(turn.id)], ..Body::default() }
 }
 
 /// The question that an earlier turn left in the memory.
