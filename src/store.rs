@@ -1,9 +1,9 @@
 //! The database: SQLite or PostgreSQL behind one SQL text. Owns every statement (in `store/`), the
 //! transactions that make limits exact, and the wake-up hints; never decides what is said to anyone.
 //!
-//! Columns are TEXT, BIGINT and BOOLEAN; times are epoch milliseconds, money is micro-USD. Read-then-write
-//! goes through `exclusive!`. Every change of a leased row names the lease, so that a worker that lost it
-//! cannot write.
+//! Columns are TEXT, BIGINT and BOOLEAN; times are epoch milliseconds, money is micro-USD. A statement is run by `Db`
+//! or, within a transaction, by `Conn`; its rows are structs that derive `FromRow`. Read-then-write goes through
+//! [`Db::exclusive`]. Every change of a leased row names the lease, so that a worker that lost it cannot write.
 
 pub mod access;
 pub mod alerts;
@@ -11,6 +11,7 @@ pub mod answers;
 pub mod boards;
 pub mod budgets;
 pub mod chats;
+mod conn;
 pub mod failures;
 mod files;
 mod held;
@@ -39,13 +40,13 @@ pub mod vitals;
 pub mod waits;
 mod wal;
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::unmanaged;
+use futures::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, Executor};
@@ -53,8 +54,9 @@ use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
 
+use conn::{Arg, Conn, RoundTrips, args, sql};
 use files::{make_private_file, make_private_folder, unwritable};
-use pool::{Pool, acquire};
+use pool::Pool;
 
 /// What can go wrong with the database. Its text names no value of any row.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +115,7 @@ pub enum Db {
         write: Connections,
         /// Whoever has written waits until the log is on the disk; `None`: for what a power cut may undo.
         wal: Option<Arc<wal::Wal>>,
+        trips: Arc<RoundTrips>,
     },
     Pg(Pool),
 }
@@ -121,22 +124,25 @@ impl Db {
     /// The same for what a power cut may undo, because nothing that is told to anyone rests on it alone.
     fn unsynced(&self) -> Db {
         match self {
-            Db::Sqlite { read, write, .. } => Db::Sqlite { read: read.clone(), write: write.clone(), wal: None },
+            Db::Sqlite { read, write, trips, .. } => {
+                Db::Sqlite { read: read.clone(), write: write.clone(), wal: None, trips: Arc::clone(trips) }
+            }
             Db::Pg(pool) => Db::Pg(pool.clone()),
         }
     }
 
     /// Returns once every commit before this call would survive a power cut. PostgreSQL answers a COMMIT only then.
-    async fn synced(&self) -> sqlx::Result<()> {
+    fn synced(&self) -> BoxFuture<'_, Result<()>> {
         match self {
-            Db::Sqlite { write, wal: Some(wal), .. } => wal.sync(write).await,
-            Db::Sqlite { .. } | Db::Pg(_) => Ok(()),
+            Db::Sqlite { write, wal: Some(wal), .. } => Box::pin(async move { Ok(wal.sync(write).await?) }),
+            Db::Sqlite { .. } | Db::Pg(_) => Box::pin(std::future::ready(Ok(()))),
         }
     }
 }
 
-/// Connections to SQLite, open for as long as the store. sqlx's own pool asks each one that comes back for a sign of life,
-/// which costs another way to the connection's thread and back, as much as the statement itself; a file needs none.
+/// Connections to SQLite, open for as long as the store. sqlx's own pool asks each one that comes back for a sign of
+/// life, which costs another way to the connection's thread and back, as much as the statement itself; a file needs
+/// none.
 #[derive(Clone, Debug)]
 pub struct Connections {
     free: unmanaged::Pool<SqliteConnection>,
@@ -156,12 +162,13 @@ impl Connections {
 /// How long a connection to SQLite is waited for.
 const LENT: Duration = Duration::from_secs(30);
 
-/// A connection to SQLite, given back when it is dropped. What its last user left undone in it, rows that nobody reads any
-/// more or a transaction, its thread ends before it begins with anything else.
+/// A connection to SQLite, given back when it is dropped. What its last user left undone in it, rows that nobody reads
+/// any more or a transaction, its thread ends before it begins with anything else.
 async fn lend(from: &Connections) -> sqlx::Result<unmanaged::Object<SqliteConnection>> {
     let lent = tokio::time::timeout(LENT, from.free.get()).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
     let mut lent = lent.map_err(|_| sqlx::Error::PoolClosed)?;
-    // A commit that failed on a full disk has ended the transaction in SQLite, but not in sqlx, which begins no other then.
+    // A commit that failed on a full disk has ended the transaction in SQLite, but not in sqlx, which begins no other
+    // then.
     if lent.is_in_transaction() && (lent.ping().await.is_err() || lent.is_in_transaction()) {
         tracing::warn!("a transaction could not be undone: its connection to SQLite is made anew");
         *lent = SqliteConnection::connect_with(&from.options).await?;
@@ -180,134 +187,24 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// A connection that was returned no longer ago than this has just shown it.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Connections to PostgreSQL besides those of `DATABASE_CONNECTIONS`, so that a crowd that waits for those delays neither
-/// the leases, without which others take over, nor the costs of calls that have ended. Costs may have the others' as well:
-/// with fewer than those who set something aside they would wait for the same lock the longer.
+/// Connections to PostgreSQL besides those of `DATABASE_CONNECTIONS`, so that a crowd that waits for those delays
+/// neither the leases, without which others take over, nor the costs of calls that have ended. Costs may have the
+/// others' as well: with fewer than those who set something aside they would wait for the same lock the longer.
 pub const FOR_LEASES: u32 = 2;
 pub const FOR_COSTS: u32 = 2;
 
 /// How often a listener that hears nothing makes sure that it could.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// What each session of ours asks of the server. A server does not hear that its client is gone: a transaction that
-/// was cut off would keep its locks, the queue's among them, until TCP gives up. Of others that were cut off while they
-/// waited for the lock, one gets it next, and the rest have stopped waiting by then: after 6 s it is free. No statement is
-/// spread over several of the server's processes: a year's report takes half as long again where it is. Whoever has waited
-/// for a lock must see what its last holder wrote, whatever the server's default is.
+/// What each session of ours asks of the server. A server does not hear that its client is gone: a transaction that was
+/// cut off would keep its locks, the queue's among them, until TCP gives up. Of others that were cut off while they
+/// waited for the lock, one gets it next, and the rest have stopped waiting by then: after 6 s it is free. No statement
+/// is spread over several of the server's processes: a year's report takes half as long again where it is. Whoever has
+/// waited for a lock must see what its last holder wrote, whatever the server's default is.
 const SESSION: &str = "SET default_transaction_isolation = 'read committed'; \
      SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '5s'; SET statement_timeout = '8s'; \
      SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SET max_parallel_workers_per_gather = 0";
-
-/// Runs one expression on a native connection, whichever it is: `read!(db, connection => query.fetch_all(connection).await)`.
-macro_rules! read {
-    ($db:expr, $connection:ident => $run:expr) => { $crate::store::lent!($db, read, $connection => $run) };
-}
-
-/// The same on one that may write. Once it returns `Ok`, what was written holds, through a power cut too.
-macro_rules! write {
-    ($db:expr, $connection:ident => $run:expr) => {{
-        let done = $crate::store::lent!($db, write, $connection => $run);
-        if done.is_ok() {
-            $db.synced().await?;
-        }
-        done
-    }};
-}
-
-macro_rules! lent {
-    ($db:expr, $kind:ident, $connection:ident => $run:expr) => {
-        match $db {
-            $crate::store::Db::Sqlite { $kind, .. } => {
-                let mut lent = $crate::store::lend($kind).await?;
-                let $connection = &mut *lent;
-                $run
-            }
-            $crate::store::Db::Pg(pool) => {
-                $crate::store::bounded(async {
-                    let mut lent = $crate::store::acquire(pool).await?;
-                    let $connection = &mut *lent;
-                    $run
-                })
-                .await
-            }
-        }
-    };
-}
-
-/// Runs a block in one transaction that nobody with one of the same locks runs at the same time: BEGIN
-/// IMMEDIATE on SQLite, `pg_advisory_xact_lock` for each lock, in the order given, on PostgreSQL. The block's
-/// `Err` rolls back.
-macro_rules! exclusive {
-    ($db:expr, $locks:expr, $tx:ident => $body:block) => {
-        match $db {
-            $crate::store::Db::Sqlite { write, .. } => {
-                let value = {
-                    let mut lent = $crate::store::lend(write).await?;
-                    let mut transaction = sqlx::Connection::begin_with(&mut *lent, "BEGIN IMMEDIATE").await?;
-                    let outcome: $crate::store::Result<_> = {
-                        let $tx = &mut *transaction;
-                        async { $body }.await
-                    };
-                    let value = outcome?;
-                    transaction.commit().await?;
-                    value
-                };
-                $db.synced().await?;
-                Ok(value)
-            }
-            $crate::store::Db::Pg(pool) => {
-                $crate::store::bounded(async {
-                    let mut transaction = $crate::store::transaction::Transaction::begin(pool).await?;
-                    for lock in $locks {
-                        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-                            .bind($crate::store::lock_key(&lock))
-                            .execute(&mut *transaction)
-                            .await?;
-                    }
-                    let outcome: $crate::store::Result<_> = {
-                        let $tx = &mut *transaction;
-                        async { $body }.await
-                    };
-                    match outcome {
-                        Ok(value) => {
-                            transaction.commit().await?;
-                            Ok(value)
-                        }
-                        Err(error) => {
-                            // One that cannot be undone is closed, which undoes it, too.
-                            let _ = transaction.rollback().await;
-                            Err(error)
-                        }
-                    }
-                })
-                .await
-            }
-        }
-    };
-}
-
-/// Runs one statement that nobody with the same lock runs at the same time. SQLite's one writer is enough for that.
-macro_rules! alone {
-    ($db:expr, $lock:expr, $connection:ident => $run:expr) => {
-        match $db {
-            $crate::store::Db::Sqlite { write, .. } => {
-                let value = {
-                    let mut lent = $crate::store::lend(write).await?;
-                    let $connection = &mut *lent;
-                    $run
-                };
-                $db.synced().await?;
-                Ok::<_, $crate::store::StoreError>(value)
-            }
-            $crate::store::Db::Pg(_) => $crate::store::exclusive!($db, [$lock], tx => {
-                let $connection = &mut *tx;
-                Ok($run)
-            }),
-        }
-    };
-}
-pub(crate) use {alone, exclusive, lent, read, write};
 
 /// The store: the database and the hints that something in it has changed.
 #[derive(Debug)]
@@ -378,25 +275,28 @@ impl Store {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        let asked =
-            async { read!(&self.db, connection => sqlx::query("SELECT 1").execute(connection).await.map(|_| ())) };
-        tokio::time::timeout(SIGN_OF_LIFE * 2, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        Ok(())
+        let asked = self.db.fetch_value::<i64>("SELECT CAST(1 AS BIGINT)", args![]);
+        let asked = tokio::time::timeout(SIGN_OF_LIFE * 2, asked).await;
+        asked.unwrap_or(Err(sqlx::Error::PoolTimedOut.into())).map(|_| ())
     }
 
     /// Whether the database takes writes: a full disk, a lock that another program holds and a standby still answer
     /// [`Store::ping`].
     pub async fn check_writes(&self, now: Timestamp) -> Result<()> {
-        let written = async {
-            write!(&self.db, connection => sqlx::query(
-                    "INSERT INTO write_check (id, at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET at = excluded.at")
-                .bind(now.0)
-                .execute(connection)
-                .await
-                .map(|_| ()))
-        };
-        tokio::time::timeout(SIGN_OF_LIFE * 2, written).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        Ok(())
+        let sql = r"
+            INSERT INTO write_check (id, at)
+            VALUES (1, $1)
+            ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+        let written = tokio::time::timeout(SIGN_OF_LIFE * 2, self.db.execute(sql, args![now.0])).await;
+        written.unwrap_or(Err(sqlx::Error::PoolTimedOut.into())).map(|_| ())
+    }
+
+    /// How often this store has asked its database by now.
+    pub fn round_trips(&self) -> u64 {
+        match &self.db {
+            Db::Sqlite { trips, .. } => trips.count(),
+            Db::Pg(pool) => pool.trips.count(),
+        }
     }
 
     /// Whether several instances can share this database.
@@ -507,20 +407,10 @@ impl Store {
     }
 }
 
-/// Gives up on a path that does not answer.
-async fn bounded<T, E: From<sqlx::Error>>(
-    asked: impl Future<Output = std::result::Result<T, E>>,
-) -> std::result::Result<T, E> {
-    match tokio::time::timeout(CALL, asked).await {
-        Ok(answered) => answered,
-        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()),
-    }
-}
-
 /// The connections that all share, those for leases, and those for costs.
 async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<[Db; 3]> {
-    // sqlx asks a connection for a sign of life at both ends of its use, but waits for it without end, and what it waits
-    // for keeps its place in the pool.
+    // sqlx asks a connection for a sign of life at both ends of its use, but waits for it without end, and what it
+    // waits for keeps its place in the pool.
     async fn is_alive(connection: &mut PgConnection) -> sqlx::Result<bool> {
         let alive = tokio::time::timeout(SIGN_OF_LIFE, connection.ping());
         alive.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
@@ -540,11 +430,13 @@ async fn open_postgres(options: PgConnectOptions, connections: u32) -> Result<[D
     let of = |connections| pool.clone().max_connections(connections);
     let shared = of(connections).connect_with(options.clone()).await.map_err(StoreError::Open)?;
     let [leases, costs] = [FOR_LEASES, FOR_COSTS].map(|connections| of(connections).connect_lazy_with(options.clone()));
-    let costs = Pool { own: costs, other: Some(shared.clone()) };
-    Ok([shared.into(), leases.into(), costs].map(Db::Pg))
+    let trips = Arc::<RoundTrips>::default();
+    let pool = |own, other| Db::Pg(Pool { own, other, trips: Arc::clone(&trips) });
+    Ok([pool(shared.clone(), None), pool(leases, None), pool(costs, Some(shared))])
 }
 
-/// The same of SQLite, whose one writer serves them in turn: what writes, what a power cut may undo, and what writes again.
+/// The same of SQLite, whose one writer serves them in turn: what writes, what a power cut may undo, and what writes
+/// again.
 async fn open_sqlite(url: &str, connections: u32) -> Result<[Db; 3]> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|_| StoreError::Url("not a valid sqlite:// address".into()))?
@@ -565,19 +457,11 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<[Db; 3]> {
     let read = Connections::open(&options, connections.clamp(1, 4)).await.map_err(StoreError::Open)?;
     let opened = async { wal::Wal::open(options.get_filename(), &mut *lend(&write).await?).await };
     let wal = opened.await.map_err(StoreError::Open)?.map(Arc::new);
-    let db = Db::Sqlite { read, write, wal };
+    let db = Db::Sqlite { read, write, wal, trips: Arc::default() };
     Ok([db.clone(), db.unsynced(), db])
 }
 
 /// What people and models write, as PostgreSQL's TEXT can hold it: without NUL.
 fn storable(text: &str) -> String {
     text.replace('\0', "")
-}
-
-/// A lock's name as PostgreSQL's 64-bit key (FNV-1a: stable over versions and machines).
-fn lock_key(name: &str) -> i64 {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    i64::from_ne_bytes(hash.to_ne_bytes())
 }

@@ -198,7 +198,7 @@ impl Line {
             reels,
             fresh: false,
         };
-        let outcomes = self.store.submit(&wish, self.limits, |_| String::new(), NOW).await?;
+        let outcomes = self.store.submit(&wish, self.limits, &|_| String::new(), NOW).await?;
         outcomes.into_iter().next().ok_or_else(|| "nothing became of a wish".into())
     }
 }

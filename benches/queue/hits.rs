@@ -193,7 +193,7 @@ pub async fn submit(
 ) -> Outcome<Submitted> {
     let reels = std::slice::from_ref(code);
     let wish = Wish { turn, person, chat, reply_to: None, placeholder: None, question: "", reels, fresh: false };
-    let outcomes = store.submit(&wish, limits, |_| String::new(), now).await?;
+    let outcomes = store.submit(&wish, limits, &|_| String::new(), now).await?;
     outcomes.into_iter().next().ok_or_else(|| "nothing became of a wish".into())
 }
 

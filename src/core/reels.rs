@@ -15,7 +15,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::ReelConfig;
 use crate::ids::Shortcode;
 use crate::store::access::LimitName;
-use crate::store::reels::{Cancelled, QueueLimits, Submitted, Wish};
+use crate::store::reels::{Cancelled, Note, QueueLimits, Submitted, Wish};
 use crate::store::{Store, StoreError};
 use crate::telemetry::SUBMITTED;
 use link::{Found, Hosts, Link, ShareTarget, Unsupported};
@@ -159,12 +159,7 @@ impl Reels {
     }
 
     /// Submits reels; see [`Store::submit`].
-    pub async fn submit(
-        &self,
-        wish: &Wish<'_>,
-        note: impl Fn(&[Submitted]) -> String + Send + Sync,
-        now: Timestamp,
-    ) -> Result<Vec<Submitted>, StoreError> {
+    pub async fn submit(&self, wish: &Wish<'_>, note: Note<'_>, now: Timestamp) -> Result<Vec<Submitted>, StoreError> {
         let outcomes = self.store.submit(wish, self.limits().await?, note, now).await?;
         for outcome in &outcomes {
             metrics::counter!(SUBMITTED, "outcome" => outcome.name()).increment(1);

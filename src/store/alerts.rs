@@ -1,10 +1,10 @@
-//! How the alerts stand, and what they say. Owns their rows, and that a change of one and the messages that tell of it are
-//! one transaction; never decides what is an alert.
+//! How the alerts stand, and what they say. Owns their rows, and that a change of one and the messages that tell of it
+//! are one transaction; never decides what is an alert.
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, PersonId};
+use crate::ids::{ChatId, PersonId, TurnId};
 
-use super::{Result, Store, exclusive, read};
+use super::{Conn, Result, Store, args};
 
 /// One alert that is on its way, or was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,95 +39,77 @@ pub struct Judged {
     pub says: Vec<String>,
 }
 
-type Row = (String, String, Option<i64>, Option<i64>, i64, f64, i64);
+#[derive(sqlx::FromRow)]
+struct StoredAlert {
+    rule: String,
+    subject: String,
+    raised_at: Option<i64>,
+    turning_since: Option<i64>,
+    since: i64,
+    worst: f64,
+    seen_at: i64,
+}
 
 /// Looked at every few seconds, in a table that only grows.
-pub const NEW_MARKS: &str =
-    "SELECT scope, period, micro_usd, alerted FROM spending WHERE alerted > announced ORDER BY scope, period LIMIT $1";
+pub const NEW_MARKS: &str = r"
+    SELECT scope, period, micro_usd, alerted
+    FROM spending
+    WHERE alerted > announced
+    ORDER BY scope, period
+    LIMIT $1";
 
 /// Marks taken up at a time.
 const MARKS: i64 = 20;
 
-/// Owes each of these answers, as JSON, to each alert chat. Part of a transaction.
-macro_rules! owe {
-    ($tx:ident, $chats:expr, $says:expr, $now:expr) => {
-        for (said, answer) in $says.iter().enumerate() {
-            for (person, chat) in $chats {
-                // A turn that is answered already: its delivery is owed, as any final's.
-                sqlx::query($crate::store::alerts::OWE)
-                    .bind($crate::ids::TurnId::new().to_string())
-                    .bind(person.to_string())
-                    .bind(chat.to_string())
-                    // In their order.
-                    .bind($now.0 - i64::try_from($says.len() - said).unwrap_or(0))
-                    .bind(answer)
-                    .bind($now.0)
-                    .execute(&mut *$tx)
-                    .await?;
-            }
+/// Owes each of these answers, as JSON, to each alert chat. A configured chat that got another id is told under that
+/// one. Part of a transaction.
+pub(super) async fn owe(
+    tx: &mut Conn<'_>,
+    chats: &[(PersonId, ChatId)],
+    says: &[String],
+    now: Timestamp,
+) -> Result<()> {
+    // A turn that is answered already: its delivery is owed, as any final's.
+    let sql = r"
+        INSERT INTO turns (id, kind, state, person_id, chat, merge_until, inputs, aside, sealed, due_at, attempt, shown,
+            answer, created_at)
+        VALUES ($1, 'talk', 'answered', $2, COALESCE((SELECT new_id FROM moved_chats WHERE old_id = $3), $3), 0, 0,
+            TRUE, TRUE, $4, 0, '[]', $5, $6)";
+    for (nth, answer) in says.iter().enumerate() {
+        // In their order.
+        let due_at = now.0 - i64::try_from(says.len() - nth).unwrap_or(0);
+        for (person, chat) in chats {
+            let id = TurnId::new().to_string();
+            tx.execute(sql, args![id, person.to_string(), chat.to_string(), due_at, answer, now.0]).await?;
         }
-    };
+    }
+    Ok(())
 }
-pub(super) use owe;
-
-/// A configured chat that got another id is told under that one.
-pub(super) const OWE: &str = "INSERT INTO turns (id, kind, state, person_id, chat, merge_until, inputs, aside, sealed, due_at, \
-     attempt, shown, answer, created_at) \
-     VALUES ($1, 'talk', 'answered', $2, COALESCE((SELECT new_id FROM moved_chats WHERE old_id = $3), $3), 0, 0, TRUE, TRUE, \
-     $4, 0, '[]', $5, $6)";
 
 impl Store {
-    /// Lets `decide` look at how the alerts stand and at the budgets' new marks, and writes what it says: each change and
-    /// the messages of it are committed together, so that every change is told once, whoever dies. `chats`: who is told.
+    /// Lets `decide` look at how the alerts stand and at the budgets' new marks, and writes what it says: each change
+    /// and the messages of it are committed together, so that every change is told once, whoever dies. `chats`: who is
+    /// told.
     pub async fn judge(
         &self,
         chats: &[(PersonId, ChatId)],
         now: Timestamp,
         decide: impl FnOnce(&[AlertRow], &[Mark]) -> Judged,
     ) -> Result<()> {
-        let said: Result<bool> = exclusive!(&self.db, ["alerts"], tx => {
-            let stood: Vec<Row> = sqlx::query_as(
-                    "SELECT rule, subject, raised_at, turning_since, since, worst, seen_at FROM alerts ORDER BY rule, subject")
-                .fetch_all(&mut *tx)
-                .await?;
+        let judge = async |tx: &mut Conn<'_>| {
+            let sql = r"
+                SELECT rule, subject, raised_at, turning_since, since, worst, seen_at
+                FROM alerts
+                ORDER BY rule, subject";
+            let stood: Vec<StoredAlert> = tx.fetch_all(sql, args![]).await?;
             let stood: Vec<AlertRow> = stood.into_iter().map(row).collect();
-            let marks: Vec<Mark> = sqlx::query_as(NEW_MARKS).bind(MARKS).fetch_all(&mut *tx).await?;
-            let Judged { rows, says } = decide(&stood, &marks);
-            for gone in stood.iter().filter(|old| !rows.iter().any(|new| old.is_of(new))) {
-                sqlx::query("DELETE FROM alerts WHERE rule = $1 AND subject = $2")
-                    .bind(&gone.rule)
-                    .bind(&gone.subject)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            for new in rows.iter().filter(|new| !stood.contains(new)) {
-                sqlx::query(
-                        "INSERT INTO alerts (rule, subject, raised_at, turning_since, since, worst, seen_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (rule, subject) DO UPDATE SET \
-                         raised_at = excluded.raised_at, turning_since = excluded.turning_since, since = excluded.since, \
-                         worst = excluded.worst, seen_at = excluded.seen_at")
-                    .bind(&new.rule)
-                    .bind(&new.subject)
-                    .bind(new.raised_at.map(|at| at.0))
-                    .bind(new.turning_since.map(|at| at.0))
-                    .bind(new.since.0)
-                    .bind(new.worst)
-                    .bind(new.seen_at.0)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            for mark in &marks {
-                sqlx::query("UPDATE spending SET announced = $1 WHERE scope = $2 AND period = $3")
-                    .bind(mark.percent)
-                    .bind(&mark.scope)
-                    .bind(&mark.period)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            owe!(tx, chats, says, now);
-            Ok(!says.is_empty())
-        });
-        if said? {
+            let marks: Vec<Mark> = tx.fetch_all(NEW_MARKS, args![MARKS]).await?;
+            let judged = decide(&stood, &marks);
+            write_judged(tx, &stood, &marks, &judged).await?;
+            owe(tx, chats, &judged.says, now).await?;
+            Ok(!judged.says.is_empty())
+        };
+        if self.db.exclusive(&["alerts"], judge).await? {
             self.turns_changed();
         }
         Ok(())
@@ -135,10 +117,14 @@ impl Store {
 
     /// How many alerts of each rule are raised.
     pub async fn raised_alerts(&self) -> Result<Vec<(String, i64)>> {
-        Ok(read!(&self.db, connection => sqlx::query_as(
-                "SELECT rule, COUNT(*) FROM alerts WHERE raised_at IS NOT NULL GROUP BY rule")
-            .fetch_all(connection)
-            .await)?)
+        #[derive(sqlx::FromRow)]
+        struct Raised {
+            rule: String,
+            alerts: i64,
+        }
+        let sql = "SELECT rule, COUNT(*) AS alerts FROM alerts WHERE raised_at IS NOT NULL GROUP BY rule";
+        let rows: Vec<Raised> = self.db.fetch_all(sql, args![]).await?;
+        Ok(rows.into_iter().map(|row| (row.rule, row.alerts)).collect())
     }
 }
 
@@ -148,14 +134,37 @@ impl AlertRow {
     }
 }
 
-fn row((rule, subject, raised_at, turning_since, since, worst, seen_at): Row) -> AlertRow {
+fn row(row: StoredAlert) -> AlertRow {
     AlertRow {
-        rule,
-        subject,
-        raised_at: raised_at.map(Timestamp),
-        turning_since: turning_since.map(Timestamp),
-        since: Timestamp(since),
-        worst,
-        seen_at: Timestamp(seen_at),
+        rule: row.rule,
+        subject: row.subject,
+        raised_at: row.raised_at.map(Timestamp),
+        turning_since: row.turning_since.map(Timestamp),
+        since: Timestamp(row.since),
+        worst: row.worst,
+        seen_at: Timestamp(row.seen_at),
     }
+}
+
+async fn write_judged(tx: &mut Conn<'_>, stood: &[AlertRow], marks: &[Mark], judged: &Judged) -> Result<()> {
+    for gone in stood.iter().filter(|old| !judged.rows.iter().any(|new| old.is_of(new))) {
+        let sql = "DELETE FROM alerts WHERE rule = $1 AND subject = $2";
+        tx.execute(sql, args![&gone.rule, &gone.subject]).await?;
+    }
+    let sql = r"
+        INSERT INTO alerts (rule, subject, raised_at, turning_since, since, worst, seen_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (rule, subject) DO UPDATE SET raised_at = excluded.raised_at,
+            turning_since = excluded.turning_since, since = excluded.since, worst = excluded.worst,
+            seen_at = excluded.seen_at";
+    for new in judged.rows.iter().filter(|new| !stood.contains(new)) {
+        let (raised_at, turning_since) = (new.raised_at.map(|at| at.0), new.turning_since.map(|at| at.0));
+        let args = args![&new.rule, &new.subject, raised_at, turning_since, new.since.0, new.worst, new.seen_at.0];
+        tx.execute(sql, args).await?;
+    }
+    let sql = "UPDATE spending SET announced = $1 WHERE scope = $2 AND period = $3";
+    for mark in marks {
+        tx.execute(sql, args![mark.percent, &mark.scope, &mark.period]).await?;
+    }
+    Ok(())
 }

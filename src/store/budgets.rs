@@ -9,9 +9,9 @@ use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId, PersonId, Platform};
 use crate::upstream::{Budget, BudgetOf};
 
-use super::{Result, Store, StoreError, read, write};
+use super::{Arg, Conn, Result, Store, StoreError, args, sql};
 
-pub(super) use self::sums::{Moved, MovedRow, add_to_sums, spend};
+pub(super) use self::sums::{Moved, Spend, spend};
 
 /// Who or what a budget is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub struct Cap {
 }
 
 /// Which sums a call of a person in a chat belongs to; `guild`: the community of the chat.
-pub(super) fn scopes(person: PersonId, chat: &ChatId, guild: Option<&GuildId>) -> Vec<(Scope, Span)> {
+fn scopes(person: PersonId, chat: &ChatId, guild: Option<&GuildId>) -> Vec<(Scope, Span)> {
     let mut scopes = vec![
         (Scope::Bot, Span::Day),
         (Scope::Bot, Span::Month),
@@ -110,18 +110,12 @@ pub(super) fn scopes(person: PersonId, chat: &ChatId, guild: Option<&GuildId>) -
 }
 
 /// The community of a chat. Part of a transaction.
-macro_rules! guild_of {
-    ($tx:ident, $chat:expr) => {{
-        let row: Option<(Option<String>,)> = sqlx::query_as($crate::store::budgets::GUILD_OF_CHAT)
-            .bind($chat.to_string())
-            .fetch_optional(&mut *$tx)
-            .await?;
-        $crate::store::budgets::read_guild(row.and_then(|(guild,)| guild))?
-    }};
+pub(super) async fn guild_of(tx: &mut Conn<'_>, chat: &ChatId) -> Result<Option<GuildId>> {
+    let guild: Option<Option<String>> = tx.fetch_optional_value(GUILD_OF_CHAT, args![chat.to_string()]).await?;
+    read_guild(guild.flatten())
 }
-pub(super) use guild_of;
 
-pub(super) const GUILD_OF_CHAT: &str = "SELECT guild FROM chats WHERE id = $1";
+const GUILD_OF_CHAT: &str = "SELECT guild FROM chats WHERE id = $1";
 
 pub(super) fn read_guild(guild: Option<String>) -> Result<Option<GuildId>> {
     Ok(guild.map(|guild| guild.parse()).transpose()?)
@@ -139,64 +133,72 @@ pub struct SetBudget {
     pub only_lowers: bool,
 }
 
-/// Scope, span, amount, and whether it only lowers.
-type SetRow = (String, String, Option<i64>, bool);
+#[derive(sqlx::FromRow)]
+struct SetRow {
+    scope: String,
+    span: String,
+    micro_usd: Option<i64>,
+    only_lowers: bool,
+}
 
 impl SetBudget {
-    fn read((scope, span, micro_usd, only_lowers): SetRow) -> Result<SetBudget> {
-        let span = match span.as_str() {
+    fn read(row: SetRow) -> Result<SetBudget> {
+        let span = match row.span.as_str() {
             "day" => Span::Day,
             "month" => Span::Month,
             _ => return Err(StoreError::Corrupt("budgets.span")),
         };
-        Ok(SetBudget { scope, span, micro_usd, only_lowers })
+        Ok(SetBudget { scope: row.scope, span, micro_usd: row.micro_usd, only_lowers: row.only_lowers })
     }
 }
 
 /// A server's budget of which nobody knows who set it counts as its managers'.
-macro_rules! only_lowers {
-    () => {
-        "(scope LIKE 'guild:%' AND NOT by_owner)"
-    };
-}
+const ONLY_LOWERS: &str = "(scope LIKE 'guild:%' AND NOT by_owner)";
 
-const SET_BUDGETS: &str = concat!(
-    "SELECT scope, span, micro_usd, ",
-    only_lowers!(),
-    " AS only_lowers FROM budgets \
-     UNION ALL SELECT scope, span, micro_usd, TRUE FROM lowered_budgets ORDER BY 1, 2, 4"
+const SET_BUDGETS: &str = sql!(
+    "SELECT scope, span, micro_usd,",
+    ONLY_LOWERS,
+    r"AS only_lowers
+    FROM budgets
+    UNION ALL
+    SELECT scope, span, micro_usd, TRUE
+    FROM lowered_budgets
+    ORDER BY 1, 2, 4"
 );
 
-/// Reads what the budgets of a person in a chat rest on, in one statement: [`Funds`].
-macro_rules! funds {
-    ($executor:expr, $person:expr, $chat:expr, $at:expr) => {{
-        let chat: &$crate::ids::ChatId = $chat;
-        let rows = sqlx::query_as($crate::store::budgets::FUNDS)
-            .bind(chat.to_string())
-            .bind(Span::Day.period($at))
-            .bind(Span::Month.period($at))
-            .bind($crate::store::budgets::Scope::Platform(chat.platform).name())
-            .bind($crate::store::budgets::Scope::Chat(chat.clone()).name())
-            .bind($crate::store::budgets::Scope::Person($person).name())
-            .fetch_all($executor)
-            .await?;
-        $crate::store::budgets::Funds::read(rows)?
-    }};
-}
-pub(super) use funds;
-
-/// `$1` the chat, `$2` the day, `$3` the month, `$4` to `$6` scopes.
-pub(super) const FUNDS: &str = concat!(
-    "WITH own AS (SELECT 'guild:' || guild AS scope FROM chats WHERE id = $1 AND guild IS NOT NULL) \
-     SELECT CASE WHEN ",
-    only_lowers!(),
-    " THEN 'lowered' ELSE 'set' END AS part, scope, span, micro_usd, 0 AS reserved FROM budgets \
-     WHERE scope IN ('bot', 'platform', 'guild', 'chat', 'person', $4, $5, $6, (SELECT scope FROM own)) \
-     UNION ALL SELECT 'lowered', scope, span, micro_usd, 0 FROM lowered_budgets WHERE scope = (SELECT scope FROM own) \
-     UNION ALL SELECT 'guild', scope, '', NULL, 0 FROM own \
-     UNION ALL SELECT 'spent', scope, period, micro_usd, reserved FROM spending \
-     WHERE scope IN ('bot', $4, $5, $6, (SELECT scope FROM own)) AND period IN ($2, $3)"
+/// What the budgets of a person in a chat rest on: [`FundsRow`]s. `$1` the chat, `$2` the day, `$3` the month, `$4` to
+/// `$6` scopes.
+const FUNDS: &str = sql!(
+    r"
+        WITH own AS (
+            SELECT 'guild:' || guild AS scope
+            FROM chats
+            WHERE id = $1 AND guild IS NOT NULL
+        )
+        SELECT CASE WHEN",
+    ONLY_LOWERS,
+    r"THEN 'lowered' ELSE 'set' END AS part, scope, span, micro_usd, 0 AS reserved
+    FROM budgets
+    WHERE scope IN ('bot', 'platform', 'guild', 'chat', 'person', $4, $5, $6, (SELECT scope FROM own))
+    UNION ALL
+    SELECT 'lowered', scope, span, micro_usd, 0
+    FROM lowered_budgets
+    WHERE scope = (SELECT scope FROM own)
+    UNION ALL
+    SELECT 'guild', scope, '', NULL, 0
+    FROM own
+    UNION ALL
+    SELECT 'spent', scope, period, micro_usd, reserved
+    FROM spending
+    WHERE scope IN ('bot', $4, $5, $6, (SELECT scope FROM own)) AND period IN ($2, $3)"
 );
+
+/// The arguments of [`FUNDS`].
+fn funds_args(person: PersonId, chat: &ChatId, at: Timestamp) -> [Arg<'static>; 6] {
+    let scopes = [Scope::Platform(chat.platform), Scope::Chat(chat.clone()), Scope::Person(person)];
+    let [platform, of_chat, of_person] = scopes.map(|scope| scope.name());
+    [chat.to_string(), Span::Day.period(at), Span::Month.period(at), platform, of_chat, of_person].map(Arg::from)
+}
 
 /// What the budgets of a person in a chat rest on.
 pub(super) struct Funds {
@@ -207,17 +209,30 @@ pub(super) struct Funds {
     spent: Vec<(String, String, Amount)>,
 }
 
-/// A row of [`FUNDS`]: part, scope, span or period, amount, what of it is set aside.
-type FundsRow = (String, String, String, Option<i64>, i64);
+#[derive(sqlx::FromRow)]
+struct FundsRow {
+    part: String,
+    scope: String,
+    /// Of what is spent the period.
+    span: String,
+    micro_usd: Option<i64>,
+    /// What of it is set aside.
+    reserved: i64,
+}
 
 impl Funds {
-    /// Of the rows of [`FUNDS`].
-    pub(super) fn read(rows: Vec<FundsRow>) -> Result<Funds> {
+    /// Part of a transaction.
+    pub(super) async fn read(tx: &mut Conn<'_>, person: PersonId, chat: &ChatId, at: Timestamp) -> Result<Funds> {
+        Funds::of_rows(tx.fetch_all(FUNDS, &funds_args(person, chat, at)).await?)
+    }
+
+    fn of_rows(rows: Vec<FundsRow>) -> Result<Funds> {
         let mut funds = Funds { guild: None, set: Vec::new(), spent: Vec::new() };
-        for (part, scope, span, micro_usd, reserved) in rows {
+        for FundsRow { part, scope, span, micro_usd, reserved } in rows {
             match (part.as_str(), micro_usd) {
                 (part @ ("set" | "lowered"), micro_usd) => {
-                    funds.set.push(SetBudget::read((scope, span, micro_usd, part == "lowered"))?);
+                    let row = SetRow { scope, span, micro_usd, only_lowers: part == "lowered" };
+                    funds.set.push(SetBudget::read(row)?);
                 }
                 ("spent", Some(micro_usd)) => funds.spent.push((scope, span, Amount::new(micro_usd, reserved))),
                 ("guild", _) => funds.guild = read_guild(scope.strip_prefix("guild:").map(str::to_owned))?,
@@ -364,20 +379,28 @@ impl Standing {
     }
 }
 
-/// The marks of a budget that has changed: `$1` its scope, `$2` a pattern for those of its kind, `$3` the length of its
-/// periods' names.
-const FORGET_MARKS: &str = "UPDATE spending SET alerted = 0, announced = 0 WHERE alerted > 0 \
-     AND (scope = $1 OR scope LIKE $2) AND LENGTH(period) = $3";
+/// Forgets the marks of a budget that has changed, and of those of its kind.
+async fn forget_marks(connection: &mut Conn<'_>, scope: &str, span: Span) -> Result<()> {
+    let sql = r"
+        UPDATE spending
+        SET alerted = 0, announced = 0
+        WHERE alerted > 0 AND (scope = $1 OR scope LIKE $2) AND LENGTH(period) = $3";
+    let length = span.period(Timestamp(0)).len() as i64;
+    connection.execute(sql, args![scope, format!("{scope}:%"), length]).await?;
+    Ok(())
+}
 
 impl Store {
     /// What a scope has used of its money in the period of `at`.
     pub async fn used(&self, scope: &Scope, span: Span, at: Timestamp) -> Result<Amount> {
-        let row: Option<(i64, i64)> = read!(&self.db, connection => sqlx::query_as("SELECT micro_usd, reserved FROM spending WHERE scope = $1 AND period = $2")
-            .bind(scope.name())
-            .bind(span.period(at))
-            .fetch_optional(connection)
-            .await)?;
-        Ok(row.map_or_else(Amount::default, |(micro_usd, reserved)| Amount::new(micro_usd, reserved)))
+        #[derive(sqlx::FromRow)]
+        struct SpentRow {
+            micro_usd: i64,
+            reserved: i64,
+        }
+        let sql = "SELECT micro_usd, reserved FROM spending WHERE scope = $1 AND period = $2";
+        let row: Option<SpentRow> = self.db.fetch_optional(sql, args![scope.name(), span.period(at)]).await?;
+        Ok(row.map_or_else(Amount::default, |row| Amount::new(row.micro_usd, row.reserved)))
     }
 
     /// How the budgets stand that a call of this person in this chat would fall under.
@@ -388,7 +411,7 @@ impl Store {
         configured: &[(&str, Span, i64)],
         at: Timestamp,
     ) -> Result<Vec<Standing>> {
-        let funds = read!(&self.db, connection => Ok::<_, StoreError>(funds!(connection, person, chat, at)))?;
+        let funds = Funds::of_rows(self.db.fetch_all(FUNDS, &funds_args(person, chat, at)).await?)?;
         Ok(funds.standings(configured, person, chat, at))
     }
 
@@ -416,79 +439,58 @@ impl Store {
 
     /// The community that a chat belongs to, if it is known of one.
     pub async fn guild_of(&self, chat: &ChatId) -> Result<Option<GuildId>> {
-        let row = read!(&self.db, connection => sqlx::query_as(GUILD_OF_CHAT).bind(chat.to_string()).fetch_optional(connection).await)?;
-        read_guild(row.and_then(|(guild,): (Option<String>,)| guild))
+        let guild: Option<Option<String>> =
+            self.db.fetch_optional_value(GUILD_OF_CHAT, args![chat.to_string()]).await?;
+        read_guild(guild.flatten())
     }
 
     /// The budgets that were set in chat.
     pub async fn budgets(&self) -> Result<Vec<SetBudget>> {
-        let rows: Vec<SetRow> = read!(&self.db, connection => sqlx::query_as(SET_BUDGETS).fetch_all(connection).await)?;
+        let rows: Vec<SetRow> = self.db.fetch_all(SET_BUDGETS, args![]).await?;
         rows.into_iter().map(SetBudget::read).collect()
     }
 
     /// Sets a budget for a scope or for all of a kind, as who runs the bot. Its marks are told anew: they are parts of
     /// another amount.
     pub async fn set_budget(&self, scope: &str, span: Span, micro_usd: Option<i64>) -> Result<()> {
-        write!(&self.db, connection => {
-            sqlx::query(
-                "INSERT INTO budgets (scope, span, micro_usd, by_owner) VALUES ($1, $2, $3, TRUE) \
-                 ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd, by_owner = TRUE")
-                .bind(scope)
-                .bind(span.name())
-                .bind(micro_usd)
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(FORGET_MARKS)
-                .bind(scope)
-                .bind(format!("{scope}:%"))
-                .bind(span.period(Timestamp(0)).len() as i64)
-                .execute(connection)
-                .await
-                .map(|_| ())
-        })?;
-        Ok(())
+        self.db
+            .write(async |connection| {
+                let sql = r"
+                    INSERT INTO budgets (scope, span, micro_usd, by_owner)
+                    VALUES ($1, $2, $3, TRUE)
+                    ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd, by_owner = TRUE";
+                connection.execute(sql, args![scope, span.name(), micro_usd]).await?;
+                forget_marks(connection, scope, span).await
+            })
+            .await
     }
 
-    /// Sets how much of what a server is granted it may spend, for its managers; `None`: all of it. The lower of the two
-    /// holds, whichever was set first.
+    /// Sets how much of what a server is granted it may spend, for its managers; `None`: all of it. The lower of the
+    /// two holds, whichever was set first.
     pub async fn lower_budget(&self, server: &Scope, span: Span, micro_usd: Option<i64>) -> Result<()> {
         let name = server.name();
-        write!(&self.db, connection => {
-            sqlx::query("DELETE FROM lowered_budgets WHERE scope = $1 AND span = $2 AND $3 IS NULL")
-                .bind(&name)
-                .bind(span.name())
-                .bind(micro_usd)
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(
-                "INSERT INTO lowered_budgets (scope, span, micro_usd) SELECT $1, $2, $3 WHERE $3 IS NOT NULL \
-                 ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd")
-                .bind(&name)
-                .bind(span.name())
-                .bind(micro_usd)
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(FORGET_MARKS)
-                .bind(&name)
-                .bind(format!("{name}:%"))
-                .bind(span.period(Timestamp(0)).len() as i64)
-                .execute(connection)
-                .await
-                .map(|_| ())
-        })?;
-        Ok(())
+        self.db
+            .write(async |connection| {
+                let sql = "DELETE FROM lowered_budgets WHERE scope = $1 AND span = $2 AND $3 IS NULL";
+                connection.execute(sql, args![&name, span.name(), micro_usd]).await?;
+                let sql = r"
+                    INSERT INTO lowered_budgets (scope, span, micro_usd)
+                    SELECT $1, $2, $3
+                    WHERE $3 IS NOT NULL
+                    ON CONFLICT (scope, span) DO UPDATE SET micro_usd = excluded.micro_usd";
+                connection.execute(sql, args![&name, span.name(), micro_usd]).await?;
+                forget_marks(connection, &name, span).await
+            })
+            .await
     }
 
     /// Notes that the operator is told that a budget is used to `percent`; `false` if somebody told it before.
     pub async fn alert_budget(&self, scope: &Scope, span: Span, at: Timestamp, percent: i64) -> Result<bool> {
-        let changed = write!(&self.db, connection => sqlx::query(
-                "UPDATE spending SET alerted = $1 WHERE scope = $2 AND period = $3 AND alerted < $1")
-            .bind(percent)
-            .bind(scope.name())
-            .bind(span.period(at))
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let sql = r"
+            UPDATE spending
+            SET alerted = $1
+            WHERE scope = $2 AND period = $3 AND alerted < $1";
+        let changed = self.db.execute(sql, args![percent, scope.name(), span.period(at)]).await?;
         Ok(changed == 1)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 
-use super::{Result, Store, read, storable, write};
+use super::{Result, Store, args, storable};
 
 /// One failure, as an operator looks it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +20,19 @@ pub struct Noted {
     pub detail: String,
 }
 
-type NotedRow = (String, i64, String, String, String, String);
+#[derive(sqlx::FromRow)]
+struct NotedRow {
+    reference: String,
+    at: i64,
+    part: String,
+    subject: String,
+    cause: String,
+    detail: String,
+}
 
 impl From<NotedRow> for Noted {
-    fn from((reference, at, part, subject, cause, detail): NotedRow) -> Noted {
+    fn from(row: NotedRow) -> Noted {
+        let NotedRow { reference, at, part, subject, cause, detail } = row;
         Noted { reference, at: Timestamp(at), part, subject, cause, detail }
     }
 }
@@ -31,53 +40,56 @@ impl From<NotedRow> for Noted {
 impl Store {
     /// Notes a failure; one code is noted once. A service that failed for the same subject is known under the code too.
     pub async fn note_failure(&self, noted: &Noted) -> Result<()> {
-        write!(&self.db, connection => sqlx::query(
-                "INSERT INTO failures (reference, at, part, subject, cause, detail) VALUES ($1, $2, $3, $4, $5, $6) \
-                 ON CONFLICT (reference) DO NOTHING")
-            .bind(&noted.reference)
-            .bind(noted.at.0)
-            .bind(&noted.part)
-            .bind(storable(&noted.subject))
-            .bind(&noted.cause)
-            .bind(storable(&noted.detail))
-            .execute(connection)
-            .await
-            .map(|_| ()))?;
-        write!(&self.db, connection => sqlx::query("UPDATE providers SET reference = $1 WHERE reference = $2")
-            .bind(&noted.reference)
-            .bind(storable(&noted.subject))
-            .execute(connection)
-            .await
-            .map(|_| ()))?;
+        let sql = r"
+            INSERT INTO failures (reference, at, part, subject, cause, detail)
+            VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT (reference) DO NOTHING";
+        self.db
+            .execute(
+                sql,
+                args![
+                    &noted.reference,
+                    noted.at.0,
+                    &noted.part,
+                    storable(&noted.subject),
+                    &noted.cause,
+                    storable(&noted.detail)
+                ],
+            )
+            .await?;
+        self.db
+            .execute(
+                "UPDATE providers SET reference = $1 WHERE reference = $2",
+                args![&noted.reference, storable(&noted.subject)],
+            )
+            .await?;
         Ok(())
     }
 
     /// The latest failures, newest first.
     pub async fn failures(&self, limit: u32) -> Result<Vec<Noted>> {
-        let rows: Vec<NotedRow> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT reference, at, part, subject, cause, detail FROM failures ORDER BY at DESC, reference LIMIT $1")
-            .bind(i64::from(limit))
-            .fetch_all(connection)
-            .await)?;
+        let sql = r"
+            SELECT reference, at, part, subject, cause, detail
+            FROM failures
+            ORDER BY at DESC, reference
+            LIMIT $1";
+        let rows: Vec<NotedRow> = self.db.fetch_all(sql, args![i64::from(limit)]).await?;
         Ok(rows.into_iter().map(Noted::from).collect())
     }
 
     /// The failure of a code.
     pub async fn failure(&self, reference: &str) -> Result<Option<Noted>> {
-        let row: Option<NotedRow> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT reference, at, part, subject, cause, detail FROM failures WHERE reference = $1")
-            .bind(storable(reference))
-            .fetch_optional(connection)
-            .await)?;
+        let sql = r"
+            SELECT reference, at, part, subject, cause, detail
+            FROM failures
+            WHERE reference = $1";
+        let row: Option<NotedRow> = self.db.fetch_optional(sql, args![storable(reference)]).await?;
         Ok(row.map(Noted::from))
     }
 
     /// How many failed since.
     pub async fn failures_since(&self, from: Timestamp) -> Result<i64> {
-        let (count,): (i64,) = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM failures WHERE at >= $1")
-            .bind(from.0)
-            .fetch_one(connection)
-            .await)?;
+        let count: i64 = self.db.fetch_value("SELECT COUNT(*) FROM failures WHERE at >= $1", args![from.0]).await?;
         Ok(count)
     }
 }

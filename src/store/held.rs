@@ -1,5 +1,5 @@
-//! The rows that this process works on under a lease. Whatever the row says of its lease, no claim of this process takes one
-//! of them a second time: the lease of one is renewed instead.
+//! The rows that this process works on under a lease. Whatever the row says of its lease, no claim of this process
+//! takes one of them a second time: the lease of one is renewed instead.
 
 use std::collections::HashMap;
 use std::fmt::Display;

@@ -1,7 +1,7 @@
 //! What the rows tell of a run, for whoever checks it afterwards. Owns the reading of whole tables, without a text of
 //! anybody's; not for a database that has grown.
 
-use super::{Result, Store, read};
+use super::{Result, Store, args};
 
 /// All of it.
 #[derive(Clone, Debug, Default)]
@@ -99,36 +99,38 @@ pub struct SpendingRow {
 impl Store {
     /// Every row that tells of a message, a reel or a cost.
     pub async fn history(&self) -> Result<History> {
-        macro_rules! all {
-            ($sql:literal) => {
-                read!(&self.db, connection => sqlx::query_as($sql).fetch_all(connection).await)?
-            };
-        }
+        let inbox = "SELECT chat, message, turn_id, received_at FROM inbox ORDER BY received_at";
+        let turns = r"
+            SELECT id, kind, state, chat, subscription_id, attempt, shown, outcome, created_at, closed_at
+            FROM turns
+            ORDER BY id";
+        let subscriptions = "SELECT id, state, job_id, shortcode, board_id, turn_id FROM subscriptions ORDER BY id";
+        let boards = "SELECT id, state, chat, message FROM boards ORDER BY id";
+        let jobs = r"
+            SELECT id, shortcode, state, asked_by, slot_at, ready_at, lane, attempt, created_at, started_at,
+                finished_at
+            FROM jobs
+            ORDER BY id";
+        let ledger = r"
+            SELECT key, at, person_id, platform, provider, model, input_tokens, cached_tokens, cache_write_tokens,
+                output_tokens, micro_usd, estimated, outcome
+            FROM ledger
+            ORDER BY at, key";
+        let spending = "SELECT scope, period, micro_usd FROM spending ORDER BY scope, period";
         Ok(History {
-            inbox: all!("SELECT chat, message, turn_id, received_at FROM inbox ORDER BY received_at"),
-            turns: all!(
-                "SELECT id, kind, state, chat, subscription_id, attempt, shown, outcome, created_at, closed_at FROM turns ORDER BY id"
-            ),
-            subscriptions: all!(
-                "SELECT id, state, job_id, shortcode, board_id, turn_id FROM subscriptions ORDER BY id"
-            ),
-            boards: all!("SELECT id, state, chat, message FROM boards ORDER BY id"),
-            jobs: all!(
-                "SELECT id, shortcode, state, asked_by, slot_at, ready_at, lane, attempt, created_at, started_at, finished_at \
-                 FROM jobs ORDER BY id"
-            ),
-            ledger: all!(
-                "SELECT key, at, person_id, platform, provider, model, input_tokens, cached_tokens, cache_write_tokens, \
-                 output_tokens, micro_usd, estimated, outcome FROM ledger ORDER BY at, key"
-            ),
-            spending: all!("SELECT scope, period, micro_usd FROM spending ORDER BY scope, period"),
+            inbox: self.db.fetch_all(inbox, args![]).await?,
+            turns: self.db.fetch_all(turns, args![]).await?,
+            subscriptions: self.db.fetch_all(subscriptions, args![]).await?,
+            boards: self.db.fetch_all(boards, args![]).await?,
+            jobs: self.db.fetch_all(jobs, args![]).await?,
+            ledger: self.db.fetch_all(ledger, args![]).await?,
+            spending: self.db.fetch_all(spending, args![]).await?,
         })
     }
 
     /// How many messages have been stored.
     pub async fn messages_received(&self) -> Result<i64> {
-        let (count,): (i64,) =
-            read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM inbox").fetch_one(connection).await)?;
+        let count: i64 = self.db.fetch_value("SELECT COUNT(*) FROM inbox", args![]).await?;
         Ok(count)
     }
 }

@@ -6,18 +6,18 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::InstanceId;
 
-use super::{Result, Store, exclusive, read, write};
+use super::{Result, Store, args};
 
 /// Every instance writes a heartbeat so often.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// An instance is alive while its last heartbeat is younger than this: three in a row may be missed, as while a database
-/// is restarted, and when a fourth is due it counts as dead. For everybody who asks: those who share a quota, those who
-/// look for lost instances, and the dashboard.
+/// An instance is alive while its last heartbeat is younger than this: three in a row may be missed, as while a
+/// database is restarted, and when a fourth is due it counts as dead. For everybody who asks: those who share a quota,
+/// those who look for lost instances, and the dashboard.
 pub const ALIVE: Duration = Duration::from_secs(4 * HEARTBEAT.as_secs());
 
-/// The leases of roles: of those that one instance at a time may hold, which is the shortest lease of all, and of whoever
-/// judges the alerts.
+/// The leases of roles: of those that one instance at a time may hold, which is the shortest lease of all, and of
+/// whoever judges the alerts.
 pub const SHORTEST_LEASE: Duration = Duration::from_secs(8);
 pub const LONGEST_LEASE: Duration = Duration::from_secs(25);
 
@@ -75,36 +75,33 @@ pub struct Seen {
 }
 
 impl Store {
-    /// This instance begins. `true` if one before it ended without saying so: the one of the same name, which is this one
-    /// before a restart, or one that was never heard of again. Where no other program uses the database that is any.
+    /// This instance begins. `true` if one before it ended without saying so: the one of the same name, which is this
+    /// one before a restart, or one that was never heard of again. Where no other program uses the database that is
+    /// any.
     pub async fn begin_instance(&self, id: InstanceId, name: &str, now: Timestamp) -> Result<bool> {
         let is_only = !self.is_shared();
-        exclusive!(&self.db, ["instances"], tx => {
-            let (ended,): (i64,) =
-                sqlx::query_as("SELECT COUNT(*) FROM instances WHERE id <> $1 AND ($2 OR name = $3 OR seen_at <= $4)")
-                    .bind(id.to_string())
-                    .bind(is_only)
-                    .bind(name)
-                    .bind((now - ALIVE).0)
-                    .fetch_one(&mut *tx)
-                    .await?;
-            // What they had in hand was left in the middle: it counts from now on, not when they would have been missed.
-            sqlx::query("DELETE FROM instances WHERE id <> $1 AND ($2 OR name = $3)")
-                .bind(id.to_string())
-                .bind(is_only)
-                .bind(name)
-                .execute(&mut *tx)
+        self.db
+            .exclusive(&["instances"], async |tx| {
+                let sql = r"
+                    SELECT COUNT(*)
+                    FROM instances
+                    WHERE id <> $1 AND ($2 OR name = $3 OR seen_at <= $4)";
+                let ended: i64 = tx.fetch_value(sql, args![id.to_string(), is_only, name, (now - ALIVE).0]).await?;
+                // What they had in hand was left in the middle: it counts from now on, not when they would have been
+                // missed.
+                tx.execute(
+                    "DELETE FROM instances WHERE id <> $1 AND ($2 OR name = $3)",
+                    args![id.to_string(), is_only, name],
+                )
                 .await?;
-            sqlx::query(
-                    "INSERT INTO instances (id, name, started_at, seen_at, measured) VALUES ($1, $2, $3, $3, '{}') \
-                     ON CONFLICT (id) DO NOTHING")
-                .bind(id.to_string())
-                .bind(name)
-                .bind(now.0)
-                .execute(&mut *tx)
-                .await?;
-            Ok(ended > 0)
-        })
+                let sql = r"
+                    INSERT INTO instances (id, name, started_at, seen_at, measured)
+                    VALUES ($1, $2, $3, $3, '{}')
+                    ON CONFLICT (id) DO NOTHING";
+                tx.execute(sql, args![id.to_string(), name, now.0]).await?;
+                Ok(ended > 0)
+            })
+            .await
     }
 
     /// This instance is alive.
@@ -116,92 +113,96 @@ impl Store {
         now: Timestamp,
         measured: &str,
     ) -> Result<()> {
-        write!(&self.leases, connection => sqlx::query(
-                "INSERT INTO instances (id, name, started_at, seen_at, measured) VALUES ($1, $2, $3, $4, $5) \
-                 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, measured = excluded.measured")
-            .bind(id.to_string())
-            .bind(name)
-            .bind(started_at.0)
-            .bind(now.0)
-            .bind(measured)
-            .execute(connection)
-            .await
-            .map(|_| ()))?;
+        let sql = r"
+            INSERT INTO instances (id, name, started_at, seen_at, measured)
+            VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, measured = excluded.measured";
+        self.leases.execute(sql, args![id.to_string(), name, started_at.0, now.0, measured]).await?;
         Ok(())
     }
 
     /// An instance has ended as it should, or is not waited for any more.
     pub async fn forget_instance(&self, id: &str) -> Result<()> {
-        write!(&self.leases, connection => sqlx::query("DELETE FROM instances WHERE id = $1").bind(id).execute(connection).await.map(|_| ()))?;
+        self.leases.execute("DELETE FROM instances WHERE id = $1", args![id]).await?;
         Ok(())
     }
 
     /// Every instance that has not said good-bye.
     pub async fn heartbeats(&self) -> Result<Vec<Heartbeat>> {
-        let rows: Vec<(String, String, i64, i64, String)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT id, name, started_at, seen_at, measured FROM instances ORDER BY name, started_at, id")
-            .fetch_all(connection)
-            .await)?;
-        let heartbeat = |(id, name, started_at, at, measured)| Heartbeat {
-            id,
-            name,
-            started_at: Timestamp(started_at),
-            at: Timestamp(at),
-            measured,
+        #[derive(sqlx::FromRow)]
+        struct HeartbeatRow {
+            id: String,
+            name: String,
+            started_at: i64,
+            seen_at: i64,
+            measured: String,
+        }
+        let sql = "SELECT id, name, started_at, seen_at, measured FROM instances ORDER BY name, started_at, id";
+        let rows: Vec<HeartbeatRow> = self.db.fetch_all(sql, args![]).await?;
+        let heartbeat = |row: HeartbeatRow| Heartbeat {
+            id: row.id,
+            name: row.name,
+            started_at: Timestamp(row.started_at),
+            at: Timestamp(row.seen_at),
+            measured: row.measured,
         };
         Ok(rows.into_iter().map(heartbeat).collect())
     }
 
     /// How many instances are alive.
     pub async fn live_instances(&self, now: Timestamp) -> Result<u32> {
-        let (live,): (i64,) = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM instances WHERE seen_at > $1")
-            .bind((now - ALIVE).0)
-            .fetch_one(connection)
-            .await)?;
+        let live: i64 =
+            self.db.fetch_value("SELECT COUNT(*) FROM instances WHERE seen_at > $1", args![(now - ALIVE).0]).await?;
         Ok(u32::try_from(live).unwrap_or(u32::MAX))
     }
 
     /// Takes or keeps a role until `until`; `false` while another instance holds it.
     pub async fn hold(&self, role: &str, who: InstanceId, now: Timestamp, until: Timestamp) -> Result<bool> {
-        let changed = write!(&self.leases, connection => sqlx::query(
-                "INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
-                 SET holder = excluded.holder, until = excluded.until WHERE leases.holder = $2 OR leases.until <= $4")
-            .bind(role)
-            .bind(who.to_string())
-            .bind(until.0)
-            .bind(now.0)
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let sql = r"
+            INSERT INTO leases (name, holder, until)
+            VALUES ($1, $2, $3)
+            ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+            WHERE leases.holder = $2 OR leases.until <= $4";
+        let changed = self.leases.execute(sql, args![role, who.to_string(), until.0, now.0]).await?;
         Ok(changed == 1)
     }
 
     /// Gives a role up, so that another instance can take it at once.
     pub async fn let_go(&self, role: &str, who: InstanceId) -> Result<()> {
-        write!(&self.leases, connection => sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
-            .bind(role)
-            .bind(who.to_string())
-            .execute(connection)
-            .await
-            .map(|_| ()))?;
+        self.leases.execute("DELETE FROM leases WHERE name = $1 AND holder = $2", args![role, who.to_string()]).await?;
         Ok(())
     }
 
     /// Who holds a role or a lease at `now`, or is alive.
     pub async fn instances_seen(&self, now: Timestamp) -> Result<Vec<Seen>> {
-        let rows: Vec<(String, String, i64)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT holder, name, CAST(1 AS BIGINT) FROM leases WHERE until > $1 \
-                 UNION ALL SELECT id, '', CAST(0 AS BIGINT) FROM instances WHERE seen_at > $2 \
-                 UNION ALL SELECT leased_by, '', COUNT(*) FROM turns \
-                 WHERE state <> 'closed' AND leased_by IS NOT NULL AND due_at > $1 GROUP BY leased_by \
-                 UNION ALL SELECT leased_by, '+', COUNT(*) FROM jobs \
-                 WHERE state = 'running' AND leased_by IS NOT NULL AND leased_until > $1 GROUP BY leased_by")
-            .bind(now.0)
-            .bind((now - ALIVE).0)
-            .fetch_all(connection)
-            .await)?;
+        #[derive(sqlx::FromRow)]
+        struct SeenRow {
+            instance: String,
+            /// The role that it holds; empty for turns, `+` for jobs.
+            what: String,
+            count: i64,
+        }
+        let sql = r"
+            SELECT holder AS instance, name AS what, CAST(1 AS BIGINT) AS count
+            FROM leases
+            WHERE until > $1
+            UNION ALL
+            SELECT id, '', CAST(0 AS BIGINT)
+            FROM instances
+            WHERE seen_at > $2
+            UNION ALL
+            SELECT leased_by, '', COUNT(*)
+            FROM turns
+            WHERE state <> 'closed' AND leased_by IS NOT NULL AND due_at > $1
+            GROUP BY leased_by
+            UNION ALL
+            SELECT leased_by, '+', COUNT(*)
+            FROM jobs
+            WHERE state = 'running' AND leased_by IS NOT NULL AND leased_until > $1
+            GROUP BY leased_by";
+        let rows: Vec<SeenRow> = self.db.fetch_all(sql, args![now.0, (now - ALIVE).0]).await?;
         let mut all: Vec<Seen> = Vec::new();
-        for (instance, what, count) in rows {
+        for SeenRow { instance, what, count } in rows {
             let at = all.iter().position(|seen| seen.instance == instance).unwrap_or_else(|| {
                 all.push(Seen { instance, roles: Vec::new(), turns: 0, jobs: 0 });
                 all.len() - 1

@@ -1,5 +1,5 @@
-//! Lanes beside the jobs on them: paused ones, the circuit breakers of their upstreams, the line's own switch. Owns when
-//! a breaker opens and closes (pure) and its row; never decides which job a lane takes.
+//! Lanes beside the jobs on them: paused ones, the circuit breakers of their upstreams, the line's own switch. Owns
+//! when a breaker opens and closes (pure) and its row; never decides which job a lane takes.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::clock::Timestamp;
 use crate::ids::{PersonId, Shortcode};
 
 use super::reels::QUEUE;
-use super::{Result, Store, exclusive, read, write};
+use super::{Conn, Result, Store, args, sql};
 
-/// Different reels that fail in a row before a breaker opens, and different people whose reels they are. One person's bad
-/// reels would otherwise keep everybody else's out.
+/// Different reels that fail in a row before a breaker opens, and different people whose reels they are. One person's
+/// bad reels would otherwise keep everybody else's out.
 const TRIP_REELS: i64 = 3;
 const TRIP_PEOPLE: i64 = 2;
 
@@ -22,8 +22,8 @@ const FIRST_OPEN: Duration = Duration::from_secs(30);
 
 const LONGEST_OPEN: Duration = Duration::from_secs(600);
 
-/// How long a half-open breaker takes only reels that have not failed before. Beyond it one that has may try when there is
-/// no other: it holds nobody up.
+/// How long a half-open breaker takes only reels that have not failed before. Beyond it one that has may try when there
+/// is no other: it holds nobody up.
 pub(super) const TRIAL_WAIT: Duration = Duration::from_secs(60);
 
 /// How often an upstream is tried whose quota of the day is used up: it may have been raised.
@@ -219,18 +219,41 @@ pub struct Lanes {
     pub draining: bool,
 }
 
-pub(super) type SettingRow = (String, bool, i64);
-pub(super) type BreakerRow = (String, i64, i64, i64, i64, i64, String, String, i64);
-pub(super) const SETTINGS: &str = "SELECT name, paused, used_at FROM lanes UNION ALL SELECT '*', TRUE, 0 FROM pause";
-pub(super) const BREAKERS: &str =
-    "SELECT upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at FROM breakers";
+#[derive(sqlx::FromRow)]
+pub(super) struct SettingRow {
+    name: String,
+    paused: bool,
+    used_at: i64,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct BreakerRow {
+    upstream: String,
+    failures: i64,
+    trips: i64,
+    open_until: i64,
+    held_until: i64,
+    quota_until: i64,
+    cause: String,
+    reference: String,
+    failed_at: i64,
+}
+
+pub(super) const SETTINGS: &str = r"
+    SELECT name, paused, used_at
+    FROM lanes
+    UNION ALL
+    SELECT '*', TRUE, 0
+    FROM pause";
+pub(super) const BREAKERS: &str = r"
+    SELECT upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at
+    FROM breakers";
 
 impl Lanes {
     pub(super) fn from_rows(settings: Vec<SettingRow>, breakers: Vec<BreakerRow>, draining: bool) -> Lanes {
-        let settings = settings
-            .into_iter()
-            .map(|(name, paused, used_at)| LaneSetting { name, paused, used_at: Timestamp(used_at) })
-            .collect();
+        let setting =
+            |row: SettingRow| LaneSetting { name: row.name, paused: row.paused, used_at: Timestamp(row.used_at) };
+        let settings = settings.into_iter().map(setting).collect();
         Lanes { settings, breakers: breakers.into_iter().map(breaker).collect(), draining }
     }
 
@@ -257,25 +280,20 @@ impl Lanes {
 impl Store {
     /// What is known of all lanes.
     pub async fn lanes(&self) -> Result<Lanes> {
-        let settings: Vec<SettingRow> =
-            read!(&self.db, connection => sqlx::query_as(SETTINGS).fetch_all(connection).await)?;
-        let breakers: Vec<BreakerRow> =
-            read!(&self.db, connection => sqlx::query_as(BREAKERS).fetch_all(connection).await)?;
-        let (draining,): (bool,) =
-            read!(&self.db, connection => sqlx::query_as("SELECT draining FROM line").fetch_one(connection).await)?;
+        let settings = self.db.fetch_all(SETTINGS, args![]).await?;
+        let breakers = self.db.fetch_all(BREAKERS, args![]).await?;
+        let draining = self.db.fetch_value("SELECT draining FROM line", args![]).await?;
         Ok(Lanes::from_rows(settings, breakers, draining))
     }
 
     /// Pauses lanes or lets them go on; a running job ends all the same.
     pub async fn pause_lanes(&self, lanes: &[Lane], paused: bool) -> Result<()> {
         for lane in lanes {
-            write!(&self.db, connection => sqlx::query(
-                    "INSERT INTO lanes (name, paused, used_at) VALUES ($1, $2, 0) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused")
-                .bind(&lane.name)
-                .bind(paused)
-                .execute(connection)
-                .await
-                .map(|_| ()))?;
+            let sql = r"
+                INSERT INTO lanes (name, paused, used_at)
+                VALUES ($1, $2, 0)
+                ON CONFLICT (name) DO UPDATE SET paused = excluded.paused";
+            self.db.execute(sql, args![&lane.name, paused]).await?;
         }
         self.jobs_changed().await;
         Ok(())
@@ -283,112 +301,119 @@ impl Store {
 
     /// Whether new reels are taken into the line; those in it go on either way.
     pub async fn drain_line(&self, draining: bool) -> Result<()> {
-        write!(&self.db, connection => sqlx::query("UPDATE line SET draining = $1").bind(draining).execute(connection).await.map(|_| ()))?;
+        self.db.execute("UPDATE line SET draining = $1", args![draining]).await?;
         self.jobs_changed().await;
         Ok(())
     }
 
     /// Notes what a run says about its upstream; the breaker if it opened by that.
     pub async fn note_health(&self, upstream: &str, health: Health<'_>, now: Timestamp) -> Result<Option<Breaker>> {
-        let Health::Failed(trouble) = health else {
-            // A success is the usual case: it takes the line's lock only when there is something to forget.
-            let (has_failed,): (i64,) = read!(&self.db, connection => sqlx::query_as(
-                    "SELECT COUNT(*) FROM breakers WHERE upstream = $1 AND (failures > 0 OR trips > 0)")
-                .bind(upstream)
-                .fetch_one(connection)
-                .await)?;
-            if has_failed == 0 {
-                return Ok(None);
+        let noted = match health {
+            Health::Failed(trouble) => {
+                self.db.exclusive(&[QUEUE], async |tx| note_trouble(tx, upstream, trouble, now).await).await
             }
-            // In one transaction, because a failure may be noted meanwhile.
-            let closed: Result<()> = exclusive!(&self.db, [QUEUE], tx => {
-                sqlx::query("UPDATE breakers SET failures = 0, trips = 0, open_until = 0, quota_until = 0 WHERE upstream = $1")
-                    .bind(upstream)
-                    .execute(&mut *tx)
-                    .await?;
-                sqlx::query("DELETE FROM breaker_reels WHERE upstream = $1").bind(upstream).execute(&mut *tx).await?;
-                Ok(())
-            });
-            closed?;
-            self.jobs_changed().await;
-            return Ok(None);
+            Health::Worked => {
+                // A success is the usual case: it takes the line's lock only when there is something to forget.
+                let sql = "SELECT COUNT(*) FROM breakers WHERE upstream = $1 AND (failures > 0 OR trips > 0)";
+                let has_failed: i64 = self.db.fetch_value(sql, args![upstream]).await?;
+                if has_failed == 0 {
+                    return Ok(None);
+                }
+                // In one transaction, because a failure may be noted meanwhile.
+                self.db.exclusive(&[QUEUE], async |tx| forget_troubles(tx, upstream).await).await?;
+                Ok(None)
+            }
         };
-        let person = trouble.person.to_string();
-        let opened: Result<Option<Breaker>> = exclusive!(&self.db, [QUEUE], tx => {
-            let row: Option<BreakerRow> = sqlx::query_as(
-                    "SELECT upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at \
-                     FROM breakers WHERE upstream = $1")
-                .bind(upstream)
-                .fetch_optional(&mut *tx)
-                .await?;
-            let mut breaker = row.map(|row| breaker(row).1).unwrap_or_default();
-            sqlx::query("DELETE FROM breaker_reels WHERE upstream = $1 AND at < $2")
-                .bind(upstream)
-                .bind((now - ROW).0)
-                .execute(&mut *tx)
-                .await?;
-            let (reels, people, same_reel, same_person): (i64, i64, i64, i64) = sqlx::query_as(
-                    "SELECT COUNT(*), COUNT(DISTINCT person_id), \
-                     CAST(COALESCE(SUM(CASE WHEN shortcode = $2 THEN 1 ELSE 0 END), 0) AS BIGINT), \
-                     CAST(COALESCE(SUM(CASE WHEN person_id = $3 THEN 1 ELSE 0 END), 0) AS BIGINT) \
-                     FROM breaker_reels WHERE upstream = $1")
-                .bind(upstream)
-                .bind(trouble.reel.as_str())
-                .bind(&person)
-                .fetch_one(&mut *tx)
-                .await?;
-            let (is_new_reel, is_new_person) = (same_reel == 0, same_person == 0);
-            let failures = FailureRow {
-                reels: reels + i64::from(is_new_reel),
-                people: people + i64::from(is_new_person),
-                is_new_reel,
-                is_new_person,
-            };
-            let opened = breaker.fail(trouble.weight, failures, now);
-            if trouble.weight != Weight::Waits {
-                sqlx::query(
-                        "INSERT INTO breaker_reels (upstream, shortcode, person_id, at) VALUES ($1, $2, $3, $4) \
-                         ON CONFLICT (upstream, shortcode) DO UPDATE SET at = excluded.at")
-                    .bind(upstream)
-                    .bind(trouble.reel.as_str())
-                    .bind(&person)
-                    .bind(now.0)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            breaker.held_until = trouble.held_until.unwrap_or_default().max(breaker.held_until);
-            breaker.cause = trouble.cause.to_owned();
-            breaker.reference = trouble.reference.to_owned();
-            breaker.failed_at = now;
-            sqlx::query(
-                    "INSERT INTO breakers (upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (upstream) DO UPDATE SET failures = excluded.failures, \
-                     trips = excluded.trips, open_until = excluded.open_until, held_until = excluded.held_until, \
-                     quota_until = excluded.quota_until, cause = excluded.cause, reference = excluded.reference, \
-                     failed_at = excluded.failed_at")
-                .bind(upstream)
-                .bind(breaker.failures)
-                .bind(breaker.trips)
-                .bind(breaker.open_until.0)
-                .bind(breaker.held_until.0)
-                .bind(breaker.quota_until.0)
-                .bind(trouble.cause)
-                .bind(trouble.reference)
-                .bind(now.0)
-                .execute(&mut *tx)
-                .await?;
-            Ok(opened.then_some(breaker))
-        });
         self.jobs_changed().await;
-        opened
+        noted
     }
 }
 
+async fn forget_troubles(tx: &mut Conn<'_>, upstream: &str) -> Result<()> {
+    let sql = "UPDATE breakers SET failures = 0, trips = 0, open_until = 0, quota_until = 0 WHERE upstream = $1";
+    tx.execute(sql, args![upstream]).await?;
+    tx.execute("DELETE FROM breaker_reels WHERE upstream = $1", args![upstream]).await?;
+    Ok(())
+}
+
+async fn note_trouble(
+    tx: &mut Conn<'_>,
+    upstream: &str,
+    trouble: ReelTrouble<'_>,
+    now: Timestamp,
+) -> Result<Option<Breaker>> {
+    #[derive(sqlx::FromRow)]
+    struct TroubleCounts {
+        reels: i64,
+        people: i64,
+        same_reel: i64,
+        same_person: i64,
+    }
+    let (person, reel) = (trouble.person.to_string(), trouble.reel.as_str());
+    let row: Option<BreakerRow> = tx.fetch_optional(sql!(BREAKERS, "WHERE upstream = $1"), args![upstream]).await?;
+    let mut breaker = row.map(|row| breaker(row).1).unwrap_or_default();
+    let sql = "DELETE FROM breaker_reels WHERE upstream = $1 AND at < $2";
+    tx.execute(sql, args![upstream, (now - ROW).0]).await?;
+    let sql = r"
+        SELECT COUNT(*) AS reels, COUNT(DISTINCT person_id) AS people,
+            CAST(COALESCE(SUM(CASE WHEN shortcode = $2 THEN 1 ELSE 0 END), 0) AS BIGINT) AS same_reel,
+            CAST(COALESCE(SUM(CASE WHEN person_id = $3 THEN 1 ELSE 0 END), 0) AS BIGINT) AS same_person
+        FROM breaker_reels
+        WHERE upstream = $1";
+    let counted: TroubleCounts = tx.fetch_one(sql, args![upstream, reel, &person]).await?;
+    let (is_new_reel, is_new_person) = (counted.same_reel == 0, counted.same_person == 0);
+    let failures = FailureRow {
+        reels: counted.reels + i64::from(is_new_reel),
+        people: counted.people + i64::from(is_new_person),
+        is_new_reel,
+        is_new_person,
+    };
+    let opened = breaker.fail(trouble.weight, failures, now);
+    if trouble.weight != Weight::Waits {
+        let sql = r"
+            INSERT INTO breaker_reels (upstream, shortcode, person_id, at)
+            VALUES ($1, $2, $3, $4)
+            ON CONFLICT (upstream, shortcode) DO UPDATE SET at = excluded.at";
+        tx.execute(sql, args![upstream, reel, &person, now.0]).await?;
+    }
+    breaker.held_until = trouble.held_until.unwrap_or_default().max(breaker.held_until);
+    breaker.cause = trouble.cause.to_owned();
+    breaker.reference = trouble.reference.to_owned();
+    breaker.failed_at = now;
+    let sql = r"
+        INSERT INTO breakers (upstream, failures, trips, open_until, held_until, quota_until, cause, reference,
+            failed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (upstream) DO UPDATE SET failures = excluded.failures, trips = excluded.trips,
+            open_until = excluded.open_until, held_until = excluded.held_until, quota_until = excluded.quota_until,
+            cause = excluded.cause, reference = excluded.reference, failed_at = excluded.failed_at";
+    let args = args![
+        upstream,
+        breaker.failures,
+        breaker.trips,
+        breaker.open_until.0,
+        breaker.held_until.0,
+        breaker.quota_until.0,
+        trouble.cause,
+        trouble.reference,
+        now.0,
+    ];
+    tx.execute(sql, args).await?;
+    Ok(opened.then_some(breaker))
+}
+
 fn breaker(row: BreakerRow) -> (String, Breaker) {
-    let (upstream, failures, trips, open_until, held_until, quota_until, cause, reference, failed_at) = row;
-    let [open_until, held_until, quota_until, failed_at] =
-        [open_until, held_until, quota_until, failed_at].map(Timestamp);
-    (upstream, Breaker { failures, trips, open_until, held_until, quota_until, cause, reference, failed_at })
+    let breaker = Breaker {
+        failures: row.failures,
+        trips: row.trips,
+        open_until: Timestamp(row.open_until),
+        held_until: Timestamp(row.held_until),
+        quota_until: Timestamp(row.quota_until),
+        cause: row.cause,
+        reference: row.reference,
+        failed_at: Timestamp(row.failed_at),
+    };
+    (row.upstream, breaker)
 }
 
 #[cfg(test)]

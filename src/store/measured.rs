@@ -1,14 +1,15 @@
-//! What the database tells of the past weeks, for the capacity planner: counts, durations and tokens, as sums over indexed
-//! ranges. Reads only; owns no judgement of what is too little.
+//! What the database tells of the past weeks, for the capacity planner: counts, durations and tokens, as sums over
+//! indexed ranges. Reads only; owns no judgement of what is too little.
 //!
-//! Bounded: people and hours come from the ledger (one row per paid call, by its index on time), answers and reels from messages by
-//! their ids, durations from the latest `SAMPLES` calls of a kind, causes from the latest `ROWS` failed runs; where a time has more than `CALLS` calls, only its last days count.
+//! Bounded: people and hours come from the ledger (one row per paid call, by its index on time), answers and reels from
+//! messages by their ids, durations from the latest `SAMPLES` calls of a kind, causes from the latest `ROWS` failed
+//! runs; where a time has more than `CALLS` calls, only its last days count.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-use super::{Result, Store, StoreError, read};
+use super::{Result, Store, StoreError, args};
 
 /// Calls that are looked at: with more in the time, its latest whole days.
 const CALLS: i64 = 200_000;
@@ -16,8 +17,8 @@ const CALLS: i64 = 200_000;
 /// Durations taken of one kind.
 const SAMPLES: i64 = 1_000;
 
-/// Ledger rows looked at for durations, from the newest on: kinds that are rarer than one in ten of the samples' calls are
-/// taken as far as they are among these.
+/// Ledger rows looked at for durations, from the newest on: kinds that are rarer than one in ten of the samples' calls
+/// are taken as far as they are among these.
 const ROWS: i64 = 20_000;
 
 /// Outcomes of calls for a reel after which nobody asks again: they told something of it.
@@ -53,7 +54,8 @@ pub struct Measured {
     pub reels_failed: i64,
     /// Different links among the runs.
     pub links_run: i64,
-    /// Link and cause of the latest failed runs, the newest first; the cause as it is stored ([`super::reels::JobEnd`]).
+    /// Link and cause of the latest failed runs, the newest first; the cause as it is stored
+    /// ([`super::reels::JobEnd`]).
     pub failed: Vec<(String, String)>,
     /// Calls that told something of a reel, if only that it is gone; and what they and those that had to be made again
     /// used or cost.
@@ -82,41 +84,75 @@ impl Measured {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct HourRow {
+    hour: i64,
+    answers: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct UsageRow {
+    tool: String,
+    outcome: String,
+    calls: i64,
+    input: i64,
+    cached: i64,
+    written: i64,
+    output: i64,
+    micro_usd: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct RoleRow {
+    role: String,
+    count: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct RunsRow {
+    runs: i64,
+    failed: i64,
+    links: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct FailedRun {
+    shortcode: String,
+    failure: String,
+}
+
 impl Store {
     /// What was measured from `from` (inclusive) to `to` (exclusive).
     pub async fn measured(&self, from: Timestamp, to: Timestamp) -> Result<Measured> {
-        let oldest: Option<(i64,)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT at FROM ledger WHERE at >= $1 AND at < $2 ORDER BY at DESC LIMIT 1 OFFSET $3")
-            .bind(from.0)
-            .bind(to.0)
-            .bind(CALLS)
-            .fetch_optional(connection)
-            .await)?;
+        let sql = r"
+            SELECT at
+            FROM ledger
+            WHERE at >= $1 AND at < $2
+            ORDER BY at DESC
+            LIMIT 1 OFFSET $3";
+        let oldest: Option<i64> = self.db.fetch_optional_value(sql, args![from.0, to.0, CALLS]).await?;
         // Whole days, so that each hour of the day is as often in it as the others.
-        let from = oldest.map_or(from, |(at,)| Timestamp(to.0 - ((to.0 - at) / DAY).max(1) * DAY));
-        let (first,): (Option<i64>,) = read!(&self.db, connection => sqlx::query_as(
-                "SELECT MIN(at) FROM ledger WHERE at >= $1 AND at < $2")
-            .bind(from.0)
-            .bind(to.0)
-            .fetch_one(connection)
-            .await)?;
+        let from = oldest.map_or(from, |at| Timestamp(to.0 - ((to.0 - at) / DAY).max(1) * DAY));
+        let first: Option<i64> =
+            self.db.fetch_value("SELECT MIN(at) FROM ledger WHERE at >= $1 AND at < $2", args![from.0, to.0]).await?;
         let Some(first) = first else { return Ok(Measured::default()) };
         let mut measured = Measured { days: (to.0 - first).max(1) as f64 / DAY as f64, ..Measured::default() };
-        let (person_days,): (i64,) = read!(&self.db, connection => sqlx::query_as(
-                "SELECT COUNT(*) FROM (SELECT DISTINCT person_id, at / 86400000 FROM ledger WHERE at >= $1 AND at < $2) AS days")
-            .bind(from.0)
-            .bind(to.0)
-            .fetch_one(connection)
-            .await)?;
-        measured.person_days = person_days;
-        let hours: Vec<(i64, i64)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT (at / 3600000) % 24 AS hour, COUNT(*) FROM ledger WHERE at >= $1 AND at < $2 \
-                 AND tool = 'coach' AND outcome = 'ok' GROUP BY 1 ORDER BY 1")
-            .bind(from.0)
-            .bind(to.0)
-            .fetch_all(connection)
-            .await)?;
-        for (hour, answers) in hours {
+        let sql = r"
+            SELECT COUNT(*)
+            FROM (
+                SELECT DISTINCT person_id, at / 86400000
+                FROM ledger
+                WHERE at >= $1 AND at < $2
+            ) AS days";
+        measured.person_days = self.db.fetch_value(sql, args![from.0, to.0]).await?;
+        let sql = r"
+            SELECT (at / 3600000) % 24 AS hour, COUNT(*) AS answers
+            FROM ledger
+            WHERE at >= $1 AND at < $2 AND tool = 'coach' AND outcome = 'ok'
+            GROUP BY 1
+            ORDER BY 1";
+        let hours: Vec<HourRow> = self.db.fetch_all(sql, args![from.0, to.0]).await?;
+        for HourRow { hour, answers } in hours {
             if let Some(place) = usize::try_from(hour).ok().and_then(|hour| measured.answers_by_hour.get_mut(hour)) {
                 *place = answers;
             }
@@ -131,17 +167,20 @@ impl Store {
     }
 
     async fn measure_usage(&self, measured: &mut Measured, from: Timestamp, to: Timestamp) -> Result<()> {
-        type Row = (String, String, i64, i64, i64, i64, i64, i64);
-        let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT tool, outcome, COUNT(*), CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT), \
-                 CAST(COALESCE(SUM(cached_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(cache_write_tokens), 0) AS BIGINT), \
-                 CAST(COALESCE(SUM(output_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) \
-                 FROM ledger WHERE at >= $1 AND at < $2 AND outcome <> 'started' GROUP BY tool, outcome ORDER BY tool, outcome")
-            .bind(from.0)
-            .bind(to.0)
-            .fetch_all(connection)
-            .await)?;
-        for (tool, outcome, calls, input, cached, written, output, micro_usd) in rows {
+        let sql = r"
+            SELECT tool, outcome, COUNT(*) AS calls,
+                CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT) AS input,
+                CAST(COALESCE(SUM(cached_tokens), 0) AS BIGINT) AS cached,
+                CAST(COALESCE(SUM(cache_write_tokens), 0) AS BIGINT) AS written,
+                CAST(COALESCE(SUM(output_tokens), 0) AS BIGINT) AS output,
+                CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) AS micro_usd
+            FROM ledger
+            WHERE at >= $1 AND at < $2 AND outcome <> 'started'
+            GROUP BY tool, outcome
+            ORDER BY tool, outcome";
+        let rows: Vec<UsageRow> = self.db.fetch_all(sql, args![from.0, to.0]).await?;
+        for row in rows {
+            let UsageRow { tool, outcome, calls, input, cached, written, output, micro_usd } = row;
             let told = if TOLD.contains(&outcome.as_str()) { calls } else { 0 };
             match tool.as_str() {
                 // Its tokens are those that it might have used.
@@ -177,13 +216,14 @@ impl Store {
     async fn measure_reels(&self, measured: &mut Measured, from: Timestamp, to: Timestamp) -> Result<()> {
         // A message's id begins with its time.
         let (first, last) = (first_id(from), first_id(to));
-        let rows: Vec<(String, i64)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT role, COUNT(*) FROM messages WHERE id >= $1 AND id < $2 GROUP BY role ORDER BY role")
-            .bind(&first)
-            .bind(&last)
-            .fetch_all(connection)
-            .await)?;
-        for (role, count) in rows {
+        let sql = r"
+            SELECT role, COUNT(*) AS count
+            FROM messages
+            WHERE id >= $1 AND id < $2
+            GROUP BY role
+            ORDER BY role";
+        let rows: Vec<RoleRow> = self.db.fetch_all(sql, args![&first, &last]).await?;
+        for RoleRow { role, count } in rows {
             match role.as_str() {
                 "person" => measured.said = count,
                 "coach" => measured.answered = count,
@@ -191,39 +231,47 @@ impl Store {
                 _ => return Err(StoreError::Corrupt("messages.role")),
             }
         }
-        let (run, failed, links): (i64, i64, i64) = read!(&self.db, connection => sqlx::query_as(
-                "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT), \
-                 COUNT(DISTINCT shortcode) FROM jobs \
-                 WHERE state IN ('done', 'failed', 'cancelled') AND finished_at >= $1 AND finished_at < $2 AND started_at IS NOT NULL")
-            .bind(from.0)
-            .bind(to.0)
-            .fetch_one(connection)
-            .await)?;
-        (measured.reels_run, measured.reels_failed, measured.links_run) = (run, failed, links);
-        measured.failed = read!(&self.db, connection => sqlx::query_as(
-                "SELECT shortcode, failure FROM jobs WHERE state = 'failed' AND finished_at >= $1 AND finished_at < $2 \
-                 AND started_at IS NOT NULL AND failure IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT $3")
-            .bind(from.0)
-            .bind(to.0)
-            .bind(ROWS)
-            .fetch_all(connection)
-            .await)?;
+        let sql = r"
+            SELECT COUNT(*) AS runs,
+                CAST(COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT) AS failed,
+                COUNT(DISTINCT shortcode) AS links
+            FROM jobs
+            WHERE state IN ('done', 'failed', 'cancelled')
+                AND finished_at >= $1
+                AND finished_at < $2
+                AND started_at IS NOT NULL";
+        let runs: RunsRow = self.db.fetch_one(sql, args![from.0, to.0]).await?;
+        (measured.reels_run, measured.reels_failed, measured.links_run) = (runs.runs, runs.failed, runs.links);
+        let sql = r"
+            SELECT shortcode, failure
+            FROM jobs
+            WHERE state = 'failed'
+                AND finished_at >= $1
+                AND finished_at < $2
+                AND started_at IS NOT NULL
+                AND failure IS NOT NULL
+            ORDER BY finished_at DESC, id DESC
+            LIMIT $3";
+        let failures: Vec<FailedRun> = self.db.fetch_all(sql, args![from.0, to.0, ROWS]).await?;
+        measured.failed = failures.into_iter().map(|row| (row.shortcode, row.failure)).collect();
         Ok(())
     }
 
     /// How long the latest calls of a tool took that went well.
     async fn latencies(&self, tool: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Duration>> {
-        let rows: Vec<(i64,)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT latency_ms FROM (SELECT latency_ms, tool, outcome FROM ledger WHERE at >= $1 AND at < $2 \
-                 ORDER BY at DESC LIMIT $3) AS latest WHERE tool = $4 AND outcome = 'ok' LIMIT $5")
-            .bind(from.0)
-            .bind(to.0)
-            .bind(ROWS)
-            .bind(tool)
-            .bind(SAMPLES)
-            .fetch_all(connection)
-            .await)?;
-        Ok(rows.into_iter().map(|(ms,)| Duration::from_millis(ms.max(0).unsigned_abs())).collect())
+        let sql = r"
+            SELECT latency_ms
+            FROM (
+                SELECT latency_ms, tool, outcome
+                FROM ledger
+                WHERE at >= $1 AND at < $2
+                ORDER BY at DESC
+                LIMIT $3
+            ) AS latest
+            WHERE tool = $4 AND outcome = 'ok'
+            LIMIT $5";
+        let rows: Vec<i64> = self.db.fetch_values(sql, args![from.0, to.0, ROWS, tool, SAMPLES]).await?;
+        Ok(rows.into_iter().map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())).collect())
     }
 }
 

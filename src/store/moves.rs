@@ -1,7 +1,9 @@
-//! Chats that got another id: a group on Telegram that became a supergroup. Owns that everything which is kept under the old
-//! id goes over to the new one in one transaction, and who was told of it; never decides which of two ids is the newer.
+//! Chats that got another id: a group on Telegram that became a supergroup. Owns that everything which is kept under
+//! the old id goes over to the new one in one transaction, and who was told of it; never decides which of two ids is
+//! the newer.
 //!
-//! Whoever was answering in the chat at that moment knows it by the old id: what they write down later is looked up here.
+//! Whoever was answering in the chat at that moment knows it by the old id: what they write down later is looked up
+//! here.
 
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, PersonId};
@@ -10,122 +12,173 @@ use super::alerts::owe;
 use super::ledger::MONEY;
 use super::reels::QUEUE;
 use super::turns::talk_lock;
-use super::{Result, Store, exclusive, read};
+use super::{Arg, Conn, Result, Store, args};
 
 /// Moves that are announced at a time.
 const ANNOUNCED: i64 = 20;
 
 /// The id under which a chat is known by now. Part of a transaction. Nothing but a group on Telegram gets another one.
-macro_rules! current_id {
-    ($tx:ident, $chat:expr) => {{
-        let chat: &$crate::ids::ChatId = $chat;
-        let row: Option<(String,)> = match chat.is_telegram_group() {
-            true => {
-                sqlx::query_as("SELECT new_id FROM moved_chats WHERE old_id = $1")
-                    .bind(chat.to_string())
-                    .fetch_optional(&mut *$tx)
-                    .await?
-            }
-            false => None,
-        };
-        row.map(|(id,)| id.parse::<$crate::ids::ChatId>()).transpose()?.unwrap_or_else(|| chat.clone())
-    }};
+pub(super) async fn current_id(tx: &mut Conn<'_>, chat: &ChatId) -> Result<ChatId> {
+    if !chat.is_telegram_group() {
+        return Ok(chat.clone());
+    }
+    let sql = "SELECT new_id FROM moved_chats WHERE old_id = $1";
+    let id: Option<String> = tx.fetch_optional_value(sql, args![chat.to_string()]).await?;
+    Ok(id.map(|id| id.parse()).transpose()?.unwrap_or_else(|| chat.clone()))
 }
-pub(super) use current_id;
 
-/// What goes over: `$1` the old id, `$2` the new one, `$3` the time; each takes as many as it names. Message ids of the old chat mean nothing in the new one, so they are
-/// forgotten: but for those that name their chat (`-1001:57`), which were sent there already.
+/// What goes over: `$1` the old id, `$2` the new one, `$3` the time; each takes as many as it names. Message ids of the
+/// old chat mean nothing in the new one, so they are forgotten: but for those that name their chat (`-1001:57`), which
+/// were sent there already.
 const CARRY: [&str; 19] = [
-    "INSERT INTO chats (id, platform, last_message, last_at, spoken, guild) \
-     SELECT $2, platform, NULL, last_at, spoken, guild FROM chats WHERE id = $1 \
-     ON CONFLICT (id) DO UPDATE SET spoken = (chats.spoken OR excluded.spoken), \
-     last_at = CASE WHEN chats.last_at > excluded.last_at THEN chats.last_at ELSE excluded.last_at END",
+    r"
+        INSERT INTO chats (id, platform, last_message, last_at, spoken, guild)
+        SELECT $2, platform, NULL, last_at, spoken, guild
+        FROM chats
+        WHERE id = $1
+        ON CONFLICT (id)
+        DO UPDATE SET spoken = (chats.spoken OR excluded.spoken),
+            last_at = CASE
+                WHEN chats.last_at > excluded.last_at THEN chats.last_at
+                ELSE excluded.last_at
+            END",
     "DELETE FROM chats WHERE id = $1",
-    "UPDATE turns SET chat = $2, reply_to = NULL, shown = CASE WHEN shown LIKE '%:%' THEN shown ELSE '[]' END WHERE chat = $1",
-    "UPDATE boards SET chat = $2, reply_to = NULL, \
-     message = CASE WHEN message LIKE '%:%' THEN message ELSE NULL END, \
-     posted_at = CASE WHEN message LIKE '%:%' THEN posted_at ELSE NULL END, \
-     shown = CASE WHEN message LIKE '%:%' THEN shown ELSE '' END WHERE chat = $1",
+    r"
+        UPDATE turns
+        SET chat = $2, reply_to = NULL, shown = CASE WHEN shown LIKE '%:%' THEN shown ELSE '[]' END
+        WHERE chat = $1",
+    r"
+        UPDATE boards
+        SET chat = $2, reply_to = NULL,
+            message = CASE WHEN message LIKE '%:%' THEN message ELSE NULL END,
+            posted_at = CASE WHEN message LIKE '%:%' THEN posted_at ELSE NULL END,
+            shown = CASE WHEN message LIKE '%:%' THEN shown ELSE '' END
+        WHERE chat = $1",
     "UPDATE subscriptions SET chat = $2, reply_to = NULL WHERE chat = $1",
-    "UPDATE retries SET conversation_id = (SELECT n.id FROM conversations o JOIN conversations n \
-     ON n.person_id = o.person_id AND n.chat = $2 AND n.ended_at IS NULL WHERE o.id = retries.conversation_id) \
-     WHERE chat = $1 AND conversation_id IN (SELECT o.id FROM conversations o JOIN conversations n \
-     ON n.person_id = o.person_id AND n.chat = $2 AND n.ended_at IS NULL WHERE o.chat = $1 AND o.ended_at IS NULL)",
+    r"
+        UPDATE retries
+        SET conversation_id = (
+            SELECT n.id
+            FROM conversations o
+            JOIN conversations n ON n.person_id = o.person_id AND n.chat = $2 AND n.ended_at IS NULL
+            WHERE o.id = retries.conversation_id
+        )
+        WHERE chat = $1
+            AND conversation_id IN (
+                SELECT o.id
+                FROM conversations o
+                JOIN conversations n ON n.person_id = o.person_id AND n.chat = $2 AND n.ended_at IS NULL
+                WHERE o.chat = $1 AND o.ended_at IS NULL
+            )",
     "UPDATE retries SET chat = $2 WHERE chat = $1",
     // Who has begun a new conversation under the new id already goes on with it, and with what was said before.
-    "UPDATE messages SET conversation_id = (SELECT n.id FROM conversations o JOIN conversations n \
-     ON n.person_id = o.person_id AND n.chat = $2 AND n.ended_at IS NULL WHERE o.id = messages.conversation_id) \
-     WHERE conversation_id IN (SELECT o.id FROM conversations o JOIN conversations n \
-     ON n.person_id = o.person_id AND n.chat = $2 AND n.ended_at IS NULL WHERE o.chat = $1 AND o.ended_at IS NULL)",
-    "UPDATE conversations SET (started_at, summary, summary_until) = (SELECT o.started_at, o.summary, o.summary_until \
-     FROM conversations o WHERE o.person_id = conversations.person_id AND o.chat = $1 AND o.ended_at IS NULL) \
-     WHERE chat = $2 AND ended_at IS NULL AND summary = '' AND EXISTS (SELECT 1 FROM conversations o \
-     WHERE o.person_id = conversations.person_id AND o.chat = $1 AND o.ended_at IS NULL)",
-    "UPDATE conversations SET ended_at = $3 WHERE chat = $1 AND ended_at IS NULL AND EXISTS (SELECT 1 FROM conversations n \
-     WHERE n.person_id = conversations.person_id AND n.chat = $2 AND n.ended_at IS NULL)",
+    r"
+        UPDATE messages
+        SET conversation_id = (
+            SELECT n.id
+            FROM conversations o
+            JOIN conversations n ON n.person_id = o.person_id AND n.chat = $2 AND n.ended_at IS NULL
+            WHERE o.id = messages.conversation_id
+        )
+        WHERE conversation_id IN (
+            SELECT o.id
+            FROM conversations o
+            JOIN conversations n ON n.person_id = o.person_id AND n.chat = $2 AND n.ended_at IS NULL
+            WHERE o.chat = $1 AND o.ended_at IS NULL
+        )",
+    r"
+        UPDATE conversations
+        SET (started_at, summary, summary_until) = (
+            SELECT o.started_at, o.summary, o.summary_until
+            FROM conversations o
+            WHERE o.person_id = conversations.person_id AND o.chat = $1 AND o.ended_at IS NULL
+        )
+        WHERE chat = $2
+            AND ended_at IS NULL
+            AND summary = ''
+            AND EXISTS (
+                SELECT 1
+                FROM conversations o
+                WHERE o.person_id = conversations.person_id AND o.chat = $1 AND o.ended_at IS NULL
+            )",
+    r"
+        UPDATE conversations
+        SET ended_at = $3
+        WHERE chat = $1
+            AND ended_at IS NULL
+            AND EXISTS (
+                SELECT 1
+                FROM conversations n
+                WHERE n.person_id = conversations.person_id AND n.chat = $2 AND n.ended_at IS NULL
+            )",
     "UPDATE conversations SET chat = $2 WHERE chat = $1",
-    "INSERT INTO usage_places (days, first_day, person_id, chat, guild, calls, failed, input_tokens, cached_tokens, \
-     cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off, estimated_micro_usd) \
-     SELECT days, first_day, person_id, $2, guild, calls, failed, input_tokens, cached_tokens, cache_write_tokens, \
-     output_tokens, reasoning_tokens, micro_usd, called_off, estimated_micro_usd FROM usage_places WHERE chat = $1 \
-     ON CONFLICT (days, first_day, person_id, chat, guild) DO UPDATE SET calls = usage_places.calls + excluded.calls, \
-     failed = usage_places.failed + excluded.failed, input_tokens = usage_places.input_tokens + excluded.input_tokens, \
-     cached_tokens = usage_places.cached_tokens + excluded.cached_tokens, \
-     cache_write_tokens = usage_places.cache_write_tokens + excluded.cache_write_tokens, \
-     output_tokens = usage_places.output_tokens + excluded.output_tokens, \
-     reasoning_tokens = usage_places.reasoning_tokens + excluded.reasoning_tokens, \
-     micro_usd = usage_places.micro_usd + excluded.micro_usd, called_off = usage_places.called_off + excluded.called_off, \
-     estimated_micro_usd = usage_places.estimated_micro_usd + excluded.estimated_micro_usd",
+    r"
+        INSERT INTO usage_places (
+            days, first_day, person_id, chat, guild, calls, failed, input_tokens, cached_tokens,
+            cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off,
+            estimated_micro_usd
+        )
+        SELECT days, first_day, person_id, $2, guild, calls, failed, input_tokens, cached_tokens,
+            cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off,
+            estimated_micro_usd
+        FROM usage_places
+        WHERE chat = $1
+        ON CONFLICT (days, first_day, person_id, chat, guild)
+        DO UPDATE SET calls = usage_places.calls + excluded.calls,
+            failed = usage_places.failed + excluded.failed,
+            input_tokens = usage_places.input_tokens + excluded.input_tokens,
+            cached_tokens = usage_places.cached_tokens + excluded.cached_tokens,
+            cache_write_tokens = usage_places.cache_write_tokens + excluded.cache_write_tokens,
+            output_tokens = usage_places.output_tokens + excluded.output_tokens,
+            reasoning_tokens = usage_places.reasoning_tokens + excluded.reasoning_tokens,
+            micro_usd = usage_places.micro_usd + excluded.micro_usd,
+            called_off = usage_places.called_off + excluded.called_off,
+            estimated_micro_usd = usage_places.estimated_micro_usd + excluded.estimated_micro_usd",
     "DELETE FROM usage_places WHERE chat = $1",
-    // What has ended keeps the id under which it was paid. What is reserved, or may still be told more exactly, ends under
-    // the new one.
+    // What has ended keeps the id under which it was paid. What is reserved, or may still be told more exactly, ends
+    // under the new one.
     "UPDATE ledger SET chat = $2 WHERE reserved_until IS NOT NULL AND chat = $1",
     "UPDATE ledger SET chat = $2 WHERE at > $3 - 86400000 AND chat = $1",
     "UPDATE moved_chats SET new_id = $2 WHERE new_id = $1",
     // A budget that was set for the new id is the later word.
-    "UPDATE budgets SET scope = 'chat:' || $2 WHERE scope = 'chat:' || $1 AND NOT EXISTS \
-     (SELECT 1 FROM budgets b WHERE b.scope = 'chat:' || $2 AND b.span = budgets.span)",
-    "INSERT INTO spending (scope, period, micro_usd, reserved, alerted, announced) \
-     SELECT 'chat:' || $2, period, micro_usd, reserved, alerted, announced FROM spending WHERE scope = 'chat:' || $1 \
-     ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd, \
-     reserved = spending.reserved + excluded.reserved, alerted = CASE WHEN spending.alerted > excluded.alerted THEN spending.alerted ELSE excluded.alerted END, \
-     announced = CASE WHEN spending.announced > excluded.announced THEN spending.announced ELSE excluded.announced END",
+    r"
+        UPDATE budgets
+        SET scope = 'chat:' || $2
+        WHERE scope = 'chat:' || $1
+            AND NOT EXISTS (
+                SELECT 1
+                FROM budgets b
+                WHERE b.scope = 'chat:' || $2 AND b.span = budgets.span
+            )",
+    r"
+        INSERT INTO spending (scope, period, micro_usd, reserved, alerted, announced)
+        SELECT 'chat:' || $2, period, micro_usd, reserved, alerted, announced
+        FROM spending
+        WHERE scope = 'chat:' || $1
+        ON CONFLICT (scope, period)
+        DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd,
+            reserved = spending.reserved + excluded.reserved,
+            alerted = CASE
+                WHEN spending.alerted > excluded.alerted THEN spending.alerted
+                ELSE excluded.alerted
+            END,
+            announced = CASE
+                WHEN spending.announced > excluded.announced THEN spending.announced
+                ELSE excluded.announced
+            END",
     "DELETE FROM spending WHERE scope = 'chat:' || $1",
 ];
 
 impl Store {
-    /// A chat is known under another id from now on, and everything that is kept under the old one goes over to it: memory,
-    /// what is owed, boards, budgets and what is spent. `false` if that was known.
+    /// A chat is known under another id from now on, and everything that is kept under the old one goes over to it:
+    /// memory, what is owed, boards, budgets and what is spent. `false` if that was known.
     pub async fn move_chat(&self, from: &ChatId, to: &ChatId, now: Timestamp) -> Result<bool> {
         if from == to || self.current_id(from).await? != *from {
             return Ok(false);
         }
         let mut locks: Vec<String> = ["moved chats", MONEY, QUEUE, "turns"].map(str::to_owned).into();
         locks.extend(self.people_waiting_in(from).await?.into_iter().map(|person| talk_lock(person, from)));
-        let moved: Result<bool> = exclusive!(&self.db, locks, tx => {
-            let to = current_id!(tx, to);
-            if to == *from || current_id!(tx, from) != *from {
-                return Ok(false);
-            }
-            for statement in CARRY {
-                let mut query = sqlx::query(statement).bind(from.to_string());
-                if statement.contains("$2") {
-                    query = query.bind(to.to_string());
-                }
-                if statement.contains("$3") {
-                    query = query.bind(now.0);
-                }
-                query.execute(&mut *tx).await?;
-            }
-            sqlx::query("INSERT INTO moved_chats (old_id, new_id, at, announced) VALUES ($1, $2, $3, FALSE)")
-                .bind(from.to_string())
-                .bind(to.to_string())
-                .bind(now.0)
-                .execute(&mut *tx)
-                .await?;
-            Ok(true)
-        });
-        let moved = moved?;
+        let moved = self.db.exclusive(&locks, async |tx| move_chat(tx, from, to, now).await).await?;
         if moved {
             self.turns_changed();
         }
@@ -134,63 +187,89 @@ impl Store {
 
     /// The id under which a chat is known by now: its own, unless it got another one.
     pub async fn current_id(&self, chat: &ChatId) -> Result<ChatId> {
-        let row: Option<(String,)> = read!(&self.db, connection => sqlx::query_as("SELECT new_id FROM moved_chats WHERE old_id = $1")
-            .bind(chat.to_string())
-            .fetch_optional(connection)
-            .await)?;
-        Ok(row.map(|(id,)| id.parse()).transpose()?.unwrap_or_else(|| chat.clone()))
+        let row: Option<String> = self
+            .db
+            .fetch_optional_value("SELECT new_id FROM moved_chats WHERE old_id = $1", args![chat.to_string()])
+            .await?;
+        Ok(row.map(|id| id.parse()).transpose()?.unwrap_or_else(|| chat.clone()))
     }
 
     /// The other ids under which a chat was or is known.
     pub async fn other_ids(&self, chat: &ChatId) -> Result<Vec<ChatId>> {
-        let rows: Vec<(String,)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT new_id FROM moved_chats WHERE old_id = $1 UNION SELECT old_id FROM moved_chats \
-                 WHERE new_id = COALESCE((SELECT new_id FROM moved_chats WHERE old_id = $1), $1) AND old_id <> $1")
-            .bind(chat.to_string())
-            .fetch_all(connection)
-            .await)?;
-        rows.into_iter().map(|(id,)| Ok(id.parse()?)).collect()
+        let sql = r"
+            SELECT new_id
+            FROM moved_chats
+            WHERE old_id = $1
+            UNION
+            SELECT old_id
+            FROM moved_chats
+            WHERE new_id = COALESCE((SELECT new_id FROM moved_chats WHERE old_id = $1), $1)
+                AND old_id <> $1";
+        let rows: Vec<String> = self.db.fetch_values(sql, args![chat.to_string()]).await?;
+        rows.into_iter().map(|id| Ok(id.parse()?)).collect()
     }
 
-    /// Owes the alert chats a word on each chat that got another id since the last time; `say` puts the old and the new id
-    /// into an answer as JSON. Each is told once, whoever dies.
+    /// Owes the alert chats a word on each chat that got another id since the last time; `say` puts the old and the new
+    /// id into an answer as JSON. Each is told once, whoever dies.
     pub async fn announce_moves(
         &self,
         chats: &[(PersonId, ChatId)],
         now: Timestamp,
         say: impl Fn(&str, &str) -> String,
     ) -> Result<()> {
-        let (unannounced,): (i64,) = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM moved_chats WHERE NOT announced")
-            .fetch_one(connection)
-            .await)?;
+        #[derive(sqlx::FromRow)]
+        struct ChatMove {
+            old_id: String,
+            new_id: String,
+        }
+        let sql = "SELECT COUNT(*) FROM moved_chats WHERE NOT announced";
+        let unannounced: i64 = self.db.fetch_value(sql, args![]).await?;
         if unannounced == 0 {
             return Ok(());
         }
-        let told: Result<()> = exclusive!(&self.db, ["alerts"], tx => {
-            let moves: Vec<(String, String)> = sqlx::query_as(
-                    "SELECT old_id, new_id FROM moved_chats WHERE NOT announced ORDER BY at, old_id LIMIT $1")
-                .bind(ANNOUNCED)
-                .fetch_all(&mut *tx)
-                .await?;
-            for (old, _) in &moves {
-                sqlx::query("UPDATE moved_chats SET announced = TRUE WHERE old_id = $1").bind(old).execute(&mut *tx).await?;
+        let announce = async |tx: &mut Conn<'_>| {
+            let sql = "SELECT old_id, new_id FROM moved_chats WHERE NOT announced ORDER BY at, old_id LIMIT $1";
+            let moves: Vec<ChatMove> = tx.fetch_all(sql, args![ANNOUNCED]).await?;
+            for ChatMove { old_id, .. } in &moves {
+                tx.execute("UPDATE moved_chats SET announced = TRUE WHERE old_id = $1", args![old_id]).await?;
             }
-            let says: Vec<String> = moves.iter().map(|(old, new)| say(old, new)).collect();
-            owe!(tx, chats, says, now);
-            Ok(())
-        });
-        told?;
+            let says: Vec<String> = moves.iter().map(|moved| say(&moved.old_id, &moved.new_id)).collect();
+            owe(tx, chats, &says, now).await
+        };
+        self.db.exclusive(&["alerts"], announce).await?;
         self.turns_changed();
         Ok(())
     }
 
     /// Who is owed an answer in a chat.
     async fn people_waiting_in(&self, chat: &ChatId) -> Result<Vec<PersonId>> {
-        let rows: Vec<(String,)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT DISTINCT person_id FROM turns WHERE chat = $1 AND state <> 'closed' ORDER BY person_id")
-            .bind(chat.to_string())
-            .fetch_all(connection)
-            .await)?;
-        rows.into_iter().map(|(person,)| Ok(person.parse()?)).collect()
+        let sql = r"
+            SELECT DISTINCT person_id
+            FROM turns
+            WHERE chat = $1 AND state <> 'closed'
+            ORDER BY person_id";
+        let rows: Vec<String> = self.db.fetch_values(sql, args![chat.to_string()]).await?;
+        rows.into_iter().map(|person| Ok(person.parse()?)).collect()
     }
+}
+
+async fn move_chat(tx: &mut Conn<'_>, from: &ChatId, to: &ChatId, now: Timestamp) -> Result<bool> {
+    let to = current_id(tx, to).await?;
+    if to == *from || current_id(tx, from).await? != *from {
+        return Ok(false);
+    }
+    let (old, new) = (from.to_string(), to.to_string());
+    for statement in CARRY {
+        let mut args = vec![Arg::from(&old)];
+        if statement.contains("$2") {
+            args.push(Arg::from(&new));
+        }
+        if statement.contains("$3") {
+            args.push(Arg::from(now.0));
+        }
+        tx.execute(statement, &args).await?;
+    }
+    let sql = "INSERT INTO moved_chats (old_id, new_id, at, announced) VALUES ($1, $2, $3, FALSE)";
+    tx.execute(sql, args![old, new, now.0]).await?;
+    Ok(true)
 }

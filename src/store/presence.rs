@@ -1,81 +1,79 @@
-//! Chats in which nothing that the bot says arrives: since when, and which boards stand there with an old state. Decides
-//! nothing about what that means for whoever waits there.
+//! Chats in which nothing that the bot says arrives: since when, and which boards stand there with an old state.
+//! Decides nothing about what that means for whoever waits there.
+
+use sqlx::AssertSqlSafe;
 
 use crate::clock::Timestamp;
 use crate::ids::ChatScope;
 
-use super::{Result, Store, write};
+use super::{Result, Store, args};
 
-/// Closes the open boards of a scope; those that are on screen are outdated.
-macro_rules! close_boards {
-    ($within:literal) => {
-        concat!(
-            "UPDATE boards SET state = 'closed', outdated = (message IS NOT NULL) WHERE state = 'open' AND ",
-            $within
-        )
-    };
-}
-
-/// What names a scope, and its chats and boards by it (`$1`). A forum on Telegram is one chat, and so is each of its topics.
+/// What names a scope, and its chats and boards by it (`$1`).
 struct Within {
     key: String,
-    close_boards: &'static str,
-    chats_gone: &'static str,
-    open_boards: &'static str,
-    chats_back: &'static str,
+    chats: &'static str,
+    boards: &'static str,
+    /// Those of the boards on which nothing arrives any more.
+    lost_boards: &'static str,
 }
 
 impl Within {
     fn of(scope: &ChatScope) -> Within {
-        match scope {
-            ChatScope::Chat(chat) => Within {
-                key: chat.to_string(),
-                close_boards: close_boards!("(chat = $1 OR chat LIKE $1 || '/%')"),
-                chats_gone: "UPDATE chats SET gone_since = $2 WHERE gone_since IS NULL AND (id = $1 OR id LIKE $1 || '/%')",
-                open_boards: "UPDATE boards SET state = 'open', outdated = FALSE WHERE outdated AND (chat = $1 OR chat LIKE $1 || '/%')",
-                chats_back: "UPDATE chats SET gone_since = NULL WHERE gone_since IS NOT NULL AND (id = $1 OR id LIKE $1 || '/%')",
-            },
-            ChatScope::SendsTo(chat) => Within {
-                key: chat.to_string(),
-                close_boards: close_boards!("chat = $1 AND (placeholder IS NULL OR chat NOT LIKE 'discord:%')"),
-                chats_gone: "UPDATE chats SET gone_since = $2 WHERE gone_since IS NULL AND id = $1",
-                open_boards: "UPDATE boards SET state = 'open', outdated = FALSE WHERE outdated AND chat = $1",
-                chats_back: "UPDATE chats SET gone_since = NULL WHERE gone_since IS NOT NULL AND id = $1",
-            },
-            ChatScope::Guild(guild) => Within {
-                key: guild.to_string(),
-                close_boards: close_boards!("chat IN (SELECT c.id FROM chats c WHERE c.guild = $1)"),
-                chats_gone: "UPDATE chats SET gone_since = $2 WHERE gone_since IS NULL AND guild = $1",
-                open_boards: "UPDATE boards SET state = 'open', outdated = FALSE WHERE outdated \
-                              AND chat IN (SELECT c.id FROM chats c WHERE c.guild = $1)",
-                chats_back: "UPDATE chats SET gone_since = NULL WHERE gone_since IS NOT NULL AND guild = $1",
-            },
-        }
+        let (key, chats, boards, lost_boards) = match scope {
+            // A forum on Telegram is one chat, and so is each of its topics.
+            ChatScope::Chat(chat) => {
+                let boards = "(chat = $1 OR chat LIKE $1 || '/%')";
+                (chat.to_string(), "(id = $1 OR id LIKE $1 || '/%')", boards, boards)
+            }
+            // On Discord an answer to a command arrives where a message does not.
+            ChatScope::SendsTo(chat) => {
+                let lost_boards = "chat = $1 AND (placeholder IS NULL OR chat NOT LIKE 'discord:%')";
+                (chat.to_string(), "id = $1", "chat = $1", lost_boards)
+            }
+            ChatScope::Guild(guild) => {
+                let boards = "chat IN (SELECT c.id FROM chats c WHERE c.guild = $1)";
+                (guild.to_string(), "guild = $1", boards, boards)
+            }
+        };
+        Within { key, chats, boards, lost_boards }
     }
 }
 
 impl Store {
-    /// Nothing arrives in these chats from now on. Their boards are closed; those on screen are outdated. `false` if all that
-    /// was known.
+    /// Nothing arrives in these chats from now on. Their boards are closed; those on screen are outdated. `false` if
+    /// all that was known.
     pub async fn chats_are_gone(&self, scope: &ChatScope, now: Timestamp) -> Result<bool> {
-        let within = Within::of(scope);
-        let changed = write!(&self.db, connection => {
-            let boards = sqlx::query(within.close_boards).bind(&within.key).execute(&mut *connection).await?;
-            let chats = sqlx::query(within.chats_gone).bind(&within.key).bind(now.0).execute(connection).await;
-            chats.map(|chats| chats.rows_affected() + boards.rows_affected())
-        })?;
+        let Within { key, chats, lost_boards, .. } = Within::of(scope);
+        let close_boards = format!(
+            r"
+                UPDATE boards
+                SET state = 'closed', outdated = (message IS NOT NULL)
+                WHERE state = 'open' AND {lost_boards}"
+        );
+        let note_chats = format!("UPDATE chats SET gone_since = $2 WHERE gone_since IS NULL AND {chats}");
+        let changed = self
+            .db
+            .write(async |connection| {
+                let boards = connection.execute(AssertSqlSafe(close_boards), args![&key]).await?;
+                Ok(boards + connection.execute(AssertSqlSafe(note_chats), args![&key, now.0]).await?)
+            })
+            .await?;
         Ok(changed > 0)
     }
 
-    /// What is said in these chats arrives again. Outdated boards are open once more, to be brought up to date. `false` if
-    /// that was known.
+    /// What is said in these chats arrives again. Outdated boards are open once more, to be brought up to date. `false`
+    /// if that was known.
     pub async fn chats_are_back(&self, scope: &ChatScope) -> Result<bool> {
-        let within = Within::of(scope);
-        let (boards, chats) = write!(&self.db, connection => {
-            let boards = sqlx::query(within.open_boards).bind(&within.key).execute(&mut *connection).await?;
-            let chats = sqlx::query(within.chats_back).bind(&within.key).execute(connection).await;
-            chats.map(|chats| (boards.rows_affected(), chats.rows_affected()))
-        })?;
+        let Within { key, chats, boards, .. } = Within::of(scope);
+        let open_boards = format!("UPDATE boards SET state = 'open', outdated = FALSE WHERE outdated AND {boards}");
+        let note_chats = format!("UPDATE chats SET gone_since = NULL WHERE gone_since IS NOT NULL AND {chats}");
+        let (boards, chats) = self
+            .db
+            .write(async |connection| {
+                let boards = connection.execute(AssertSqlSafe(open_boards), args![&key]).await?;
+                Ok((boards, connection.execute(AssertSqlSafe(note_chats), args![&key]).await?))
+            })
+            .await?;
         if boards > 0 {
             self.wake.boards.notify_waiters();
         }

@@ -1,11 +1,11 @@
-//! How the paid services stand: what each last said, its calls minute by minute, and until when its models live. Rows, so
-//! that every instance sees the same and a restart forgets nothing. Never decides what is told of it.
+//! How the paid services stand: what each last said, its calls minute by minute, and until when its models live. Rows,
+//! so that every instance sees the same and a restart forgets nothing. Never decides what is told of it.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-use super::{Result, Store, StoreError, read, storable, write};
+use super::{Result, Store, StoreError, args, storable};
 
 /// The width of a row of `provider_calls`.
 const MINUTE: i64 = 60_000;
@@ -84,10 +84,22 @@ pub enum CallEnd<'a> {
     },
 }
 
-type Row = (String, String, bool, String, i64, String, String, String, Option<String>);
+#[derive(sqlx::FromRow)]
+struct StoredProvider {
+    name: String,
+    target: String,
+    failing: bool,
+    trouble: String,
+    failed_at: i64,
+    cause: String,
+    detail: String,
+    reference: String,
+    shutdown_on: Option<String>,
+}
 
 impl Store {
-    /// Notes how a call to a service ended that began at `began`. One that began before the latest failure clears nothing.
+    /// Notes how a call to a service ended that began at `began`. One that began before the latest failure clears
+    /// nothing.
     pub async fn note_provider(
         &self,
         name: &str,
@@ -97,35 +109,43 @@ impl Store {
         now: Timestamp,
     ) -> Result<()> {
         match end {
-            CallEnd::Worked => write!(&self.db, connection => sqlx::query(
-                    "UPDATE providers SET failing = FALSE, trouble = '' \
-                     WHERE name = $1 AND (failing OR trouble <> '') AND failed_at <= $2 \
-                     AND (target = $3 OR trouble NOT IN ('', 'gone')) AND (trouble <> 'request' OR failed_at <= $4)")
-                .bind(name)
-                .bind(began.0)
-                .bind(target)
-                .bind((began - REQUEST_KEPT).0)
-                .execute(connection)
-                .await
-                .map(|_| ()))?,
-            CallEnd::Failed { cause, trouble, detail, reference } => write!(&self.db, connection => sqlx::query(
-                    "INSERT INTO providers (name, target, failing, trouble, failed_at, cause, detail, reference, looked_up_at) \
-                     VALUES ($1, $2, TRUE, $3, $4, $5, $6, $7, 0) ON CONFLICT (name, target) DO UPDATE SET failing = TRUE, \
-                     failed_at = excluded.failed_at, \
-                     trouble = CASE WHEN excluded.trouble = '' THEN providers.trouble ELSE excluded.trouble END, \
-                     cause = CASE WHEN excluded.trouble = '' AND providers.trouble <> '' THEN providers.cause ELSE excluded.cause END, \
-                     detail = CASE WHEN excluded.trouble = '' AND providers.trouble <> '' THEN providers.detail ELSE excluded.detail END, \
-                     reference = CASE WHEN excluded.trouble = '' AND providers.trouble <> '' THEN providers.reference ELSE excluded.reference END")
-                .bind(name)
-                .bind(target)
-                .bind(trouble.map_or("", Trouble::name))
-                .bind(now.0)
-                .bind(cause)
-                .bind(storable(detail))
-                .bind(reference)
-                .execute(connection)
-                .await
-                .map(|_| ()))?,
+            CallEnd::Worked => {
+                let sql = r"
+                    UPDATE providers
+                    SET failing = FALSE, trouble = ''
+                    WHERE name = $1 AND (failing OR trouble <> '') AND failed_at <= $2
+                        AND (target = $3 OR trouble NOT IN ('', 'gone'))
+                        AND (trouble <> 'request' OR failed_at <= $4)";
+                self.db.execute(sql, args![name, began.0, target, (began - REQUEST_KEPT).0]).await?;
+            }
+            CallEnd::Failed { cause, trouble, detail, reference } => {
+                // While there is a trouble, what is told is about it.
+                let sql = r"
+                    INSERT INTO providers (name, target, failing, trouble, failed_at, cause, detail, reference,
+                        looked_up_at)
+                    VALUES ($1, $2, TRUE, $3, $4, $5, $6, $7, 0)
+                    ON CONFLICT (name, target) DO UPDATE SET
+                        failing = TRUE,
+                        failed_at = excluded.failed_at,
+                        trouble = CASE
+                            WHEN excluded.trouble = '' THEN providers.trouble
+                            ELSE excluded.trouble
+                        END,
+                        cause = CASE
+                            WHEN excluded.trouble = '' AND providers.trouble <> '' THEN providers.cause
+                            ELSE excluded.cause
+                        END,
+                        detail = CASE
+                            WHEN excluded.trouble = '' AND providers.trouble <> '' THEN providers.detail
+                            ELSE excluded.detail
+                        END,
+                        reference = CASE
+                            WHEN excluded.trouble = '' AND providers.trouble <> '' THEN providers.reference
+                            ELSE excluded.reference
+                        END";
+                let (trouble, detail) = (trouble.map_or("", Trouble::name), storable(detail));
+                self.db.execute(sql, args![name, target, trouble, now.0, cause, detail, reference]).await?;
+            }
         }
         Ok(())
     }
@@ -136,77 +156,78 @@ impl Store {
             CallEnd::Worked => (0, 0),
             CallEnd::Failed { cause, .. } => (1, i64::from(cause == "rate_limited")),
         };
-        write!(&self.db, connection => sqlx::query(
-                "INSERT INTO provider_calls (minute, name, calls, failed, rate_limited) VALUES ($1, $2, 1, $3, $4) \
-                 ON CONFLICT (minute, name) DO UPDATE SET calls = provider_calls.calls + 1, \
-                 failed = provider_calls.failed + excluded.failed, \
-                 rate_limited = provider_calls.rate_limited + excluded.rate_limited")
-            .bind(now.0 - now.0.rem_euclid(MINUTE))
-            .bind(name)
-            .bind(failed)
-            .bind(limited)
-            .execute(connection)
-            .await
-            .map(|_| ()))?;
+        let sql = r"
+            INSERT INTO provider_calls (minute, name, calls, failed, rate_limited)
+            VALUES ($1, $2, 1, $3, $4)
+            ON CONFLICT (minute, name)
+            DO UPDATE SET calls = provider_calls.calls + 1,
+                failed = provider_calls.failed + excluded.failed,
+                rate_limited = provider_calls.rate_limited + excluded.rate_limited";
+        self.db.execute(sql, args![now.0 - now.0.rem_euclid(MINUTE), name, failed, limited]).await?;
         Ok(())
     }
 
     /// Every service that ever failed or was looked up: as many rows as there are models, actors and webhooks.
     pub async fn providers(&self) -> Result<Vec<ProviderRow>> {
-        let rows: Vec<Row> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT name, target, failing, trouble, failed_at, cause, detail, reference, shutdown_on FROM providers \
-                 ORDER BY name, target")
-            .fetch_all(connection)
-            .await)?;
+        let sql = r"
+            SELECT name, target, failing, trouble, failed_at, cause, detail, reference, shutdown_on
+            FROM providers
+            ORDER BY name, target";
+        let rows: Vec<StoredProvider> = self.db.fetch_all(sql, args![]).await?;
         rows.into_iter().map(row).collect()
     }
 
     /// The calls of each service since the minute of `from`.
     pub async fn provider_calls(&self, from: Timestamp) -> Result<Vec<ProviderCalls>> {
-        Ok(read!(&self.db, connection => sqlx::query_as(
-                "SELECT name, CAST(SUM(calls) AS BIGINT) AS calls, CAST(SUM(failed) AS BIGINT) AS failed, \
-                 CAST(SUM(rate_limited) AS BIGINT) AS rate_limited FROM provider_calls WHERE minute >= $1 \
-                 GROUP BY name ORDER BY name")
-            .bind(from.0 - from.0.rem_euclid(MINUTE))
-            .fetch_all(connection)
-            .await)?)
+        let sql = r"
+            SELECT name, CAST(SUM(calls) AS BIGINT) AS calls, CAST(SUM(failed) AS BIGINT) AS failed,
+                CAST(SUM(rate_limited) AS BIGINT) AS rate_limited
+            FROM provider_calls
+            WHERE minute >= $1
+            GROUP BY name
+            ORDER BY name";
+        Ok(self.db.fetch_all(sql, args![from.0 - from.0.rem_euclid(MINUTE)]).await?)
     }
 
     /// Takes it upon the caller to look a model up, if nobody has since `before`.
     pub async fn claim_look_up(&self, name: &str, target: &str, before: Timestamp, now: Timestamp) -> Result<bool> {
-        let changed = write!(&self.db, connection => sqlx::query(
-                "INSERT INTO providers (name, target, failing, trouble, failed_at, cause, detail, reference, looked_up_at) \
-                 VALUES ($1, $2, FALSE, '', 0, '', '', '', $3) \
-                 ON CONFLICT (name, target) DO UPDATE SET looked_up_at = excluded.looked_up_at \
-                 WHERE providers.looked_up_at <= $4")
-            .bind(name)
-            .bind(target)
-            .bind(now.0)
-            .bind(before.0)
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let sql = r"
+            INSERT INTO providers (
+                name, target, failing, trouble, failed_at, cause, detail, reference, looked_up_at
+            )
+            VALUES ($1, $2, FALSE, '', 0, '', '', '', $3)
+            ON CONFLICT (name, target) DO UPDATE SET looked_up_at = excluded.looked_up_at
+            WHERE providers.looked_up_at <= $4";
+        let changed = self.db.execute(sql, args![name, target, now.0, before.0]).await?;
         Ok(changed == 1)
     }
 
     /// Notes on which day a model is switched off; `None`: on none that is known.
     pub async fn note_shutdown(&self, name: &str, target: &str, day: Option<&str>) -> Result<()> {
-        write!(&self.db, connection => sqlx::query("UPDATE providers SET shutdown_on = $1 WHERE name = $2 AND target = $3")
-            .bind(day.map(storable))
-            .bind(name)
-            .bind(target)
-            .execute(connection)
-            .await
-            .map(|_| ()))?;
+        self.db
+            .execute(
+                "UPDATE providers SET shutdown_on = $1 WHERE name = $2 AND target = $3",
+                args![day.map(storable), name, target],
+            )
+            .await?;
         Ok(())
     }
 }
 
-fn row((name, target, failing, trouble, failed_at, cause, detail, reference, shutdown_on): Row) -> Result<ProviderRow> {
-    let known = Trouble::ALL.into_iter().find(|known| known.name() == trouble);
-    if known.is_none() && !trouble.is_empty() {
+fn row(row: StoredProvider) -> Result<ProviderRow> {
+    let trouble = Trouble::ALL.into_iter().find(|known| known.name() == row.trouble);
+    if trouble.is_none() && !row.trouble.is_empty() {
         return Err(StoreError::Corrupt("providers.trouble"));
     }
-    let failed_at = Timestamp(failed_at);
-    Ok(ProviderRow { name, target, failing, trouble: known, failed_at, cause, detail, reference, shutdown_on })
+    Ok(ProviderRow {
+        name: row.name,
+        target: row.target,
+        failing: row.failing,
+        trouble,
+        failed_at: Timestamp(row.failed_at),
+        cause: row.cause,
+        detail: row.detail,
+        reference: row.reference,
+        shutdown_on: row.shutdown_on,
+    })
 }

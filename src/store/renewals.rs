@@ -1,6 +1,6 @@
-//! Renewals of leases, all of a moment in one statement on a connection of their own: the more leases there are, and the
-//! slower the database is, the more of them each statement renews. Knows by that whether they are renewed in time; while
-//! they are not, nothing is claimed.
+//! Renewals of leases, all of a moment in one statement on a connection of their own: the more leases there are, and
+//! the slower the database is, the more of them each statement renews. Knows by that whether they are renewed in time;
+//! while they are not, nothing is claimed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,9 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
 
-use super::{Db, Result, Store, write};
+use super::{Arg, Db, Result, Store};
+use sqlx::AssertSqlSafe;
+
 use crate::clock::Timestamp;
 use crate::ids::InstanceId;
 
@@ -66,8 +68,8 @@ struct Renewing {
 
 #[derive(Debug, Default)]
 struct Round {
-    /// The statement that is under way. All who wait drive it: it goes on when one of them goes away, and when the last of
-    /// them does, it ends, and gives its connection back.
+    /// The statement that is under way. All who wait drive it: it goes on when one of them goes away, and when the last
+    /// of them does, it ends, and gives its connection back.
     running: Option<WeakShared<BoxFuture<'static, bool>>>,
     /// When it began, or had to because of somebody who waits.
     since: Option<Instant>,
@@ -160,8 +162,8 @@ impl Renewing {
         }
     }
 
-    /// Whether leases of this length are not renewed in time: a statement takes longer than a third of it, or the last one
-    /// did or failed. Where nobody asks again, nothing is known any more after that time.
+    /// Whether leases of this length are not renewed in time: a statement takes longer than a third of it, or the last
+    /// one did or failed. Where nobody asks again, nothing is known any more after that time.
     fn is_behind(&self, lease: Duration) -> bool {
         let (round, longest) = (locked(&self.round), lease / 3);
         let was_bad = |last: Ended| (!last.is_done || last.took > longest) && last.at.elapsed() <= longest;
@@ -193,6 +195,14 @@ impl Store {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct RenewedRow {
+    id: String,
+    leased_by: String,
+    attempt: i64,
+    cancel: bool,
+}
+
 /// The leases that are still held.
 async fn renew_all(leases: &Db, kind: Kind, asked: &[Asked]) -> Result<HashMap<LeaseKey, Renewed>> {
     // Whoever gave up waiting has asked again: of two ends, the database would take either.
@@ -204,17 +214,18 @@ async fn renew_all(leases: &Db, kind: Kind, asked: &[Asked]) -> Result<HashMap<L
     let Some(last) = ends.len().checked_sub(1) else { return Ok(HashMap::new()) };
     // A few lengths, so that the database need not prepare a statement for each.
     let places = ends.len().next_power_of_two();
-    let rows: Vec<(String, String, i64, bool)> = write!(leases, connection => {
-        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(extend(kind, places)));
-        for nth in 0..places {
-            let (lease, until) = ends[nth.min(last)];
-            query = query.bind(&lease.row).bind(lease.by.to_string()).bind(lease.attempt).bind(until.0);
-        }
-        query.fetch_all(connection).await
-    })?;
-    rows.into_iter()
-        .map(|(row, by, attempt, cancel)| Ok((LeaseKey { row, by: by.parse()?, attempt }, Renewed::Held { cancel })))
-        .collect()
+    let mut args = Vec::with_capacity(4 * places);
+    for nth in 0..places {
+        let (lease, until) = ends[nth.min(last)];
+        args.extend([Arg::from(&lease.row), Arg::from(lease.by.to_string())]);
+        args.extend([lease.attempt, until.0].map(Arg::from));
+    }
+    let sql = AssertSqlSafe(extend(kind, places));
+    let rows: Vec<RenewedRow> = leases.write(async |connection| connection.fetch_all(sql, &args).await).await?;
+    let renewed = |RenewedRow { id, leased_by, attempt, cancel }| {
+        Ok((LeaseKey { row: id, by: leased_by.parse()?, attempt }, Renewed::Held { cancel }))
+    };
+    rows.into_iter().map(renewed).collect()
 }
 
 /// Extends so many leases, each of them row, instance, attempt and end.
@@ -229,9 +240,12 @@ fn extend(kind: Kind, leases: usize) -> String {
         Kind::Job => ("jobs", "leased_until", "state = 'running'", "cancel"),
     };
     format!(
-        "UPDATE {table} SET {end} = asked.column4 FROM (VALUES {}) AS asked \
-         WHERE {table}.id = asked.column1 AND leased_by = asked.column2 AND attempt = asked.column3 AND {is_live} \
-         RETURNING {table}.id, leased_by, attempt, {cancel}",
+        r"
+            UPDATE {table}
+            SET {end} = asked.column4
+            FROM (VALUES {}) AS asked
+            WHERE {table}.id = asked.column1 AND leased_by = asked.column2 AND attempt = asked.column3 AND {is_live}
+            RETURNING {table}.id AS id, leased_by, attempt, {cancel} AS cancel",
         leases.join(", ")
     )
 }

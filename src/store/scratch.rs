@@ -17,8 +17,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// In `folder`, or on the `server` of a postgres:// address, under a name that is not taken yet: no database that is
-    /// there already is touched.
+    /// In `folder`, or on the `server` of a postgres:// address, under a name that is not taken yet: no database that
+    /// is there already is touched.
     ///
     /// # Errors
     /// When the server cannot be reached, or the role there may not make databases.
@@ -41,7 +41,8 @@ impl Scratch {
         self.server.is_some()
     }
 
-    /// On a server: from now on, or no longer, every session can only read. Those that are open are ended, as in a failover.
+    /// On a server: from now on, or no longer, every session can only read. Those that are open are ended, as in a
+    /// failover.
     ///
     /// # Errors
     /// When the server cannot be reached.

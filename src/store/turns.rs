@@ -1,8 +1,8 @@
 //! The inbox and the turns: what people did, and the answers owed for it.
 //!
-//! At most one turn of a person and chat is due at a time: the oldest open one. A later one sleeps
-//! (`due_at` = never) until the one before it closes. Of those that are answered beside the talk one is due at a time, too:
-//! the next one sleeps until the answer to the one before it is known.
+//! At most one turn of a person and chat is due at a time: the oldest open one. A later one sleeps (`due_at` = never)
+//! until the one before it closes. Of those that are answered beside the talk one is due at a time, too: the next one
+//! sleeps until the answer to the one before it is known.
 
 mod arrival;
 mod claim;
@@ -21,7 +21,7 @@ use super::budgets::read_guild;
 use super::memory::{Remembered, remember};
 use super::renewals::{Kind, LeaseKey, Renewed};
 use super::usage::{Counted, Timed, Within, count_up, time_up};
-use super::{Result, Store, StoreError, alone, exclusive, read, write};
+use super::{Conn, Result, Store, StoreError, args};
 
 /// What a turn answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub struct Turn {
     pub sealed: bool,
     /// 1 for the first worker that takes it.
     pub attempt: i64,
-    /// Whoever had it before was lost in the middle of it, or did not learn what became of a send: a part of the answer may
-    /// be on screen without its id being noted.
+    /// Whoever had it before was lost in the middle of it, or did not learn what became of a send: a part of the answer
+    /// may be on screen without its id being noted.
     pub unsure: bool,
     /// How many of those who had it ended in the middle of it.
     pub holders_lost: i64,
@@ -198,21 +198,21 @@ impl TurnRow {
 
 /// After a turn beside the talk, the next one of the same person and chat is due. One that somebody has had already, or
 /// that waits for another try, is left alone.
-macro_rules! wake_aside {
-    ($tx:ident, $turn:expr, $chat:expr, $now:expr) => {
-        $turn.aside
-            && sqlx::query(
-                "UPDATE turns SET due_at = $1 WHERE due_at > $1 AND attempt = 0 AND id = (SELECT id FROM turns \
-                 WHERE person_id = $2 AND chat = $3 AND state = 'open' AND aside ORDER BY id LIMIT 1)",
-            )
-            .bind($now.0)
-            .bind($turn.person.to_string())
-            .bind($chat.to_string())
-            .execute(&mut *$tx)
-            .await?
-            .rows_affected()
-                > 0
-    };
+async fn wake_aside(tx: &mut Conn<'_>, turn: &Turn, chat: &ChatId, now: Timestamp) -> Result<bool> {
+    if !turn.aside {
+        return Ok(false);
+    }
+    let sql = r"
+        UPDATE turns
+        SET due_at = $1
+        WHERE due_at > $1 AND attempt = 0 AND id = (
+            SELECT id
+            FROM turns
+            WHERE person_id = $2 AND chat = $3 AND state = 'open' AND aside
+            ORDER BY id
+            LIMIT 1
+        )";
+    Ok(tx.execute(sql, args![now.0, turn.person.to_string(), chat.to_string()]).await? > 0)
 }
 
 impl Store {
@@ -224,46 +224,48 @@ impl Store {
 
     /// What the turn's messages were, oldest first.
     pub async fn turn_inputs(&self, turn: TurnId) -> Result<Vec<String>> {
-        let rows: Vec<(String,)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT payload FROM inbox WHERE turn_id = $1 ORDER BY received_at, LENGTH(message), message")
-            .bind(turn.to_string())
-            .fetch_all(connection)
-            .await)?;
-        Ok(rows.into_iter().map(|(payload,)| payload).collect())
+        let sql = r"
+            SELECT payload
+            FROM inbox
+            WHERE turn_id = $1
+            ORDER BY received_at, LENGTH(message), message";
+        let rows: Vec<String> = self.db.fetch_values(sql, args![turn.to_string()]).await?;
+        Ok(rows)
     }
 
     /// Output begins: from here on nothing joins the turn. Refused if it has more than `inputs` messages.
     pub async fn seal_turn(&self, turn: &Turn, inputs: i64) -> Result<Sealed> {
-        let row: Option<(i64, i64, bool)> = write!(&self.db, connection => sqlx::query_as(
-                "UPDATE turns SET sealed = (sealed OR inputs = $1) WHERE id = $2 AND leased_by = $3 AND attempt = $4 \
-                 RETURNING inputs, merge_until, sealed")
-            .bind(inputs)
-            .bind(turn.id.to_string())
-            .bind(turn.leased_by.to_string())
-            .bind(turn.attempt)
-            .fetch_optional(connection)
-            .await)?;
+        #[derive(FromRow)]
+        struct Inputs {
+            inputs: i64,
+            merge_until: i64,
+            sealed: bool,
+        }
+        let sql = r"
+            UPDATE turns
+            SET sealed = (sealed OR inputs = $1)
+            WHERE id = $2 AND leased_by = $3 AND attempt = $4
+            RETURNING inputs, merge_until, sealed";
+        let args = args![inputs, turn.id.to_string(), turn.leased_by.to_string(), turn.attempt];
+        let row: Option<Inputs> = self.db.write(async |connection| connection.fetch_optional(sql, args).await).await?;
         Ok(match row {
             None => Sealed::Lost,
-            Some((_, _, true)) => Sealed::Yes,
-            Some((inputs, merge_until, false)) => Sealed::Grown { inputs, merge_until: Timestamp(merge_until) },
+            Some(row) if row.sealed => Sealed::Yes,
+            Some(row) => Sealed::Grown { inputs: row.inputs, merge_until: Timestamp(row.merge_until) },
         })
     }
 
-    /// Notes which messages show the answer so far, and where it grows how long its text may be until the next such note;
-    /// `false` once the lease is lost.
+    /// Notes which messages show the answer so far, and where it grows how long its text may be until the next such
+    /// note; `false` once the lease is lost.
     pub async fn show_turn(&self, turn: &Turn, shown: &[String], length: Option<i64>) -> Result<bool> {
-        let changed = write!(&self.db, connection => sqlx::query(
-                "UPDATE turns SET shown = $1, shown_length = COALESCE($5, shown_length) \
-                 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
-            .bind(json(shown))
-            .bind(turn.id.to_string())
-            .bind(turn.leased_by.to_string())
-            .bind(turn.attempt)
-            .bind(length)
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let sql = r"
+            UPDATE turns
+            SET shown = $1, shown_length = COALESCE($5, shown_length)
+            WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'";
+        let changed = self
+            .db
+            .execute(sql, args![json(shown), turn.id.to_string(), turn.leased_by.to_string(), turn.attempt, length])
+            .await?;
         Ok(changed == 1)
     }
 
@@ -276,39 +278,12 @@ impl Store {
         memory: Option<&Remembered<'_>>,
         now: Timestamp,
     ) -> Result<bool> {
-        let answered: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, &turn.chat)], tx => {
-            let changed = sqlx::query(
-                    "UPDATE turns SET state = 'answered', sealed = TRUE, answer = $1 \
-                     WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'open'")
-                .bind(answer)
-                .bind(turn.id.to_string())
-                .bind(turn.leased_by.to_string())
-                .bind(turn.attempt)
-                .execute(&mut *tx)
-                .await?;
-            if changed.rows_affected() == 0 {
-                // A try whose answer was lost may have done it.
-                let (done,): (i64,) = sqlx::query_as(
-                        "SELECT COUNT(*) FROM turns WHERE id = $1 AND leased_by = $2 AND attempt = $3 AND state = 'answered' \
-                         AND answer = $4")
-                    .bind(turn.id.to_string())
-                    .bind(turn.leased_by.to_string())
-                    .bind(turn.attempt)
-                    .bind(answer)
-                    .fetch_one(&mut *tx)
-                    .await?;
-                return Ok((done == 1, false));
-            }
-            if let Some(remembered) = memory {
-                remember!(tx, turn, remembered, now);
-            }
-            Ok((true, wake_aside!(tx, turn, turn.chat, now)))
-        });
-        let (answered, woken) = answered?;
-        if woken {
+        let lock = talk_lock(turn.person, &turn.chat);
+        let answered = self.db.exclusive(&[lock], async |tx| answer_turn(tx, turn, answer, memory, now).await).await?;
+        if answered == TurnStep::WokeNext {
             self.turns_changed();
         }
-        Ok(answered)
+        Ok(answered != TurnStep::Lost)
     }
 
     /// [`Store::end_turn`] of which nothing is known.
@@ -316,9 +291,9 @@ impl Store {
         self.end_turn(turn, outcome, &Told::default(), now).await
     }
 
-    /// Ends a turn and wakes the next one of the same person and chat. `false` once the lease is lost. Which messages show
-    /// the answer is noted in the same step: a note of its own before it would leave the same moment between the last send
-    /// and the first row that knows of it.
+    /// Ends a turn and wakes the next one of the same person and chat. `false` once the lease is lost. Which messages
+    /// show the answer is noted in the same step: a note of its own before it would leave the same moment between the
+    /// last send and the first row that knows of it.
     pub async fn end_turn(&self, turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Result<bool> {
         if self.end_in(&turn.chat, turn, outcome, told, now).await? {
             return Ok(true);
@@ -329,58 +304,12 @@ impl Store {
     }
 
     async fn end_in(&self, chat: &ChatId, turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Result<bool> {
-        let closed: Result<(bool, bool)> = exclusive!(&self.db, [talk_lock(turn.person, chat)], tx => {
-            let place: Option<(Option<String>, Option<bool>)> = sqlx::query_as(
-                    "UPDATE turns SET state = 'closed', outcome = $1, closed_at = $2, answer = NULL, leased_by = NULL, \
-                     shown = COALESCE($6, shown) WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state <> 'closed' \
-                     AND chat = $7 \
-                     RETURNING (SELECT c.guild FROM chats c WHERE c.id = turns.chat), (SELECT c.spoken FROM chats c WHERE c.id = turns.chat)")
-                .bind(outcome.name())
-                .bind(now.0)
-                .bind(turn.id.to_string())
-                .bind(turn.leased_by.to_string())
-                .bind(turn.attempt)
-                .bind((!told.shown.is_empty()).then(|| json(&told.shown)))
-                .bind(chat.to_string())
-                .fetch_optional(&mut *tx)
-                .await?;
-            let Some((guild, spoken)) = place else { return Ok((false, false)) };
-            sqlx::query("UPDATE inbox SET payload = '' WHERE turn_id = $1")
-                .bind(turn.id.to_string())
-                .execute(&mut *tx)
-                .await?;
-            if let TurnKind::Reel(subscription) = turn.kind {
-                sqlx::query("UPDATE subscriptions SET state = 'answered' WHERE id = $1 AND state = 'answering'")
-                    .bind(subscription.to_string())
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            if outcome != Outcome::Undeliverable && spoken != Some(true) {
-                sqlx::query("UPDATE chats SET spoken = TRUE WHERE id = $1 AND NOT spoken")
-                    .bind(chat.to_string())
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            let woken = sqlx::query(
-                    "UPDATE turns SET due_at = $1 WHERE due_at = $2 AND id = (SELECT id FROM turns \
-                     WHERE person_id = $3 AND chat = $4 AND state <> 'closed' AND NOT aside ORDER BY id LIMIT 1)")
-                .bind(now.0)
-                .bind(Timestamp::NEVER.0)
-                .bind(turn.person.to_string())
-                .bind(chat.to_string())
-                .execute(&mut *tx)
-                .await?;
-            let aside = wake_aside!(tx, turn, chat, now);
-            let within = Within::new(chat, read_guild(guild)?);
-            count_up!(tx, within, now, counted(turn, outcome, told));
-            time_up!(tx, within, now, timed(turn, outcome, told, now));
-            Ok((true, aside || woken.rows_affected() > 0))
-        });
-        let (closed, woken) = closed?;
-        if woken {
+        let lock = talk_lock(turn.person, chat);
+        let ended = self.db.exclusive(&[lock], async |tx| end_turn(tx, chat, turn, outcome, told, now).await).await?;
+        if ended == TurnStep::WokeNext {
             self.turns_changed();
         }
-        Ok(closed)
+        Ok(ended != TurnStep::Lost)
     }
 
     /// A reel turn waits while an earlier turn of its person and chat is open. `true` if it was put to sleep.
@@ -388,64 +317,155 @@ impl Store {
     /// Only for one that is awake: ids of two instances need not sort by time, and of two turns that each
     /// slept for the other none would ever be woken.
     pub async fn park_turn(&self, turn: &Turn) -> Result<bool> {
-        let parked = alone!(&self.db, talk_lock(turn.person, &turn.chat), connection => sqlx::query(
-                "UPDATE turns SET leased_by = NULL, due_at = $1 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND EXISTS \
-                 (SELECT 1 FROM turns o WHERE o.person_id = $5 AND o.chat = $6 AND o.state <> 'closed' AND NOT o.aside AND o.due_at < $1 AND o.id < $2)")
-            .bind(Timestamp::NEVER.0)
-            .bind(turn.id.to_string())
-            .bind(turn.leased_by.to_string())
-            .bind(turn.attempt)
-            .bind(turn.person.to_string())
-            .bind(turn.chat.to_string())
-            .execute(connection)
-            .await?
-            .rows_affected())?;
-        Ok(parked == 1)
+        let sql = r"
+            UPDATE turns
+            SET leased_by = NULL, due_at = $1
+            WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND EXISTS (
+                SELECT 1
+                FROM turns o
+                WHERE o.person_id = $5 AND o.chat = $6 AND o.state <> 'closed' AND NOT o.aside
+                    AND o.due_at < $1 AND o.id < $2
+            )";
+        let (id, leased_by) = (turn.id.to_string(), turn.leased_by.to_string());
+        let (person, chat) = (turn.person.to_string(), turn.chat.to_string());
+        let args = args![Timestamp::NEVER.0, id, leased_by, turn.attempt, person, chat];
+        Ok(self.db.execute_alone(&talk_lock(turn.person, &turn.chat), sql, args).await? == 1)
     }
 
     /// How many answers are owed.
     pub async fn open_turns(&self) -> Result<i64> {
-        let (count,): (i64,) = read!(&self.db, connection => sqlx::query_as("SELECT COUNT(*) FROM turns WHERE state <> 'closed'")
-            .fetch_one(connection)
-            .await)?;
+        let count: i64 = self.db.fetch_value("SELECT COUNT(*) FROM turns WHERE state <> 'closed'", args![]).await?;
         Ok(count)
     }
 
     /// Whether nothing is owed to anybody: no turn, no board, no job.
     pub async fn is_idle(&self) -> Result<bool> {
-        let (busy,): (i64,) = read!(&self.db, connection => sqlx::query_as(
-                "SELECT (SELECT COUNT(*) FROM turns WHERE state <> 'closed') + (SELECT COUNT(*) FROM boards WHERE state = 'open') \
-                 + (SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'running'))")
-            .fetch_one(connection)
-            .await)?;
+        let sql = r"
+            SELECT (SELECT COUNT(*) FROM turns WHERE state <> 'closed') + (SELECT COUNT(*) FROM boards WHERE state = 'open') + (
+                SELECT COUNT(*)
+                FROM jobs
+                WHERE state IN ('queued', 'running')
+            )";
+        let busy: i64 = self.db.fetch_value(sql, args![]).await?;
         Ok(busy == 0)
     }
 
-    /// Ends the leases of a process that is gone, and what it has reserved. Only for a database that no other process uses.
+    /// Ends the leases of a process that is gone, and what it has reserved. Only for a database that no other process
+    /// uses.
     pub async fn release_everything(&self, now: Timestamp) -> Result<()> {
-        write!(&self.db, connection => {
-            sqlx::query("UPDATE turns SET due_at = $1 WHERE state <> 'closed' AND leased_by IS NOT NULL")
-                .bind(now.0)
-                .execute(&mut *connection)
-                .await?;
-            // The right to write is free again; that a message may have been on its way is not forgotten.
-            sqlx::query("UPDATE boards SET posting_until = $1 WHERE state = 'open' AND posting_until > $1")
-                .bind(now.0)
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query("DELETE FROM leases").execute(&mut *connection).await?;
-            sqlx::query("UPDATE ledger SET reserved_until = 0 WHERE reserved_until IS NOT NULL")
-                .execute(&mut *connection)
-                .await?;
-            // How long a job has had no worker is told by when its lease ended.
-            sqlx::query("UPDATE jobs SET leased_until = $1 WHERE state = 'running' AND leased_until > $1")
-                .bind(now.0)
-                .execute(connection)
-                .await
-                .map(|_| ())
-        })?;
+        self.db
+            .write(async |connection| {
+                let sql = "UPDATE turns SET due_at = $1 WHERE state <> 'closed' AND leased_by IS NOT NULL";
+                connection.execute(sql, args![now.0]).await?;
+                // The right to write is free again; that a message may have been on its way is not forgotten.
+                let sql = "UPDATE boards SET posting_until = $1 WHERE state = 'open' AND posting_until > $1";
+                connection.execute(sql, args![now.0]).await?;
+                connection.execute("DELETE FROM leases", args![]).await?;
+                let sql = "UPDATE ledger SET reserved_until = 0 WHERE reserved_until IS NOT NULL";
+                connection.execute(sql, args![]).await?;
+                // How long a job has had no worker is told by when its lease ended.
+                let sql = "UPDATE jobs SET leased_until = $1 WHERE state = 'running' AND leased_until > $1";
+                connection.execute(sql, args![now.0]).await
+            })
+            .await?;
         Ok(())
     }
+}
+
+/// How a step of a turn went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TurnStep {
+    /// The lease is lost, and nothing was written.
+    Lost,
+    Done,
+    /// Done, and the next turn of the same person and chat is due.
+    WokeNext,
+}
+
+impl TurnStep {
+    fn done(woke_next: bool) -> TurnStep {
+        if woke_next { TurnStep::WokeNext } else { TurnStep::Done }
+    }
+}
+
+async fn answer_turn(
+    tx: &mut Conn<'_>,
+    turn: &Turn,
+    answer: &str,
+    memory: Option<&Remembered<'_>>,
+    now: Timestamp,
+) -> Result<TurnStep> {
+    let sql = r"
+        UPDATE turns
+        SET state = 'answered', sealed = TRUE, answer = $1
+        WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state = 'open'";
+    let (id, leased_by) = (turn.id.to_string(), turn.leased_by.to_string());
+    if tx.execute(sql, args![answer, &id, &leased_by, turn.attempt]).await? == 0 {
+        // A try whose answer was lost may have done it.
+        let sql = r"
+            SELECT COUNT(*)
+            FROM turns
+            WHERE id = $1 AND leased_by = $2 AND attempt = $3 AND state = 'answered' AND answer = $4";
+        let done: i64 = tx.fetch_value(sql, args![id, leased_by, turn.attempt, answer]).await?;
+        return Ok(if done == 1 { TurnStep::Done } else { TurnStep::Lost });
+    }
+    if let Some(remembered) = memory {
+        remember(tx, turn, remembered, now).await?;
+    }
+    Ok(TurnStep::done(wake_aside(tx, turn, &turn.chat, now).await?))
+}
+
+async fn end_turn(
+    tx: &mut Conn<'_>,
+    chat: &ChatId,
+    turn: &Turn,
+    outcome: Outcome,
+    told: &Told,
+    now: Timestamp,
+) -> Result<TurnStep> {
+    #[derive(FromRow)]
+    struct TurnPlace {
+        guild: Option<String>,
+        spoken: Option<bool>,
+    }
+    let (id, leased_by) = (turn.id.to_string(), turn.leased_by.to_string());
+    let shown = (!told.shown.is_empty()).then(|| json(&told.shown));
+    let sql = r"
+        UPDATE turns
+        SET state = 'closed', outcome = $1, closed_at = $2, answer = NULL, leased_by = NULL,
+            shown = COALESCE($6, shown)
+        WHERE id = $3 AND leased_by = $4 AND attempt = $5 AND state <> 'closed' AND chat = $7
+        RETURNING (SELECT c.guild FROM chats c WHERE c.id = turns.chat) AS guild,
+            (SELECT c.spoken FROM chats c WHERE c.id = turns.chat) AS spoken";
+    let args = args![outcome.name(), now.0, &id, leased_by, turn.attempt, shown, chat.to_string()];
+    let place: Option<TurnPlace> = tx.fetch_optional(sql, args).await?;
+    let Some(place) = place else { return Ok(TurnStep::Lost) };
+    tx.execute("UPDATE inbox SET payload = '' WHERE turn_id = $1", args![id]).await?;
+    if let TurnKind::Reel(subscription) = turn.kind {
+        let sql = "UPDATE subscriptions SET state = 'answered' WHERE id = $1 AND state = 'answering'";
+        tx.execute(sql, args![subscription.to_string()]).await?;
+    }
+    if outcome != Outcome::Undeliverable && place.spoken != Some(true) {
+        let sql = "UPDATE chats SET spoken = TRUE WHERE id = $1 AND NOT spoken";
+        tx.execute(sql, args![chat.to_string()]).await?;
+    }
+    let sql = r"
+        UPDATE turns
+        SET due_at = $1
+        WHERE due_at = $2 AND id = (
+            SELECT id
+            FROM turns
+            WHERE person_id = $3 AND chat = $4 AND state <> 'closed' AND NOT aside
+            ORDER BY id
+            LIMIT 1
+        )";
+    let args = args![now.0, Timestamp::NEVER.0, turn.person.to_string(), chat.to_string()];
+    let woken = tx.execute(sql, args).await? > 0;
+    let aside = wake_aside(tx, turn, chat, now).await?;
+    let within = Within::new(chat, read_guild(place.guild)?);
+    count_up(tx, &within, now, &counted(turn, outcome, told)).await?;
+    time_up(tx, &within, now, &timed(turn, outcome, told, now)).await?;
+    Ok(TurnStep::done(woken || aside))
 }
 
 /// What a turn adds to the counts.

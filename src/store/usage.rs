@@ -4,12 +4,15 @@
 
 pub(super) mod written;
 
+use sqlx::AssertSqlSafe;
+
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId};
 
-use super::{Result, Store, read};
+use super::{Arg, Conn, Result, Store, args};
 
 pub(super) use self::written::{Counted, Stood, Within, changes, count_up, guild_name, roll_up, settled, time_up};
+use super::budgets::guild_of;
 
 /// The length of a day in milliseconds.
 const DAY_MS: i64 = 86_400_000;
@@ -189,8 +192,8 @@ impl Timed {
     }
 }
 
-/// The bounds of all histograms: each power of two of milliseconds is cut into eight equal parts, so that a bucket is at
-/// most an eighth of its lower bound wide.
+/// The bounds of all histograms: each power of two of milliseconds is cut into eight equal parts, so that a bucket is
+/// at most an eighth of its lower bound wide.
 pub struct Buckets;
 
 impl Buckets {
@@ -212,8 +215,8 @@ impl Buckets {
         if bucket < 8 { bucket.max(0) } else { (8 + bucket % 8) << (bucket / 8 - 1).min(40) }
     }
 
-    /// The `share` (0.5, 0.95) quantile in milliseconds of a histogram, its buckets ascending: by rank within its bucket,
-    /// never outside of it. `None` if it is empty.
+    /// The `share` (0.5, 0.95) quantile in milliseconds of a histogram, its buckets ascending: by rank within its
+    /// bucket, never outside of it. `None` if it is empty.
     pub fn quantile(histogram: &[(i64, i64)], share: f64) -> Option<f64> {
         let all: i64 = histogram.iter().map(|(_, count)| count).sum();
         if all <= 0 {
@@ -245,15 +248,14 @@ pub struct ReservedNow {
 impl Store {
     /// Calls by day and by what was called, of everything or of one community, by day.
     pub async fn usage_of_models(&self, period: Days, guild: Option<&GuildId>) -> Result<Vec<ModelRow>> {
-        Ok(read!(&self.db, connection => sqlx::query_as(
-                "SELECT day, platform, provider, model, tool, calls, failed, called_off, input_tokens, cached_tokens, \
-                 cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, estimated_micro_usd FROM usage_models WHERE guild = $1 AND day >= $2 AND day < $3 \
-                 ORDER BY day, platform, provider, model, tool")
-            .bind(guild_name(guild))
-            .bind(period.from)
-            .bind(period.to)
-            .fetch_all(connection)
-            .await)?)
+        let sql = r"
+            SELECT day, platform, provider, model, tool, calls, failed, called_off, input_tokens,
+                cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd,
+                estimated_micro_usd
+            FROM usage_models
+            WHERE guild = $1 AND day >= $2 AND day < $3
+            ORDER BY day, platform, provider, model, tool";
+        Ok(self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to]).await?)
     }
 
     /// Calls by community, chat or person, of everything or of one community: the `limit` dearest, the dearest first.
@@ -273,66 +275,57 @@ impl Store {
             (Place::Person, true) => of_places("person_id", NAME, " AND guild = $6"),
         };
         let blocks = period.blocks();
-        Ok(read!(&self.db, connection => {
-            let query = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-                .bind(blocks.from)
-                .bind(blocks.to)
-                .bind(period.from)
-                .bind(period.to)
-                .bind(i64::from(limit));
-            match guild {
-                Some(guild) => query.bind(guild.to_string()).fetch_all(connection).await,
-                None => query.fetch_all(connection).await,
-            }
-        })?)
+        let mut args = [blocks.from, blocks.to, period.from, period.to, i64::from(limit)].map(Arg::from).to_vec();
+        args.extend(guild.map(|guild| Arg::from(guild.to_string())));
+        self.db.fetch_all(AssertSqlSafe(statement), &args).await
     }
 
     /// How often what happened, by day.
     pub async fn usage_counts(&self, period: Days, guild: Option<&GuildId>) -> Result<Vec<CountRow>> {
-        Ok(read!(&self.db, connection => sqlx::query_as(
-                "SELECT day, platform, what, outcome, count FROM usage_counts WHERE guild = $1 AND day >= $2 AND day < $3 \
-                 ORDER BY day, platform, what, outcome")
-            .bind(guild_name(guild))
-            .bind(period.from)
-            .bind(period.to)
-            .fetch_all(connection)
-            .await)?)
+        let sql = r"
+            SELECT day, platform, what, outcome, count
+            FROM usage_counts
+            WHERE guild = $1 AND day >= $2 AND day < $3
+            ORDER BY day, platform, what, outcome";
+        Ok(self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to]).await?)
     }
 
     /// Histograms of a period in slots of `step` days (at least 1), buckets ascending.
     pub async fn usage_times(&self, period: Days, step: i64, guild: Option<&GuildId>) -> Result<Vec<TimeRow>> {
-        Ok(read!(&self.db, connection => sqlx::query_as(
-                "SELECT (day - $2) / $4 AS slot, what, bucket, CAST(SUM(count) AS BIGINT) AS count FROM usage_times \
-                 WHERE guild = $1 AND day >= $2 AND day < $3 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
-            .bind(guild_name(guild))
-            .bind(period.from)
-            .bind(period.to)
-            .bind(step.max(1))
-            .fetch_all(connection)
-            .await)?)
+        let sql = r"
+            SELECT (day - $2) / $4 AS slot, what, bucket, CAST(SUM(count) AS BIGINT) AS count
+            FROM usage_times
+            WHERE guild = $1 AND day >= $2 AND day < $3
+            GROUP BY 1, 2, 3
+            ORDER BY 1, 2, 3";
+        Ok(self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to, step.max(1)]).await?)
     }
 
     /// What is set aside this moment.
     pub async fn reserved_now(&self, guild: Option<&GuildId>) -> Result<ReservedNow> {
         // Two statements, because a condition on a value would hide the index from them.
-        let all = "SELECT COUNT(*) AS calls, CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) AS micro_usd FROM ledger \
-                   WHERE reserved_until IS NOT NULL";
-        let within = "SELECT COUNT(*) AS calls, CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) AS micro_usd FROM ledger \
-                      WHERE reserved_until IS NOT NULL AND guild = $1";
-        Ok(read!(&self.db, connection => match guild {
-            None => sqlx::query_as(all).fetch_one(connection).await,
-            Some(guild) => sqlx::query_as(within).bind(guild.to_string()).fetch_one(connection).await,
-        })?)
+        let all = r"
+            SELECT COUNT(*) AS calls, CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) AS micro_usd
+            FROM ledger
+            WHERE reserved_until IS NOT NULL";
+        let within = r"
+            SELECT COUNT(*) AS calls, CAST(COALESCE(SUM(micro_usd), 0) AS BIGINT) AS micro_usd
+            FROM ledger
+            WHERE reserved_until IS NOT NULL AND guild = $1";
+        match guild {
+            None => self.db.fetch_one(all, args![]).await,
+            Some(guild) => self.db.fetch_one(within, args![guild.to_string()]).await,
+        }
     }
 
     /// Counts a call of one of the model's tools in a chat.
     pub async fn count_tool(&self, chat: &ChatId, worked: bool, at: Timestamp) -> Result<()> {
         let outcome = if worked { "ok" } else { "failed" };
-        super::exclusive!(&self.db, [COUNTS], tx => {
-            let within = Within::new(chat, super::budgets::guild_of!(tx, chat));
-            count_up!(tx, within, at, [(Counted::Tool, outcome)]);
-            Ok(())
-        })
+        let count = async |tx: &mut Conn<'_>| {
+            let within = Within::new(chat, guild_of(tx, chat).await?);
+            count_up(tx, &within, at, &[(Counted::Tool, outcome)]).await
+        };
+        self.db.exclusive(&[COUNTS], count).await
     }
 }
 
@@ -345,18 +338,29 @@ const NAME: &str =
 
 /// Groups whole blocks and the days at both edges: `$1`, `$2` the blocks, `$3`, `$4` the period, `$5` the limit.
 fn of_places(key: &str, name: &str, within: &str) -> String {
-    let columns = "calls, failed, called_off, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, estimated_micro_usd";
+    let columns = "calls, failed, called_off, input_tokens, cached_tokens, cache_write_tokens, output_tokens, \
+                   reasoning_tokens, micro_usd, estimated_micro_usd";
     let sums: Vec<String> =
         columns.split(", ").map(|column| format!("CAST(SUM({column}) AS BIGINT) AS {column}")).collect();
     let part = |days: i64, from: &str, to: &str| {
         format!(
-            "SELECT {key} AS key, {columns} FROM usage_places \
-             WHERE days = {days} AND first_day >= {from} AND first_day < {to}{within}"
+            r"
+                SELECT {key} AS key, {columns}
+                FROM usage_places
+                WHERE days = {days} AND first_day >= {from} AND first_day < {to}{within}"
         )
     };
     format!(
-        "SELECT g.key, {name} AS name, g.groups, {columns} FROM (SELECT key, COUNT(*) OVER () AS groups, {sums} FROM \
-         ({} UNION ALL {} UNION ALL {}) p GROUP BY key ORDER BY micro_usd DESC, key LIMIT $5) g ORDER BY micro_usd DESC, g.key",
+        r"
+            SELECT g.key, {name} AS name, g.groups, {columns}
+            FROM (
+                SELECT key, COUNT(*) OVER () AS groups, {sums}
+                FROM ({} UNION ALL {} UNION ALL {}) p
+                GROUP BY key
+                ORDER BY micro_usd DESC, key
+                LIMIT $5
+            ) g
+            ORDER BY micro_usd DESC, g.key",
         part(BLOCK, "$1", "$2"),
         part(1, "$3", "$1"),
         part(1, "$2", "$4"),

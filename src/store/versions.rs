@@ -1,16 +1,16 @@
 //! The version of the tables: brings them to this program's, and tells a database that is too new for it. Never changes
 //! tables in another way than by a migration.
 //!
-//! A migration only adds (expand), so that the release before it can still work on the tables; what is not used any more
-//! goes away a release later (contract). A migration that an older program cannot work with sets
-//! `compatibility.readable_from` to the newest migration that a program must know. An instance of the release before may so
-//! start again in the middle of a rolling update, and after one that was taken back.
+//! A migration only adds (expand), so that the release before it can still work on the tables; what is not used any
+//! more goes away a release later (contract). A migration that an older program cannot work with sets
+//! `compatibility.readable_from` to the newest migration that a program must know. An instance of the release before
+//! may so start again in the middle of a rolling update, and after one that was taken back.
 
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
 
-use super::{Db, Result, Store, StoreError, lend, read};
+use super::{Db, Result, Store, StoreError, args, lend};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -74,12 +74,11 @@ impl Store {
             Db::Sqlite { .. } => "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1",
             Db::Pg(_) => "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass($1)",
         };
-        let (tables,): (i64,) =
-            read!(&self.db, connection => sqlx::query_as(find).bind(table).fetch_one(connection).await)?;
+        let tables: i64 = self.db.fetch_value(find, args![table]).await?;
         if tables == 0 {
             return Ok(None);
         }
-        let (newest,): (Option<i64>,) = read!(&self.db, connection => sqlx::query_as(sql).fetch_one(connection).await)?;
+        let newest: Option<i64> = self.db.fetch_value(sql, args![]).await?;
         Ok(newest)
     }
 }

@@ -8,7 +8,8 @@ use crate::clock::Timestamp;
 use super::budgets::Span;
 use super::lanes::LaneKind;
 use super::pool::Pool;
-use super::{Db, Result, Store, read, write};
+use super::reels::WorkSpan;
+use super::{Db, Result, Store, args};
 
 /// The line from afar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct LineSize {
 }
 
 /// Answers owed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Owed {
     /// At most `OWED_COUNTED`.
     pub open: i64,
@@ -43,52 +44,47 @@ pub struct Connections {
 impl Store {
     /// Adds to a sum of the day that `at` is in.
     pub async fn tally(&self, name: &str, at: Timestamp, more: i64) -> Result<()> {
-        write!(&self.db, connection => sqlx::query(
-                "INSERT INTO tallies (name, day, value) VALUES ($1, $2, $3) \
-                 ON CONFLICT (name, day) DO UPDATE SET value = tallies.value + excluded.value")
-            .bind(name)
-            .bind(Span::Day.period(at))
-            .bind(more)
-            .execute(connection)
-            .await
-            .map(|_| ()))?;
+        let sql = r"
+            INSERT INTO tallies (name, day, value)
+            VALUES ($1, $2, $3)
+            ON CONFLICT (name, day) DO UPDATE SET value = tallies.value + excluded.value";
+        self.db.execute(sql, args![name, Span::Day.period(at), more]).await?;
         Ok(())
     }
 
     /// A sum of the day that `at` is in.
     pub async fn tallied(&self, name: &str, at: Timestamp) -> Result<i64> {
-        let row: Option<(i64,)> = read!(&self.db, connection => sqlx::query_as("SELECT value FROM tallies WHERE name = $1 AND day = $2")
-            .bind(name)
-            .bind(Span::Day.period(at))
-            .fetch_optional(connection)
-            .await)?;
-        Ok(row.map_or(0, |(value,)| value))
+        let row: Option<i64> = self
+            .db
+            .fetch_optional_value(
+                "SELECT value FROM tallies WHERE name = $1 AND day = $2",
+                args![name, Span::Day.period(at)],
+            )
+            .await?;
+        Ok(row.unwrap_or(0))
     }
 
     /// The line from afar.
     pub async fn line_size(&self, now: Timestamp) -> Result<LineSize> {
-        let (waiting, ready_at): (i64, Option<i64>) = read!(&self.db, connection => sqlx::query_as(
-                "SELECT waiting, (SELECT MIN(ready_at) FROM jobs WHERE state = 'queued') FROM line")
-            .fetch_one(connection)
-            .await)?;
-        let busy: Vec<(String,)> = read!(&self.db, connection => sqlx::query_as(
-                "SELECT lane FROM jobs WHERE state = 'running' AND leased_until > $1 AND lane IS NOT NULL")
-            .bind(now.0)
-            .fetch_all(connection)
-            .await)?;
-        let busy = busy.into_iter().map(|(lane,)| lane).collect();
-        Ok(LineSize { waiting, ready_since: ready_at.map(Timestamp), busy })
+        #[derive(sqlx::FromRow)]
+        struct LineRow {
+            waiting: i64,
+            ready_at: Option<i64>,
+        }
+        let sql = "SELECT waiting, (SELECT MIN(ready_at) FROM jobs WHERE state = 'queued') AS ready_at FROM line";
+        let line: LineRow = self.db.fetch_one(sql, args![]).await?;
+        let sql = "SELECT lane FROM jobs WHERE state = 'running' AND leased_until > $1 AND lane IS NOT NULL";
+        let busy = self.db.fetch_values(sql, args![now.0]).await?;
+        Ok(LineSize { waiting: line.waiting, ready_since: line.ready_at.map(Timestamp), busy })
     }
 
     /// Answers owed by all instances.
     pub async fn owed(&self) -> Result<Owed> {
-        let (open, undelivered): (i64, i64) = read!(&self.db, connection => sqlx::query_as(
-                "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'answered' THEN 1 ELSE 0 END), 0) AS BIGINT) \
-                 FROM (SELECT state FROM turns WHERE state <> 'closed' LIMIT $1) AS owed")
-            .bind(OWED_COUNTED)
-            .fetch_one(connection)
-            .await)?;
-        Ok(Owed { open, undelivered })
+        let sql = r"
+            SELECT COUNT(*) AS open,
+                CAST(COALESCE(SUM(CASE WHEN state = 'answered' THEN 1 ELSE 0 END), 0) AS BIGINT) AS undelivered
+            FROM (SELECT state FROM turns WHERE state <> 'closed' LIMIT $1) AS owed";
+        self.db.fetch_one(sql, args![OWED_COUNTED]).await
     }
 
     /// How long reels took on a kind of lane between two moments: of each of `parts` equal parts of that time the first
@@ -105,16 +101,19 @@ impl Store {
         let part = to.since(from) / parts.max(1);
         for at in 0..parts {
             let begin = from + part * at;
-            let rows: Vec<(i64, i64)> = read!(&self.db, connection => sqlx::query_as(
-                    "SELECT started_at, finished_at FROM jobs WHERE lane_kind = $1 AND state = 'done' AND finished_at >= $2 \
-                     AND finished_at < $3 AND started_at IS NOT NULL ORDER BY finished_at LIMIT $4")
-                .bind(kind.name())
-                .bind(begin.0)
-                .bind((begin + part).0)
-                .bind(i64::from(each))
-                .fetch_all(connection)
-                .await)?;
-            durations.extend(rows.into_iter().map(|(from, to)| Timestamp(to).since(Timestamp(from))));
+            let sql = r"
+                SELECT started_at, finished_at
+                FROM jobs
+                WHERE lane_kind = $1
+                    AND state = 'done'
+                    AND finished_at >= $2
+                    AND finished_at < $3
+                    AND started_at IS NOT NULL
+                ORDER BY finished_at
+                LIMIT $4";
+            let rows: Vec<WorkSpan> =
+                self.db.fetch_all(sql, args![kind.name(), begin.0, (begin + part).0, i64::from(each)]).await?;
+            durations.extend(rows.into_iter().map(WorkSpan::length));
         }
         Ok(durations)
     }

@@ -1,20 +1,22 @@
-//! Times in rows that somebody waits for, held to what the rules allow. Owns the table of these times, and the database's own
-//! clock; never decides how long a rule lets anybody wait.
+//! Times in rows that somebody waits for, held to what the rules allow. Owns the table of these times, and the
+//! database's own clock; never decides how long a rule lets anybody wait.
 //!
-//! Such a time is the clock's when it was written plus a span. Where that clock was wrong and was set right since, the time
-//! may lie hours ahead, and everybody would wait for it. No rule has put it there, so it is brought back to the furthest that
-//! one can: [`Store::shorten_waits`] is called at the start, after each step of the clock and once a minute, so that reads and
-//! claims can take the times in rows as they are. Rows have to be changed, not read differently: of a time that is read as
-//! "at most 20 s from now" these 20 s never end.
+//! Such a time is the clock's when it was written plus a span. Where that clock was wrong and was set right since, the
+//! time may lie hours ahead, and everybody would wait for it. No rule has put it there, so it is brought back to the
+//! furthest that one can: [`Store::shorten_waits`] is called at the start, after each step of the clock and once a
+//! minute, so that reads and claims can take the times in rows as they are. Rows have to be changed, not read
+//! differently: of a time that is read as "at most 20 s from now" these 20 s never end.
 
 use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
+
 use crate::clock::{Clock, Timestamp};
 
-use super::{Db, Result, Store, bounded, write};
+use super::{Result, Store, args, sql};
 
-/// The longest that a turn is put off for, whatever pause a platform asks for. The outbox then finds the chat still paused, and
-/// puts the turn off again without a call.
+/// The longest that a turn is put off for, whatever pause a platform asks for. The outbox then finds the chat still
+/// paused, and puts the turn off again without a call.
 pub const TURN_PUT_OFF: Duration = Duration::from_secs(600);
 
 /// The longest that each rule lets anybody wait.
@@ -77,14 +79,14 @@ const fn past(table: &'static str, column: &'static str, of: &'static str) -> Wa
     wait(table, column, of, Becomes::Now, |_| Duration::ZERO)
 }
 
-/// A breaker is open for 10 minutes at most; one whose quota of the day is used up is tried each hour until the quota is
-/// there again, at midnight somewhere.
+/// A breaker is open for 10 minutes at most; one whose quota of the day is used up is tried each hour until the quota
+/// is there again, at midnight somewhere.
 const BREAKER_OPEN: Duration = Duration::from_secs(600);
 const QUOTA_OPEN: Duration = Duration::from_secs(3600);
 const QUOTA_AWAY: Duration = Duration::from_secs(25 * 3600);
 
-/// Every time that somebody waits for, but those of the spacing ([`PLACES`], [`NEXT_REEL`]). A turn that sleeps until another
-/// one ends is due at [`Timestamp::NEVER`], which is no time.
+/// Every time that somebody waits for, but those of the spacing ([`PLACES`], [`NEXT_REEL`]). A turn that sleeps until
+/// another one ends is due at [`Timestamp::NEVER`], which is no time.
 const WAITS: &[Wait] = &[
     wait("turns", "due_at", "leased_by IS NOT NULL AND state <> 'closed'", Becomes::Longest, |rules| rules.turn),
     wait(
@@ -123,37 +125,56 @@ const WAITS: &[Wait] = &[
     past("providers", "looked_up_at", ""),
 ];
 
-/// How many reels of a job's person wait, and how many of them as long as this one.
-macro_rules! waiting {
-    ($of:literal, $which:literal) => {
-        concat!("(SELECT COUNT(*) FROM jobs o WHERE o.asked_by = ", $of, " AND o.state = 'queued'", $which, ")")
-    };
-}
+/// How many reels of a queued job's person have waited as long as this one.
+const UP_TO_THIS: &str = r"
+    (SELECT COUNT(*) FROM jobs o WHERE o.asked_by = jobs.asked_by AND o.state = 'queued' AND o.id <= jobs.id)";
 
-/// The places of queued reels, `$1` now, `$2` the spacing: the last of a person's is that many spacings away at most. Where one
-/// is further, all of them are spaced anew, in their order; none gets a later place than it had.
-const PLACES: &str = concat!(
-    "UPDATE jobs SET slot_at = CASE WHEN slot_at > CAST($1 AS BIGINT) + CAST($2 AS BIGINT) * ",
-    waiting!("jobs.asked_by", " AND o.id <= jobs.id"),
-    " THEN CAST($1 AS BIGINT) + CAST($2 AS BIGINT) * ",
-    waiting!("jobs.asked_by", " AND o.id <= jobs.id"),
-    " ELSE slot_at END, ready_at = CASE WHEN ready_at > CAST($1 AS BIGINT) + CAST($2 AS BIGINT) * ",
-    waiting!("jobs.asked_by", " AND o.id <= jobs.id"),
-    " THEN CAST($1 AS BIGINT) + CAST($2 AS BIGINT) * ",
-    waiting!("jobs.asked_by", " AND o.id <= jobs.id"),
-    " ELSE ready_at END WHERE state = 'queued' AND asked_by IN (SELECT q.asked_by FROM jobs q WHERE q.state = 'queued' \
-      AND q.ready_at > CAST($1 AS BIGINT) AND q.ready_at > CAST($1 AS BIGINT) + CAST($2 AS BIGINT) * ",
-    waiting!("q.asked_by", ""),
-    ")"
+/// The places of queued reels, `$1` now, `$2` the spacing: the last of a person's is that many spacings away at most.
+/// Where one is further, all of them are spaced anew, in their order; none gets a later place than it had.
+const PLACES: &str = sql!(
+    r"
+        UPDATE jobs
+        SET slot_at = CASE
+                WHEN slot_at > CAST($1 AS BIGINT) + CAST($2 AS BIGINT) *",
+    UP_TO_THIS,
+    "THEN CAST($1 AS BIGINT) + CAST($2 AS BIGINT) *",
+    UP_TO_THIS,
+    r"
+            ELSE slot_at
+        END,
+        ready_at = CASE
+            WHEN ready_at > CAST($1 AS BIGINT) + CAST($2 AS BIGINT) *",
+    UP_TO_THIS,
+    "THEN CAST($1 AS BIGINT) + CAST($2 AS BIGINT) *",
+    UP_TO_THIS,
+    r"
+                ELSE ready_at
+            END
+        WHERE state = 'queued' AND asked_by IN (
+            SELECT q.asked_by
+            FROM jobs q
+            WHERE q.state = 'queued' AND q.ready_at > CAST($1 AS BIGINT)
+                AND q.ready_at > CAST($1 AS BIGINT) + CAST($2 AS BIGINT) * (
+                    SELECT COUNT(*)
+                    FROM jobs o
+                    WHERE o.asked_by = q.asked_by AND o.state = 'queued'
+                )
+        )"
 );
 
+/// How many reels of a person wait, and one.
+const ONE_MORE: &str = "(1 + (SELECT COUNT(*) FROM jobs o WHERE o.asked_by = people.id AND o.state = 'queued'))";
+
 /// A person's next reel may start one spacing after the last of those that wait.
-const NEXT_REEL: &str = concat!(
-    "UPDATE people SET next_reel_at = CAST($1 AS BIGINT) + CAST($2 AS BIGINT) * (1 + ",
-    waiting!("people.id", ""),
-    ") WHERE next_reel_at > CAST($1 AS BIGINT) AND next_reel_at > CAST($1 AS BIGINT) + CAST($2 AS BIGINT) * (1 + ",
-    waiting!("people.id", ""),
-    ")"
+const NEXT_REEL: &str = sql!(
+    r"
+        UPDATE people
+        SET next_reel_at = CAST($1 AS BIGINT) + CAST($2 AS BIGINT) *",
+    ONE_MORE,
+    r"
+        WHERE next_reel_at > CAST($1 AS BIGINT)
+            AND next_reel_at > CAST($1 AS BIGINT) + CAST($2 AS BIGINT) *",
+    ONE_MORE
 );
 
 impl Store {
@@ -162,12 +183,7 @@ impl Store {
         let spacing = i64::try_from(rules.spacing.as_millis()).unwrap_or(0);
         let mut shortened = 0;
         for spaced in [PLACES, NEXT_REEL] {
-            shortened += write!(&self.db, connection => sqlx::query(spaced)
-                .bind(now.0)
-                .bind(spacing)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected()))?;
+            shortened += self.db.execute(spaced, args![now.0, spacing]).await?;
         }
         for wait in WAITS {
             let furthest = now + (wait.longest)(rules);
@@ -178,12 +194,7 @@ impl Store {
             let Wait { table, column, of, .. } = wait;
             let of = if of.is_empty() { String::new() } else { format!(" AND {of}") };
             let sql = format!("UPDATE {table} SET {column} = $2 WHERE {column} > $1{of}");
-            shortened += write!(&self.db, connection => sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(furthest.0)
-                .bind(becomes.0)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected()))?;
+            shortened += self.db.execute(AssertSqlSafe(sql), args![furthest.0, becomes.0]).await?;
         }
         if shortened > 0 {
             self.turns_changed();
@@ -201,27 +212,24 @@ impl Store {
         columns
     }
 
-    /// Makes `clock` follow the database's, `looks` times; by how much its time has changed by that. SQLite has no clock of
-    /// its own: `None`.
+    /// Makes `clock` follow the database's, `looks` times; by how much its time has changed by that. SQLite has no
+    /// clock of its own: `None`.
     pub async fn follow_time(&self, clock: &Clock, looks: u32) -> Result<Option<Duration>> {
-        let Db::Pg(pool) = &self.db else { return Ok(None) };
-        if !clock.may_follow() {
+        if !self.is_shared() || !clock.may_follow() {
             return Ok(None);
         }
         let before = (clock.now(), clock.steady());
-        bounded(async {
-            let mut lent = super::acquire(pool).await?;
-            for _ in 0..looks {
-                let sent = clock.steady();
-                let (shown,): (i64,) =
-                    sqlx::query_as("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
-                        .fetch_one(&mut *lent)
-                        .await?;
-                clock.follow(Timestamp(shown), sent, clock.steady());
-            }
-            Ok::<_, sqlx::Error>(())
-        })
-        .await?;
+        self.db
+            .write(async |connection| {
+                for _ in 0..looks {
+                    let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+                    let sent = clock.steady();
+                    let shown: i64 = connection.fetch_value(sql, args![]).await?;
+                    clock.follow(Timestamp(shown), sent, clock.steady());
+                }
+                Ok(())
+            })
+            .await?;
         let expected = before.0 + clock.steady().since(before.1);
         Ok(Some(Duration::from_millis(clock.now().0.abs_diff(expected.0))))
     }

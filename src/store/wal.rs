@@ -1,6 +1,6 @@
-//! SQLite's write-ahead log on the disk. A commit is in the file at once, but on the disk only after a sync: whoever says
-//! that something is done waits for one here. All who wait share the next sync, so that a slow disk makes commits wait but
-//! not queue.
+//! SQLite's write-ahead log on the disk. A commit is in the file at once, but on the disk only after a sync: whoever
+//! says that something is done waits for one here. All who wait share the next sync, so that a slow disk makes commits
+//! wait but not queue.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 
 use super::{Connections, lend};
 
-/// The log of one database. SQLite itself syncs it before each checkpoint (`synchronous = NORMAL`), and the database behind
-/// it: a commit that is not in the log any more is safe.
+/// The log of one database. SQLite itself syncs it before each checkpoint (`synchronous = NORMAL`), and the database
+/// behind it: a commit that is not in the log any more is safe.
 #[derive(Debug)]
 pub struct Wal {
     log: Arc<Log>,
@@ -27,8 +27,8 @@ pub struct Wal {
 struct Log {
     /// A handle of our own: SQLite's lock is on the database, so that closing this one takes nobody's lock away.
     file: File,
-    /// A sync has failed. The system may have dropped what it could not write, and call the next sync a success: so that
-    /// there is something to sync, the whole log is written once more before it.
+    /// A sync has failed. The system may have dropped what it could not write, and call the next sync a success: so
+    /// that there is something to sync, the whole log is written once more before it.
     is_doubtful: AtomicBool,
 }
 
@@ -66,8 +66,8 @@ impl Wal {
         }
         let until = self.commits.load(Ordering::Acquire);
         let again = self.log.is_doubtful.load(Ordering::Acquire);
-        // Nobody commits while it is written once more, and nobody else syncs until this one has ended: even if who waits for
-        // it goes away.
+        // Nobody commits while it is written once more, and nobody else syncs until this one has ended: even if who
+        // waits for it goes away.
         let writer = if again { Some(lend(write).await?) } else { None };
         let log = Arc::clone(&self.log);
         let sync = move || {

@@ -59,7 +59,7 @@ async fn submit(store: &Store, person: PersonId, reel: u64, now: Timestamp) -> S
         reels: &reels,
         fresh: false,
     };
-    store.submit(&wish, LIMITS, |_| String::new(), now).await.unwrap().remove(0)
+    store.submit(&wish, LIMITS, &|_| String::new(), now).await.unwrap().remove(0)
 }
 
 /// One random afternoon through the store and through the planner's line, step by step the same.

@@ -154,7 +154,7 @@ async fn submit_as(store: &Store, turn: TurnId, person: PersonId, reels: &[u32],
         reels: &reels,
         fresh: false,
     };
-    store.submit(&wish, LIMITS, |outcomes| format!("{} reels", outcomes.len()), now).await.unwrap()
+    store.submit(&wish, LIMITS, &|outcomes| format!("{} reels", outcomes.len()), now).await.unwrap()
 }
 
 fn queued(seconds: u64) -> Submitted {

@@ -145,7 +145,7 @@ async fn transcribe_reel(tools: &Toolbox<'_>, url: &str) -> Result<Value, StoreE
         reels: std::slice::from_ref(&code),
         fresh: false,
     };
-    let outcome = tools.reels.submit(&wish, |_| String::new(), now).await?.into_iter().next();
+    let outcome = tools.reels.submit(&wish, &|_| String::new(), now).await?.into_iter().next();
     Ok(match outcome {
         Some(Submitted::Cached) => known_reel(tools, &code).await?,
         Some(Submitted::Failed(content)) => json!({"error": wording::known_failure(&content)}),

@@ -284,7 +284,7 @@ impl Replies {
         };
         let interval = self.reels.limits().await?.interval.as_secs();
         let note = |outcomes: &[Submitted]| wording::submission_note(&reels, outcomes, &also, interval, now);
-        let outcomes = self.reels.submit(&wish, note, now).await?;
+        let outcomes = self.reels.submit(&wish, &note, now).await?;
         crash::point("reel submitted");
         let on_board = outcomes.iter().any(|o| matches!(o, Submitted::Joined | Submitted::Queued { .. }))
             || outcomes.len() > 1 && outcomes.contains(&Submitted::Cached);

@@ -1,58 +1,92 @@
-//! The writing side of what each scope has spent: one statement that moves all sums of a call, and what it tells of them.
-//! Part of other transactions; never decides whether a call may be made.
+//! The writing side of what each scope has spent: one statement that moves all sums of a call, and what it tells of
+//! them. Part of other transactions; never decides whether a call may be made.
+
+use sqlx::AssertSqlSafe;
 
 use crate::clock::Timestamp;
+use crate::ids::{ChatId, GuildId, PersonId};
+use crate::store::{Arg, Conn, Result};
 
-use super::{Amount, Cap, Scope, SetBudget, Span, Standing, amount};
+use super::{Amount, Cap, Scope, SetBudget, Span, Standing, amount, scopes};
 
-/// Adds to the sums of a call, all of them in one statement, and tells how they stand then: [`Moved`]. Of `$micro_usd`
-/// the part `$reserved` is set aside. Part of a transaction.
-macro_rules! spend {
-    ($tx:ident, $person:expr, $chat:expr, $guild:expr, $at:expr, $micro_usd:expr, $reserved:expr) => {{
-        let scopes = $crate::store::budgets::scopes($person, $chat, $guild);
-        let statement = $crate::store::budgets::add_to_sums(scopes.len());
-        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind::<i64>($micro_usd).bind::<i64>($reserved);
-        for (scope, span) in &scopes {
-            query = query.bind(scope.name()).bind(span.period($at));
-        }
-        let rows: Vec<$crate::store::budgets::MovedRow> = query.fetch_all(&mut *$tx).await?;
-        $crate::store::budgets::Moved { scopes, rows, at: $at }
-    }};
+/// What the sums of a call move by.
+pub(in crate::store) struct Spend<'a> {
+    pub person: PersonId,
+    pub chat: &'a ChatId,
+    /// The community of the chat.
+    pub guild: Option<&'a GuildId>,
+    /// When the call began.
+    pub at: Timestamp,
+    pub micro_usd: i64,
+    /// The part of it that is set aside.
+    pub reserved: i64,
 }
-pub(in crate::store) use spend;
+
+/// Moves the sums of a call, all of them in one statement, and tells how they stand then. Part of a transaction.
+pub(in crate::store) async fn spend(tx: &mut Conn<'_>, spend: Spend<'_>) -> Result<Moved> {
+    let Spend { person, chat, guild, at, micro_usd, reserved } = spend;
+    let scopes = scopes(person, chat, guild);
+    let mut args = [micro_usd, reserved].map(Arg::from).to_vec();
+    for (scope, span) in &scopes {
+        args.extend([scope.name(), span.period(at)].map(Arg::from));
+    }
+    let rows = tx.fetch_all(AssertSqlSafe(add_to_sums(scopes.len())), &args).await?;
+    Ok(Moved { scopes, rows, at })
+}
 
 /// Adds `$1` to so many sums, `$2` of it set aside; then scope and period of each. No value of anybody's is part of the
 /// text. Returns [`MovedRow`]s.
-pub(in crate::store) fn add_to_sums(count: usize) -> String {
+fn add_to_sums(count: usize) -> String {
     let rows: Vec<String> = (0..count).map(|nth| format!("(${}, ${}, $1, 0, $2)", 2 * nth + 3, 2 * nth + 4)).collect();
     const SPAN: &str = "CASE LENGTH(spending.period) WHEN 10 THEN 'day' ELSE 'month' END";
     let set_for = |scope: &str| {
         format!(
-            "(SELECT COALESCE(b.micro_usd, -1) FROM budgets b WHERE b.scope = {scope} \
-             AND b.span = {SPAN} AND (b.scope NOT LIKE 'guild:%' OR b.by_owner))"
+            r"(
+                SELECT COALESCE(b.micro_usd, -1)
+                FROM budgets b
+                WHERE b.scope = {scope} AND b.span = {SPAN} AND (b.scope NOT LIKE 'guild:%' OR b.by_owner)
+            )"
         )
     };
+    let own = set_for("spending.scope");
+    let kind = set_for(
+        r"CASE
+                    WHEN spending.scope LIKE 'chat:%' THEN 'chat'
+                    WHEN spending.scope LIKE 'guild:%' THEN 'guild'
+                    WHEN spending.scope LIKE 'person:%' THEN 'person'
+                    WHEN spending.scope LIKE 'platform:%' THEN 'platform'
+                END",
+    );
     format!(
-        "INSERT INTO spending (scope, period, micro_usd, alerted, reserved) VALUES {} \
-         ON CONFLICT (scope, period) DO UPDATE SET micro_usd = spending.micro_usd + excluded.micro_usd, \
-         reserved = spending.reserved + excluded.reserved \
-         RETURNING scope, period, micro_usd, reserved, alerted, {} AS own_budget, {} AS kind_budget, \
-         (SELECT MIN(l.micro_usd) FROM (SELECT scope, span, micro_usd FROM lowered_budgets UNION ALL \
-         SELECT scope, span, micro_usd FROM budgets WHERE scope LIKE 'guild:%' AND NOT by_owner) l \
-         WHERE l.scope = spending.scope AND l.span = {SPAN}) AS lowered_budget",
+        r"
+            INSERT INTO spending (scope, period, micro_usd, alerted, reserved)
+            VALUES {}
+            ON CONFLICT (scope, period) DO UPDATE SET
+                micro_usd = spending.micro_usd + excluded.micro_usd,
+                reserved = spending.reserved + excluded.reserved
+            RETURNING scope, period, micro_usd, reserved, alerted,
+                {own} AS own_budget,
+                {kind} AS kind_budget,
+                (
+                    SELECT MIN(l.micro_usd)
+                    FROM (
+                        SELECT scope, span, micro_usd
+                        FROM lowered_budgets
+                        UNION ALL
+                        SELECT scope, span, micro_usd
+                        FROM budgets
+                        WHERE scope LIKE 'guild:%' AND NOT by_owner
+                    ) l
+                    WHERE l.scope = spending.scope AND l.span = {SPAN}
+                ) AS lowered_budget",
         rows.join(", "),
-        set_for("spending.scope"),
-        set_for(
-            "CASE WHEN spending.scope LIKE 'chat:%' THEN 'chat' WHEN spending.scope LIKE 'guild:%' THEN 'guild' \
-             WHEN spending.scope LIKE 'person:%' THEN 'person' WHEN spending.scope LIKE 'platform:%' THEN 'platform' END"
-        ),
     )
 }
 
-/// How one sum stands after it has moved, and what is set for its scope: read with it, so that knowing whether a mark is
-/// passed costs no statement of its own.
+/// How one sum stands after it has moved, and what is set for its scope: read with it, so that knowing whether a mark
+/// is passed costs no statement of its own.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub(in crate::store) struct MovedRow {
+struct MovedRow {
     scope: String,
     period: String,
     micro_usd: i64,
@@ -67,10 +101,10 @@ pub(in crate::store) struct MovedRow {
 
 /// The sums of a call after they have moved.
 pub(in crate::store) struct Moved {
-    pub(in crate::store) scopes: Vec<(Scope, Span)>,
-    pub(in crate::store) rows: Vec<MovedRow>,
+    scopes: Vec<(Scope, Span)>,
+    rows: Vec<MovedRow>,
     /// When the call began, which is the moment its sums are of.
-    pub(in crate::store) at: Timestamp,
+    at: Timestamp,
 }
 
 impl Moved {

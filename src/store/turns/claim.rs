@@ -1,8 +1,8 @@
-//! Which due turns are taken under lease, and how they are given back. Owns the shares: one chat or person never has more
-//! than a few turns under lease, so that nobody takes all the slots there are.
+//! Which due turns are taken under lease, and how they are given back. Owns the shares: one chat or person never has
+//! more than a few turns under lease, so that nobody takes all the slots there are.
 //!
-//! A turn whose holder ended in the middle of it may be what ended it: those are taken a few at a time, and one whose holders
-//! ended twice is taken alone.
+//! A turn whose holder ended in the middle of it may be what ended it: those are taken a few at a time, and one whose
+//! holders ended twice is taken alone.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,10 +10,12 @@ use std::time::Duration;
 use sqlx::FromRow;
 
 use super::{Turn, TurnRow};
+use sqlx::AssertSqlSafe;
+
 use crate::clock::Timestamp;
 use crate::ids::{InstanceId, Platform};
 use crate::store::instances::ALIVE;
-use crate::store::{Result, Store, exclusive, write};
+use crate::store::{Arg, Conn, Result, Store, args};
 
 /// Due turns that are looked at in one transaction: at least, and at most.
 const LEAST: u32 = 32;
@@ -22,8 +24,8 @@ const WINDOW: u32 = 128;
 /// Transactions in one claim. Between two of them others may write.
 const ROUNDS: u32 = 32;
 
-/// A turn beyond a share is looked at again after this time, and the next one of the same chat or person a little later,
-/// so that however many wait, they are looked at 10 times a second.
+/// A turn beyond a share is looked at again after this time, and the next one of the same chat or person a little
+/// later, so that however many wait, they are looked at 10 times a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LOOK_AGAIN_APART: Duration = Duration::from_millis(100);
 
@@ -46,7 +48,8 @@ pub struct Shares {
 pub const ALONE_AFTER: i64 = 2;
 
 impl Shares {
-    /// Of so many slots, none of which is in use: at most a quarter of them for one person and half of them for one chat.
+    /// Of so many slots, none of which is in use: at most a quarter of them for one person and half of them for one
+    /// chat.
     pub fn of_slots(slots: u32, limit: u32) -> Shares {
         let (per_person, per_chat) = ((slots / 4).clamp(1, 4), (slots / 2).clamp(1, 16));
         Shares { limit, per_person, per_chat, suspects: limit, idle: true }
@@ -87,45 +90,46 @@ struct Picked {
     ends_here: bool,
 }
 
-/// How many holders of a turn have ended in the middle of it, whoever has its lease among them; `$who` is the instance that
-/// asks, which lives, `$alive` the oldest heartbeat of one that lives.
-macro_rules! lost {
-    ($turn:literal, $who:literal, $alive:literal) => {
-        concat!(
-            $turn,
-            ".holders_lost + CASE WHEN ",
-            $turn,
-            ".leased_by IS NOT NULL AND ",
-            $turn,
-            ".leased_by <> ",
-            $who,
-            " AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = ",
-            $turn,
-            ".leased_by AND i.seen_at > ",
-            $alive,
-            ") THEN 1 ELSE 0 END"
+const DUE: &str = r"
+    SELECT t.id, t.person_id, t.chat, t.leased_by,
+        (
+            SELECT COUNT(*)
+            FROM turns l
+            WHERE l.chat = t.chat AND l.state <> 'closed' AND l.leased_by IS NOT NULL AND l.due_at > $1
+        ) AS in_chat,
+        (
+            SELECT COUNT(*)
+            FROM turns l
+            WHERE l.person_id = t.person_id AND l.state <> 'closed' AND l.leased_by IS NOT NULL AND l.due_at > $1
+        ) AS for_person,
+        t.holders_lost + CASE
+            WHEN t.leased_by IS NOT NULL AND t.leased_by <> $6
+                AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = t.leased_by AND i.seen_at > $7) THEN 1
+            ELSE 0
+        END AS lost
+    FROM turns t
+    WHERE t.state <> 'closed' AND t.due_at <= $1
+        AND (
+            (t.chat LIKE 'discord:%' AND $3) OR (t.chat LIKE 'telegram:%' AND $4) OR (t.chat LIKE 'console:%' AND $5)
         )
-    };
-}
+        AND (t.kind = 'talk' OR t.state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause))
+    ORDER BY t.due_at, t.id
+    LIMIT $2";
 
-const DUE: &str = concat!(
-    "SELECT t.id, t.person_id, t.chat, t.leased_by, \
-     (SELECT COUNT(*) FROM turns l WHERE l.chat = t.chat AND l.state <> 'closed' AND l.leased_by IS NOT NULL \
-     AND l.due_at > $1) AS in_chat, \
-     (SELECT COUNT(*) FROM turns l WHERE l.person_id = t.person_id AND l.state <> 'closed' \
-     AND l.leased_by IS NOT NULL AND l.due_at > $1) AS for_person, ",
-    lost!("t", "$6", "$7"),
-    " AS lost FROM turns t WHERE t.state <> 'closed' AND t.due_at <= $1 \
-     AND ((t.chat LIKE 'discord:%' AND $3) OR (t.chat LIKE 'telegram:%' AND $4) OR (t.chat LIKE 'console:%' AND $5)) \
-     AND (t.kind = 'talk' OR t.state = 'answered' OR NOT EXISTS (SELECT 1 FROM pause)) \
-     ORDER BY t.due_at, t.id LIMIT $2"
-);
+/// How many holders of a row of `turns` have ended in the middle of it, whoever has its lease among them. `$1` is the
+/// instance that asks, which lives, `$2` the oldest heartbeat of one that lives.
+const HOLDERS_LOST: &str = r"
+    holders_lost = turns.holders_lost + CASE
+        WHEN turns.leased_by IS NOT NULL AND turns.leased_by <> $1
+            AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = turns.leased_by AND i.seen_at > $2) THEN 1
+        ELSE 0
+    END";
 
 impl Store {
-    /// Takes due turns of these platforms under lease for `lease`, the oldest first, as far as the shares of their chats
-    /// and people allow; none while leases are not renewed in time. While the whole bot pauses, reels wait. A turn that this
-    /// process works on is never taken: it keeps its lease, or, where another instance has had it meanwhile, waits until the
-    /// work on it has ended here.
+    /// Takes due turns of these platforms under lease for `lease`, the oldest first, as far as the shares of their
+    /// chats and people allow; none while leases are not renewed in time. While the whole bot pauses, reels wait. A
+    /// turn that this process works on is never taken: it keeps its lease, or, where another instance has had it
+    /// meanwhile, waits until the work on it has ended here.
     pub async fn claim_turns(
         &self,
         who: InstanceId,
@@ -166,26 +170,24 @@ impl Store {
                 // Their leases run out by themselves.
                 tracing::warn!("turns that were claimed could not be given back: {error}");
             }
-            return Err(error.into());
+            return Err(error);
         }
         turns.into_iter().map(|row| row.turn(who)).collect()
     }
 
-    /// Gives back turns of a claim whose sync failed. Nobody has worked on them, so the attempt does not count. This write is
-    /// not synced either.
+    /// Gives back turns of a claim whose sync failed. Nobody has worked on them, so the attempt does not count. This
+    /// write is not synced either.
     async fn unclaim(&self, who: InstanceId, turns: &[TurnRow], now: Timestamp) -> Result<()> {
-        let ids: Vec<String> = (0..turns.len()).map(|nth| format!("${}", nth + 3)).collect();
         let sql = format!(
-            "UPDATE turns SET leased_by = NULL, due_at = $1, attempt = attempt - 1 WHERE leased_by = $2 AND id IN ({})",
-            ids.join(", ")
+            r"
+                UPDATE turns
+                SET leased_by = NULL, due_at = $1, attempt = attempt - 1
+                WHERE leased_by = $2 AND id IN ({})",
+            places(3, turns.len())
         );
-        write!(&self.claims, connection => {
-            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now.0).bind(who.to_string());
-            for turn in turns {
-                query = query.bind(&turn.id);
-            }
-            query.execute(connection).await.map(|_| ())
-        })?;
+        let mut args = vec![Arg::from(now.0), Arg::from(who.to_string())];
+        args.extend(turns.iter().map(|turn| Arg::from(&turn.id)));
+        self.claims.execute(AssertSqlSafe(sql), &args).await?;
         Ok(())
     }
 
@@ -198,57 +200,45 @@ impl Store {
         lease: Duration,
         shares: Shares,
     ) -> Result<(Vec<TurnRow>, u32, bool)> {
-        let alive = (now - ALIVE).0;
+        let (me, alive) = (who.to_string(), (now - ALIVE).0);
         let window = shares.limit.saturating_mul(2).clamp(LEAST, WINDOW);
         // One claimer at a time: two of them would count the same leases.
-        exclusive!(&self.claims, ["turns"], tx => {
-            let due: Vec<Due> = sqlx::query_as(DUE)
-                .bind(now.0)
-                .bind(i64::from(window))
-                .bind(platforms.contains(&Platform::Discord))
-                .bind(platforms.contains(&Platform::Telegram))
-                .bind(platforms.contains(&Platform::Console))
-                .bind(who.to_string())
-                .bind(alive)
-                .fetch_all(&mut *tx)
-                .await?;
+        let round = async |tx: &mut Conn<'_>| {
+            let [discord, telegram, console] = [Platform::Discord, Platform::Telegram, Platform::Console]
+                .map(|platform| platforms.contains(&platform));
+            let args = args![now.0, i64::from(window), discord, telegram, console, &me, alive];
+            let due: Vec<Due> = tx.fetch_all(DUE, args).await?;
             let is_window_full = due.len() == window as usize;
             let work = |due: &Due| match self.held.contains(&due.id) {
-                true if due.leased_by.as_deref() == Some(&who.to_string()) => Work::Ours,
+                true if due.leased_by.as_deref() == Some(&me) => Work::Ours,
                 true => Work::Lost,
                 false => Work::Free,
             };
             let Picked { taken, renewed, deferred, suspects, ends_here } = pick(due, shares, now, work);
             let is_more = is_window_full && !ends_here;
             if !renewed.is_empty() {
-                let mut query = sqlx::query(sqlx::AssertSqlSafe(renew(renewed.len()))).bind((now + lease).0);
-                for id in renewed {
-                    query = query.bind(id);
-                }
-                query.execute(&mut *tx).await?;
+                let mut args = vec![Arg::from((now + lease).0)];
+                args.extend(renewed.iter().map(Arg::from));
+                tx.execute(AssertSqlSafe(renew(renewed.len())), &args).await?;
             }
             if !deferred.is_empty() {
-                let mut query = sqlx::query(sqlx::AssertSqlSafe(defer(deferred.len()))).bind(who.to_string()).bind(alive);
-                for (id, at) in deferred {
-                    query = query.bind(id).bind(at.0);
-                }
-                query.execute(&mut *tx).await?;
+                let mut args = vec![Arg::from(&me), Arg::from(alive)];
+                args.extend(deferred.iter().flat_map(|(id, at)| [Arg::from(id), Arg::from(at.0)]));
+                tx.execute(AssertSqlSafe(defer(deferred.len())), &args).await?;
             }
-            if taken.is_empty() {
-                return Ok((Vec::new(), 0, is_more));
+            let mut turns = Vec::new();
+            if !taken.is_empty() {
+                let mut args = vec![Arg::from(&me), Arg::from(alive), Arg::from((now + lease).0)];
+                args.extend(taken.iter().map(Arg::from));
+                turns = tx.fetch_all(AssertSqlSafe(take(taken.len())), &args).await?;
             }
-            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(take(taken.len())))
-                .bind(who.to_string())
-                .bind((now + lease).0)
-                .bind(alive);
-            for id in taken {
-                query = query.bind(id);
-            }
-            Ok((query.fetch_all(&mut *tx).await?, suspects, is_more))
-        })
+            Ok((turns, suspects, is_more))
+        };
+        self.claims.exclusive(&["turns"], round).await
     }
 
-    /// Gives a turn back until `due_at`: whoever comes then goes on with it. Everything that is on screen of it is noted.
+    /// Gives a turn back until `due_at`: whoever comes then goes on with it. Everything that is on screen of it is
+    /// noted.
     pub async fn release_turn(&self, turn: &Turn, due_at: Timestamp) -> Result<bool> {
         self.give_back(turn, due_at, false).await
     }
@@ -258,40 +248,34 @@ impl Store {
         self.give_back(turn, due_at, true).await
     }
 
-    /// Gives back every turn that an instance still holds when it stops. None of them counts as lost: they did not end it. Its
-    /// work on them may go on for a moment, so they are due when their leases would have ended; on a database that no other
-    /// instance uses they are due at once.
+    /// Gives back every turn that an instance still holds when it stops. None of them counts as lost: they did not end
+    /// it. Its work on them may go on for a moment, so they are due when their leases would have ended; on a database
+    /// that no other instance uses they are due at once.
     pub async fn release_turns_of(&self, who: InstanceId, now: Timestamp) -> Result<u64> {
         let is_only = !self.is_shared();
         let given_back = async {
-            write!(&self.leases, connection => sqlx::query(
-                    "UPDATE turns SET leased_by = NULL, unsure = TRUE, \
-                     due_at = CASE WHEN $2 THEN CAST($3 AS BIGINT) ELSE due_at END WHERE leased_by = $1 AND state <> 'closed'")
-                .bind(who.to_string())
-                .bind(is_only)
-                .bind(now.0)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected()))
+            let sql = r"
+                UPDATE turns
+                SET leased_by = NULL, unsure = TRUE,
+                    due_at = CASE WHEN $2 THEN CAST($3 AS BIGINT) ELSE due_at END
+                WHERE leased_by = $1 AND state <> 'closed'";
+            self.leases.execute(sql, args![who.to_string(), is_only, now.0]).await
         };
         let given_back = tokio::time::timeout(GIVEN_BACK_WITHIN, given_back).await;
-        let changed = given_back.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        let changed = given_back.unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))?;
         self.turns_changed();
         Ok(changed)
     }
 
     async fn give_back(&self, turn: &Turn, due_at: Timestamp, unsure: bool) -> Result<bool> {
-        let changed = write!(&self.db, connection => sqlx::query(
-                "UPDATE turns SET leased_by = NULL, due_at = $1, unsure = (unsure OR $5) \
-                 WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'")
-            .bind(due_at.0)
-            .bind(turn.id.to_string())
-            .bind(turn.leased_by.to_string())
-            .bind(turn.attempt)
-            .bind(unsure)
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let sql = r"
+            UPDATE turns
+            SET leased_by = NULL, due_at = $1, unsure = (unsure OR $5)
+            WHERE id = $2 AND leased_by = $3 AND attempt = $4 AND state <> 'closed'";
+        let changed = self
+            .db
+            .execute(sql, args![due_at.0, turn.id.to_string(), turn.leased_by.to_string(), turn.attempt, unsure])
+            .await?;
         self.turns_changed();
         Ok(changed == 1)
     }
@@ -307,8 +291,8 @@ enum Work {
     Lost,
 }
 
-/// Takes turns in their order as long as their chats and people have room. One that is to be taken alone waits until those
-/// before it have ended, and those behind it until it has.
+/// Takes turns in their order as long as their chats and people have room. One that is to be taken alone waits until
+/// those before it have ended, and those behind it until it has.
 fn pick(due: Vec<Due>, shares: Shares, now: Timestamp, work: impl Fn(&Due) -> Work) -> Picked {
     let mut chats: HashMap<String, i64> = HashMap::new();
     let mut people: HashMap<String, i64> = HashMap::new();
@@ -357,34 +341,43 @@ fn pick(due: Vec<Due>, shares: Shares, now: Timestamp, work: impl Fn(&Due) -> Wo
 
 /// Renews the leases of so many turns. `$1` until when, then their ids.
 fn renew(turns: usize) -> String {
-    let ids: Vec<String> = (0..turns).map(|nth| format!("${}", nth + 2)).collect();
-    format!("UPDATE turns SET due_at = $1 WHERE id IN ({})", ids.join(", "))
+    format!("UPDATE turns SET due_at = $1 WHERE id IN ({})", places(2, turns))
+}
+
+/// So many arguments from that one on: `$2, $3`.
+fn places(first: usize, count: usize) -> String {
+    let all: Vec<String> = (first..first + count).map(|nth| format!("${nth}")).collect();
+    all.join(", ")
 }
 
 /// Takes so many turns under lease. A lease that ran out was lost in the middle of something. `$1` who takes them, `$2`
-/// until when, `$3` the oldest heartbeat of an instance that lives, then their ids.
+/// the oldest heartbeat of an instance that lives, `$3` until when, then their ids.
 fn take(turns: usize) -> String {
-    let ids: Vec<String> = (0..turns).map(|nth| format!("${}", nth + 4)).collect();
     format!(
-        "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), holders_lost = {}, leased_by = $1, due_at = $2, \
-         attempt = attempt + 1 WHERE id IN ({}) \
-         RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, aside, sealed, \
-         attempt, unsure, holders_lost, shown, shown_length, answer, created_at, \
-         (SELECT c.gone_since FROM chats c WHERE c.id = turns.chat) AS gone_since",
-        lost!("turns", "$1", "$3"),
-        ids.join(", ")
+        r"
+            UPDATE turns
+            SET unsure = (unsure OR leased_by IS NOT NULL), leased_by = $1, due_at = $3, attempt = attempt + 1,
+            {HOLDERS_LOST}
+            WHERE id IN ({})
+            RETURNING id, kind, person_id, chat, subscription_id, reply_to, placeholder, merge_until, inputs, aside,
+                sealed, attempt, unsure, holders_lost, shown, shown_length, answer, created_at,
+                (SELECT c.gone_since FROM chats c WHERE c.id = turns.chat) AS gone_since",
+        places(4, turns)
     )
 }
 
-/// Puts so many turns off, each until a time of its own: `$1` who asks, `$2` the oldest heartbeat of an instance that lives,
-/// then pairs of id and time.
+/// Puts so many turns off, each until a time of its own: `$1` who asks, `$2` the oldest heartbeat of an instance that
+/// lives, then pairs of id and time.
 fn defer(turns: usize) -> String {
     let pair = |nth| format!("(CAST(${} AS TEXT), CAST(${} AS BIGINT))", 2 * nth + 3, 2 * nth + 4);
     let pairs: Vec<String> = (0..turns).map(pair).collect();
     format!(
-        "UPDATE turns SET unsure = (unsure OR leased_by IS NOT NULL), holders_lost = {}, leased_by = NULL, \
-         due_at = put_off.column2 FROM (VALUES {}) AS put_off WHERE turns.id = put_off.column1",
-        lost!("turns", "$1", "$2"),
+        r"
+            UPDATE turns
+            SET unsure = (unsure OR leased_by IS NOT NULL), leased_by = NULL, due_at = put_off.column2,
+            {HOLDERS_LOST}
+            FROM (VALUES {}) AS put_off
+            WHERE turns.id = put_off.column1",
         pairs.join(", ")
     )
 }

@@ -2,11 +2,15 @@
 //! transactions, and the last thing in them: many meet at these rows, and nobody may wait for anything else while they
 //! hold one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
 
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId, Platform};
 use crate::store::ledger::Entry;
+use crate::store::{Arg, Conn, Result, args, sql};
 use crate::upstream::STARTED;
 
 use super::{BLOCK, Buckets, Days, Sums, Timed};
@@ -54,8 +58,8 @@ impl Within {
         Within { platform: chat.platform, guild }
     }
 
-    /// The sums it belongs to: those over everything, and those of its community. In the order of the rows' key: two who
-    /// took them in different orders could wait for each other.
+    /// The sums it belongs to: those over everything, and those of its community. In the order of the rows' key: two
+    /// who took them in different orders could wait for each other.
     pub fn guilds(&self) -> Vec<String> {
         std::iter::once(String::new()).chain(self.guild.as_ref().map(ToString::to_string)).collect()
     }
@@ -90,8 +94,25 @@ pub struct Stood {
 }
 
 impl Stood {
-    pub const SELECT: &str = "SELECT at, person_id, platform, chat, guild, provider, model, tool, input_tokens, \
-        cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, reserved, estimated, outcome FROM ledger WHERE key = $1";
+    /// The call under a key.
+    pub(in crate::store) async fn find(tx: &mut Conn<'_>, key: &str) -> Result<Option<Stood>> {
+        tx.fetch_optional(Stood::SELECT, args![key]).await
+    }
+
+    /// The same where that holds of it, too.
+    pub(in crate::store) async fn find_if(
+        tx: &mut Conn<'_>,
+        key: &str,
+        condition: &'static str,
+    ) -> Result<Option<Stood>> {
+        tx.fetch_optional(AssertSqlSafe(format!("{} AND {condition}", Stood::SELECT)), args![key]).await
+    }
+
+    const SELECT: &str = r"
+        SELECT at, person_id, platform, chat, guild, provider, model, tool, input_tokens, cached_tokens,
+            cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, reserved, estimated, outcome
+        FROM ledger
+        WHERE key = $1";
 
     /// What of it is in the roll-ups: nothing while it is only reserved.
     fn sums(&self) -> Sums {
@@ -186,105 +207,91 @@ fn tokens(count: i64) -> i64 {
     count.clamp(0, 1_000_000_000_000)
 }
 
-/// Adds a [`Change`] to the sums of calls. Part of a transaction.
-macro_rules! roll_up {
-    ($tx:ident, $changes:expr) => {
-        for change in $changes {
-            let sums = change.sums;
-            let models = $crate::store::usage::written::add_to_models(change.guild.is_some());
-            let mut query = sqlx::query(models)
-                .bind(change.day)
-                .bind(&change.platform)
-                .bind(&change.provider)
-                .bind(&change.model)
-                .bind(&change.tool)
-                .bind(sums.calls)
-                .bind(sums.failed)
-                .bind(sums.input_tokens)
-                .bind(sums.cached_tokens)
-                .bind(sums.cache_write_tokens)
-                .bind(sums.output_tokens)
-                .bind(sums.reasoning_tokens)
-                .bind(sums.micro_usd)
-                .bind(sums.called_off)
-                .bind(sums.estimated_micro_usd);
-            if let Some(guild) = &change.guild {
-                query = query.bind(guild);
-            }
-            query.execute(&mut *$tx).await?;
-            sqlx::query($crate::store::usage::written::ADD_TO_PLACES)
-                .bind(change.day)
-                .bind($crate::store::usage::written::block(change.day))
-                .bind(&change.person)
-                .bind(&change.chat)
-                .bind(change.guild.as_deref().unwrap_or_default())
-                .bind(sums.calls)
-                .bind(sums.failed)
-                .bind(sums.input_tokens)
-                .bind(sums.cached_tokens)
-                .bind(sums.cache_write_tokens)
-                .bind(sums.output_tokens)
-                .bind(sums.reasoning_tokens)
-                .bind(sums.micro_usd)
-                .bind(sums.called_off)
-                .bind(sums.estimated_micro_usd)
-                .execute(&mut *$tx)
-                .await?;
-        }
-    };
+/// Adds changes to the sums of calls. Part of a transaction.
+pub(in crate::store) async fn roll_up(tx: &mut Conn<'_>, changes: Vec<Change>) -> Result<()> {
+    for change in changes {
+        let sums = change.sums;
+        let sums = [
+            sums.calls,
+            sums.failed,
+            sums.input_tokens,
+            sums.cached_tokens,
+            sums.cache_write_tokens,
+            sums.output_tokens,
+            sums.reasoning_tokens,
+            sums.micro_usd,
+            sums.called_off,
+            sums.estimated_micro_usd,
+        ]
+        .map(Arg::from);
+        let mut args = vec![Arg::from(change.day)];
+        args.extend([&change.platform, &change.provider, &change.model, &change.tool].map(Arg::from));
+        args.extend(sums.clone());
+        args.extend(change.guild.as_ref().map(Arg::from));
+        tx.execute(if change.guild.is_some() { ADD_TO_BOTH_MODELS } else { ADD_TO_MODELS }, &args).await?;
+        let mut args = [change.day, block(change.day)].map(Arg::from).to_vec();
+        args.extend([&change.person, &change.chat].map(Arg::from));
+        args.push(Arg::from(change.guild.as_deref().unwrap_or_default()));
+        args.extend(sums);
+        tx.execute(ADD_TO_PLACES, &args).await?;
+    }
+    Ok(())
 }
 
-/// Adds one to the counts of what happened in a place ([`Within`]) at a time. Part of a transaction.
-macro_rules! count_up {
-    ($tx:ident, $within:expr, $at:expr, $counted:expr) => {{
-        let within: &$crate::store::usage::Within = &$within;
-        let day = $crate::store::usage::Days::of($at);
-        let (guilds, counted) = (within.guilds(), $crate::store::usage::written::gathered($counted));
-        if !counted.is_empty() {
-            let statement = $crate::store::usage::written::add_to_counts(guilds.len() * counted.len());
-            let mut query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(day).bind(within.platform.name());
-            for guild in &guilds {
-                for ((what, outcome), count) in &counted {
-                    query = query.bind(guild).bind(what.name()).bind(*outcome).bind::<i64>(*count);
-                }
-            }
-            query.execute(&mut *$tx).await?;
+/// Adds one to the counts of what happened in a place at a time. Part of a transaction.
+pub(in crate::store) async fn count_up(
+    tx: &mut Conn<'_>,
+    within: &Within,
+    at: Timestamp,
+    counted: &[(Counted, &'static str)],
+) -> Result<()> {
+    let (guilds, counted) = (within.guilds(), gathered(counted));
+    if counted.is_empty() {
+        return Ok(());
+    }
+    let mut args = vec![Arg::from(Days::of(at)), Arg::from(within.platform.name())];
+    for guild in &guilds {
+        for ((what, outcome), count) in &counted {
+            args.extend([Arg::from(guild), Arg::from(what.name()), Arg::from(*outcome), Arg::from(*count)]);
         }
-    }};
+    }
+    tx.execute(AssertSqlSafe(add_to_counts(guilds.len() * counted.len())), &args).await?;
+    Ok(())
 }
 
 /// Adds to the histograms how long something took. Part of a transaction, behind [`count_up`].
-macro_rules! time_up {
-    ($tx:ident, $within:expr, $at:expr, $times:expr) => {{
-        let within: &$crate::store::usage::Within = &$within;
-        let day = $crate::store::usage::Days::of($at);
-        let (guilds, times) = (within.guilds(), $crate::store::usage::written::bucketed($times));
-        if !times.is_empty() {
-            let statement = $crate::store::usage::written::add_to_times(guilds.len() * times.len());
-            let mut query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(day);
-            for guild in &guilds {
-                for ((what, bucket), count) in &times {
-                    query = query.bind(guild).bind(*what).bind::<i64>(*bucket).bind::<i64>(*count);
-                }
-            }
-            query.execute(&mut *$tx).await?;
+pub(in crate::store) async fn time_up(
+    tx: &mut Conn<'_>,
+    within: &Within,
+    at: Timestamp,
+    times: &[(Timed, Duration)],
+) -> Result<()> {
+    let (guilds, times) = (within.guilds(), bucketed(times));
+    if times.is_empty() {
+        return Ok(());
+    }
+    let mut args = vec![Arg::from(Days::of(at))];
+    for guild in &guilds {
+        for ((what, bucket), count) in &times {
+            args.extend([Arg::from(guild), Arg::from(*what), Arg::from(*bucket), Arg::from(*count)]);
         }
-    }};
+    }
+    tx.execute(AssertSqlSafe(add_to_times(guilds.len() * times.len())), &args).await?;
+    Ok(())
 }
-pub(in crate::store) use {count_up, roll_up, time_up};
 
-/// The same once each with its number, in the order in which everybody takes the rows.
-pub fn gathered(counted: impl IntoIterator<Item = (Counted, &'static str)>) -> Vec<((Counted, &'static str), i64)> {
-    let mut all: std::collections::BTreeMap<(Counted, &'static str), i64> = std::collections::BTreeMap::new();
+/// Counts of each thing, sorted, so that all transactions lock rows in the same order.
+fn gathered(counted: &[(Counted, &'static str)]) -> Vec<((Counted, &'static str), i64)> {
+    let mut all: BTreeMap<(Counted, &'static str), i64> = BTreeMap::new();
     for one in counted {
-        *all.entry(one).or_default() += 1;
+        *all.entry(*one).or_default() += 1;
     }
     all.into_iter().collect()
 }
 
 /// How often what took how long, by bucket of the histogram, in the order in which everybody takes the rows.
-pub fn bucketed(times: impl IntoIterator<Item = (Timed, Duration)>) -> Vec<((&'static str, i64), i64)> {
-    let mut all: std::collections::BTreeMap<(&'static str, i64), i64> = std::collections::BTreeMap::new();
+fn bucketed(times: &[(Timed, Duration)]) -> Vec<((&'static str, i64), i64)> {
+    let mut all: BTreeMap<(&'static str, i64), i64> = BTreeMap::new();
     for (what, took) in times {
         let bucket = Buckets::of(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
         *all.entry((what.name(), bucket)).or_default() += 1;
@@ -293,78 +300,79 @@ pub fn bucketed(times: impl IntoIterator<Item = (Timed, Duration)>) -> Vec<((&'s
 }
 
 /// Adds to so many counts. `$1` the day, `$2` the platform; then community, what, outcome and number of each.
-pub fn add_to_counts(rows: usize) -> String {
+fn add_to_counts(rows: usize) -> String {
     let row = |nth| format!("(${}, $1, $2, ${}, ${}, ${})", 4 * nth + 3, 4 * nth + 4, 4 * nth + 5, 4 * nth + 6);
     let rows: Vec<String> = (0..rows).map(row).collect();
     format!(
-        "INSERT INTO usage_counts (guild, day, platform, what, outcome, count) VALUES {} \
-         ON CONFLICT (guild, day, platform, what, outcome) DO UPDATE SET count = usage_counts.count + excluded.count",
+        r"
+            INSERT INTO usage_counts (guild, day, platform, what, outcome, count)
+            VALUES {}
+            ON CONFLICT (guild, day, platform, what, outcome) DO UPDATE SET count = usage_counts.count + excluded.count",
         rows.join(", ")
     )
 }
 
 /// Adds to so many buckets. `$1` the day; then community, what, bucket and number of each.
-pub fn add_to_times(rows: usize) -> String {
+fn add_to_times(rows: usize) -> String {
     let row = |nth| format!("(${}, $1, ${}, ${}, ${})", 4 * nth + 2, 4 * nth + 3, 4 * nth + 4, 4 * nth + 5);
     let rows: Vec<String> = (0..rows).map(row).collect();
     format!(
-        "INSERT INTO usage_times (guild, day, what, bucket, count) VALUES {} \
-         ON CONFLICT (guild, day, what, bucket) DO UPDATE SET count = usage_times.count + excluded.count",
+        r"
+            INSERT INTO usage_times (guild, day, what, bucket, count)
+            VALUES {}
+            ON CONFLICT (guild, day, what, bucket) DO UPDATE SET count = usage_times.count + excluded.count",
         rows.join(", ")
     )
 }
 
 /// The first day of the block that a day is in.
-pub fn block(day: i64) -> i64 {
+fn block(day: i64) -> i64 {
     day.div_euclid(BLOCK) * BLOCK
 }
 
-/// The statement for the sums over everything, and for those of a community (`$16`) too.
-pub fn add_to_models(has_guild: bool) -> &'static str {
-    if has_guild { ADD_TO_BOTH_MODELS } else { ADD_TO_MODELS }
-}
+const INSERT_INTO_MODELS: &str = r"
+    INSERT INTO usage_models (guild, day, platform, provider, model, tool, calls, failed, input_tokens, cached_tokens,
+        cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off, estimated_micro_usd)
+    VALUES ('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
-macro_rules! add_to_models {
-    ($rows:literal) => {
-        concat!(
-            "INSERT INTO usage_models (guild, day, platform, provider, model, tool, calls, failed, input_tokens, \
-             cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off, estimated_micro_usd) VALUES ",
-            $rows,
-            " ON CONFLICT (guild, day, platform, provider, model, tool) DO UPDATE SET \
-             calls = usage_models.calls + excluded.calls, failed = usage_models.failed + excluded.failed, \
-             input_tokens = usage_models.input_tokens + excluded.input_tokens, \
-             cached_tokens = usage_models.cached_tokens + excluded.cached_tokens, \
-             cache_write_tokens = usage_models.cache_write_tokens + excluded.cache_write_tokens, \
-             output_tokens = usage_models.output_tokens + excluded.output_tokens, \
-             reasoning_tokens = usage_models.reasoning_tokens + excluded.reasoning_tokens, \
-             micro_usd = usage_models.micro_usd + excluded.micro_usd, \
-             called_off = usage_models.called_off + excluded.called_off, \
-             estimated_micro_usd = usage_models.estimated_micro_usd + excluded.estimated_micro_usd"
-        )
-    };
-}
+const OF_A_COMMUNITY: &str = ", ($16, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
-const ADD_TO_MODELS: &str = add_to_models!("('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)");
-const ADD_TO_BOTH_MODELS: &str = add_to_models!(
-    "('', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15), \
-     ($16, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
-);
+const OR_ADD_TO_MODELS: &str = r"
+    ON CONFLICT (guild, day, platform, provider, model, tool) DO UPDATE SET
+        calls = usage_models.calls + excluded.calls,
+        failed = usage_models.failed + excluded.failed,
+        input_tokens = usage_models.input_tokens + excluded.input_tokens,
+        cached_tokens = usage_models.cached_tokens + excluded.cached_tokens,
+        cache_write_tokens = usage_models.cache_write_tokens + excluded.cache_write_tokens,
+        output_tokens = usage_models.output_tokens + excluded.output_tokens,
+        reasoning_tokens = usage_models.reasoning_tokens + excluded.reasoning_tokens,
+        micro_usd = usage_models.micro_usd + excluded.micro_usd,
+        called_off = usage_models.called_off + excluded.called_off,
+        estimated_micro_usd = usage_models.estimated_micro_usd + excluded.estimated_micro_usd";
+
+/// Adds to the sums over everything.
+const ADD_TO_MODELS: &str = sql!(INSERT_INTO_MODELS, OR_ADD_TO_MODELS);
+
+/// Adds to them and to those of a community, `$16`.
+const ADD_TO_BOTH_MODELS: &str = sql!(INSERT_INTO_MODELS, OF_A_COMMUNITY, OR_ADD_TO_MODELS);
 
 /// `$1` the day, `$2` its block.
-pub const ADD_TO_PLACES: &str = "INSERT INTO usage_places (days, first_day, person_id, chat, guild, calls, failed, \
-    input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, \
-    called_off, estimated_micro_usd) VALUES (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15), \
-    (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-    ON CONFLICT (days, first_day, person_id, chat, guild) DO UPDATE SET \
-    calls = usage_places.calls + excluded.calls, failed = usage_places.failed + excluded.failed, \
-    input_tokens = usage_places.input_tokens + excluded.input_tokens, \
-    cached_tokens = usage_places.cached_tokens + excluded.cached_tokens, \
-    cache_write_tokens = usage_places.cache_write_tokens + excluded.cache_write_tokens, \
-    output_tokens = usage_places.output_tokens + excluded.output_tokens, \
-    reasoning_tokens = usage_places.reasoning_tokens + excluded.reasoning_tokens, \
-    micro_usd = usage_places.micro_usd + excluded.micro_usd, \
-    called_off = usage_places.called_off + excluded.called_off, \
-    estimated_micro_usd = usage_places.estimated_micro_usd + excluded.estimated_micro_usd";
+const ADD_TO_PLACES: &str = r"
+    INSERT INTO usage_places (days, first_day, person_id, chat, guild, calls, failed, input_tokens, cached_tokens,
+        cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off, estimated_micro_usd)
+    VALUES (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15),
+        (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    ON CONFLICT (days, first_day, person_id, chat, guild) DO UPDATE SET
+        calls = usage_places.calls + excluded.calls,
+        failed = usage_places.failed + excluded.failed,
+        input_tokens = usage_places.input_tokens + excluded.input_tokens,
+        cached_tokens = usage_places.cached_tokens + excluded.cached_tokens,
+        cache_write_tokens = usage_places.cache_write_tokens + excluded.cache_write_tokens,
+        output_tokens = usage_places.output_tokens + excluded.output_tokens,
+        reasoning_tokens = usage_places.reasoning_tokens + excluded.reasoning_tokens,
+        micro_usd = usage_places.micro_usd + excluded.micro_usd,
+        called_off = usage_places.called_off + excluded.called_off,
+        estimated_micro_usd = usage_places.estimated_micro_usd + excluded.estimated_micro_usd";
 
 #[cfg(test)]
 mod tests {
@@ -414,6 +422,6 @@ mod tests {
     #[test]
     fn everybody_takes_the_rows_in_one_order() {
         let counted = [(Counted::Talk, "answered"), (Counted::Request, "queued"), (Counted::Talk, "answered")];
-        assert_eq!(gathered(counted), [((Counted::Request, "queued"), 1), ((Counted::Talk, "answered"), 2)]);
+        assert_eq!(gathered(&counted), [((Counted::Request, "queued"), 1), ((Counted::Talk, "answered"), 2)]);
     }
 }

@@ -138,7 +138,7 @@ on_both! {
                 reels: &reels,
                 fresh: false,
             };
-            db.submit(&wish, LIMITS, |_| "note".into(), at(2)).await.unwrap();
+            db.submit(&wish, LIMITS, &|_| "note".into(), at(2)).await.unwrap();
         }
         db.block(ana, Some(&community), "", "discord:1", "You are out.", at(3)).await.unwrap();
         assert!(db.is_blocked(ana, &inside).await.unwrap());

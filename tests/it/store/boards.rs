@@ -19,7 +19,7 @@ async fn one_board(db: &TestDb) -> reelcoach::store::boards::Board {
         reels: &reels,
         fresh: false,
     };
-    db.submit(&wish, LIMITS, |_| "two reels".into(), START).await.unwrap();
+    db.submit(&wish, LIMITS, &|_| "two reels".into(), START).await.unwrap();
     let mut boards = db.open_boards().await.unwrap();
     assert_eq!(boards.len(), 1);
     boards.remove(0)

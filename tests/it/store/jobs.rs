@@ -279,7 +279,7 @@ on_both! {
         submit(&db, mia, &[1], START).await;
         let (group, reels) = (chat("-100"), [code(1)]);
         let wish = Wish { turn: TurnId::new(), person: mia, chat: &group, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: false };
-        assert_eq!(db.submit(&wish, LIMITS, |_| String::new(), at(1)).await.unwrap(), [Submitted::Joined]);
+        assert_eq!(db.submit(&wish, LIMITS, &|_| String::new(), at(1)).await.unwrap(), [Submitted::Joined]);
         let boards = db.open_boards_of(mia).await.unwrap();
         let dm = boards.iter().map(|board| board.id).min().expect("the first one");
         assert_eq!(db.cancel(&Cancelled::Board(dm, None), INTERVAL, at(2)).await.unwrap(), [code(1)]);

@@ -76,7 +76,7 @@ on_both! {
             let (chat, reels): (_, Vec<Shortcode>) = (chat("dm"), reels.iter().map(|n| code(*n)).collect());
             let turn = TurnId::new();
             let wish = Wish { turn, person, chat: &chat, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: false };
-            db.submit(&wish, limits, |_| String::new(), START).await.unwrap()
+            db.submit(&wish, limits, &|_| String::new(), START).await.unwrap()
         };
         ask(ana, &[1, 2, 3, 4, 5], LIMITS).await;
         ask(ben, &[11, 12, 13, 14, 15], quick).await;
@@ -107,7 +107,7 @@ on_both! {
         let reels = [code(12)];
         let turn = TurnId::new();
         let wish = Wish { turn, person: ben, chat: &elsewhere, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: false };
-        assert_eq!(db.submit(&wish, LIMITS, |_| String::new(), at(14)).await.unwrap(), [Submitted::Joined]);
+        assert_eq!(db.submit(&wish, LIMITS, &|_| String::new(), at(14)).await.unwrap(), [Submitted::Joined]);
         submit(&db, cleo, &[12], at(15)).await;
         assert!(waiting(&db).await.contains(&(code(12), at(40), cleo)));
     }
@@ -155,7 +155,7 @@ on_both! {
                 db.receive(Arrival { guild: Some(&guild), ..arrival(&message, person, "{}", START) }).await.unwrap();
                 let (turn, reels) = (TurnId::new(), [code(n)]);
                 let wish = Wish { turn, person, chat, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: false };
-                db.submit(&wish, LIMITS, |_| String::new(), START).await.unwrap();
+                db.submit(&wish, LIMITS, &|_| String::new(), START).await.unwrap();
             };
             for (person, chat) in [(ana, &room), (ben, &room), (cleo, &hall)] {
                 ask(person, chat).await;
@@ -194,7 +194,7 @@ on_both! {
         let (dm, reels) = (chat("dm"), [code(11), code(12), code(13)]);
         let wish = Wish { turn: TurnId::new(), person: ben, chat: &dm, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: false };
         let quick = QueueLimits { interval: Duration::from_secs(1), ..LIMITS };
-        db.submit(&wish, quick, |_| String::new(), START).await.unwrap();
+        db.submit(&wish, quick, &|_| String::new(), START).await.unwrap();
         submit(&db, cleo, &[21, 22], START).await;
         let job = claim_job(&db, START).await.unwrap();
         assert_eq!((job.shortcode.clone(), job.asked_by), (code(1), ana));

@@ -295,7 +295,7 @@ on_both! {
         let chat = chat("dm");
         let reels = [code(7)];
         let wish = Wish { turn: TurnId::new(), person: mia, chat: &chat, reply_to: None, placeholder: None, question: "", reels: &reels, fresh: true };
-        assert_eq!(db.submit(&wish, LIMITS, |_| String::new(), at(100)).await.unwrap(), [queued(100)]);
+        assert_eq!(db.submit(&wish, LIMITS, &|_| String::new(), at(100)).await.unwrap(), [queued(100)]);
     }
 
     async fn a_fresh_reading_that_fails_leaves_what_is_known(db: TestDb) {
@@ -311,7 +311,7 @@ on_both! {
             reels: &reels,
             fresh: true,
         };
-        assert_eq!(db.submit(&wish, LIMITS, |_| String::new(), at(100)).await.unwrap(), [queued(100)]);
+        assert_eq!(db.submit(&wish, LIMITS, &|_| String::new(), at(100)).await.unwrap(), [queued(100)]);
         let job = claim_job(&db, at(100)).await.unwrap();
         assert!(db.finish_job(&job, &failed(false), INTERVAL, at(101)).await.unwrap());
         assert!(db.reel(&code(7), PIPELINE, at(102)).await.unwrap().unwrap().is_ok());

@@ -129,7 +129,7 @@ on_both! {
                     fresh: false,
                 };
                 let limits = QueueLimits { waiting_per_person: 16, ..LIMITS };
-                store.submit(&wish, limits, |_| String::new(), START).await.unwrap()
+                store.submit(&wish, limits, &|_| String::new(), START).await.unwrap()
             })
         });
         all(tasks).await;
@@ -190,7 +190,7 @@ on_both! {
                 reels: &reels,
                 fresh: false,
             };
-            db.submit(&wish, limits, |_| String::new(), START).await.unwrap()
+            db.submit(&wish, limits, &|_| String::new(), START).await.unwrap()
         };
         for n in 0..3 {
             assert_eq!(ask(n).await, [queued(0)]);
