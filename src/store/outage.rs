@@ -1,10 +1,11 @@
-//! Which errors of the database pass, and how long what must not be lost is repeated for. Owns the table of codes and what
-//! is known of a present outage; never decides what people are told of it.
+//! Which errors of the database pass, and how long what must not be lost is repeated for. Owns the table of codes and
+//! what is known of a present outage; never decides what people are told of it.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::watch;
@@ -48,8 +49,8 @@ const SQLITE: [(i32, Recovery); 7] = [
     (15, Recovery::Later), // PROTOCOL: no lock on the write-ahead log within its retries
 ];
 
-/// Beginnings of PostgreSQL's SQLSTATEs (<https://www.postgresql.org/docs/current/errcodes-appendix.html>): two characters
-/// are a class.
+/// Beginnings of PostgreSQL's SQLSTATEs (<https://www.postgresql.org/docs/current/errcodes-appendix.html>): two
+/// characters are a class.
 const POSTGRES: [(&str, Recovery); 11] = [
     ("08", Recovery::Later),     // connection exceptions
     ("25006", Recovery::Later),  // read-only: a standby, or a primary that was made so
@@ -146,8 +147,12 @@ impl Store {
     ///
     /// # Errors
     /// What the database answers, a closed store, and an outage that is longer.
-    pub async fn insist<T, R: Future<Output = Result<T>>>(&self, what: &'static str, run: impl Fn() -> R) -> Result<T> {
-        insist_for(INSIST_FOR, &self.refusals, what, run).await
+    pub async fn insist<T, R>(&self, what: &'static str, run: impl Fn() -> R + Sync) -> Result<T>
+    where
+        T: Send,
+        R: Future<Output = Result<T>> + Send,
+    {
+        insist_for(INSIST_FOR, &self.refusals, what, &|| Box::pin(run())).await
     }
 
     /// Waits until something that must not be lost has been refused for so long.
@@ -177,12 +182,11 @@ impl Store {
     }
 }
 
-async fn insist_for<T, R: Future<Output = Result<T>>>(
-    longest: Duration,
-    refusals: &Refusals,
-    what: &'static str,
-    run: impl Fn() -> R,
-) -> Result<T> {
+/// A statement that may be repeated.
+type Run<'a, T> = &'a (dyn Fn() -> BoxFuture<'a, Result<T>> + Sync);
+
+/// Compiled once for each kind of answer, not for each caller.
+async fn insist_for<T>(longest: Duration, refusals: &Refusals, what: &'static str, run: Run<'_, T>) -> Result<T> {
     let began = Instant::now();
     let mut logged: Option<Instant> = None;
     let mut after_conflict = AFTER_CONFLICT;
@@ -229,18 +233,18 @@ mod tests {
     #[tokio::test]
     async fn what_is_refused_for_too_long_is_given_up() {
         let (refusals, tries) = (Refusals::default(), AtomicU32::new(0));
-        let refused = || async {
+        let refused = || -> BoxFuture<'_, Result<()>> {
             tries.fetch_add(1, Ordering::Relaxed);
-            Err::<(), _>(outage())
+            Box::pin(std::future::ready(Err(outage())))
         };
-        let given_up = insist_for(Duration::from_millis(30), &refusals, "a test", refused).await;
+        let given_up = insist_for(Duration::from_millis(30), &refusals, "a test", &refused).await;
         assert!(given_up.is_err_and(|error| error.is_outage()));
         assert_eq!(tries.into_inner(), 2);
         assert!(refusals.since.borrow().is_none(), "nobody waits any more");
         // So it is when somebody is dropped who waits; as long as another one waits, something is refused.
-        let never = || async { Err::<(), _>(outage()) };
-        let mut one = Box::pin(insist_for(INSIST_FOR, &refusals, "a test", never));
-        let mut two = Box::pin(insist_for(INSIST_FOR, &refusals, "a test", never));
+        let never = || -> BoxFuture<'_, Result<()>> { Box::pin(std::future::ready(Err(outage()))) };
+        let mut one = Box::pin(insist_for(INSIST_FOR, &refusals, "a test", &never));
+        let mut two = Box::pin(insist_for(INSIST_FOR, &refusals, "a test", &never));
         assert!(futures::poll!(&mut one).is_pending() && futures::poll!(&mut two).is_pending());
         drop(one);
         assert!(refusals.since.borrow().is_some(), "the other still waits");
@@ -256,8 +260,10 @@ mod tests {
             refusals.refused();
             let is_error = answer.is_some();
             let answer = std::sync::Mutex::new(answer);
-            let answered = || async { answer.lock().unwrap().take().map_or(Ok(()), Err) };
-            let result = insist_for(INSIST_FOR, &refusals, "a test", answered).await;
+            let answered = || -> BoxFuture<'_, Result<()>> {
+                Box::pin(std::future::ready(answer.lock().unwrap().take().map_or(Ok(()), Err)))
+            };
+            let result = insist_for(INSIST_FOR, &refusals, "a test", &answered).await;
             assert_eq!(result.is_err(), is_error);
             assert!(refusals.since.borrow().is_none());
         }
