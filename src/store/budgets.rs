@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId, PersonId, Platform};
 use crate::upstream::{Budget, BudgetOf};
 
+use super::ledger::Entry;
 use super::{Arg, Conn, Result, Store, StoreError, args, sql};
 
 pub(super) use self::sums::{Moved, Spend, spend};
@@ -167,7 +168,7 @@ const SET_BUDGETS: &str = sql!(
 );
 
 /// What the budgets of a person in a chat rest on: [`FundsRow`]s. `$1` the chat, `$2` the day, `$3` the month, `$4` to
-/// `$6` scopes.
+/// `$6` scopes, `$7` the key of a call.
 const FUNDS: &str = sql!(
     r"
         WITH own AS (
@@ -190,14 +191,20 @@ const FUNDS: &str = sql!(
     UNION ALL
     SELECT 'spent', scope, period, micro_usd, reserved
     FROM spending
-    WHERE scope IN ('bot', $4, $5, $6, (SELECT scope FROM own)) AND period IN ($2, $3)"
+    WHERE scope IN ('bot', $4, $5, $6, (SELECT scope FROM own)) AND period IN ($2, $3)
+    UNION ALL
+    SELECT 'written', '', '', NULL, 0
+    FROM ledger
+    WHERE key = $7"
 );
 
 /// The arguments of [`FUNDS`].
-fn funds_args(person: PersonId, chat: &ChatId, at: Timestamp) -> [Arg<'static>; 6] {
+fn funds_args<'a>(person: PersonId, chat: &ChatId, at: Timestamp, call: &'a str) -> [Arg<'a>; 7] {
     let scopes = [Scope::Platform(chat.platform), Scope::Chat(chat.clone()), Scope::Person(person)];
     let [platform, of_chat, of_person] = scopes.map(|scope| scope.name());
-    [chat.to_string(), Span::Day.period(at), Span::Month.period(at), platform, of_chat, of_person].map(Arg::from)
+    let [day, month] = [Span::Day, Span::Month].map(|span| Arg::from(span.period(at)));
+    let [platform, of_chat, of_person] = [platform, of_chat, of_person].map(Arg::from);
+    [Arg::from(chat.to_string()), day, month, platform, of_chat, of_person, Arg::from(call)]
 }
 
 /// What the budgets of a person in a chat rest on.
@@ -207,6 +214,8 @@ pub(super) struct Funds {
     set: Vec<SetBudget>,
     /// Scope, period, amount; what has no row has spent nothing.
     spent: Vec<(String, String, Amount)>,
+    /// The call stands in the ledger already.
+    pub(super) is_written: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -221,13 +230,14 @@ struct FundsRow {
 }
 
 impl Funds {
-    /// Part of a transaction.
-    pub(super) async fn read(tx: &mut Conn<'_>, person: PersonId, chat: &ChatId, at: Timestamp) -> Result<Funds> {
-        Funds::of_rows(tx.fetch_all(FUNDS, &funds_args(person, chat, at)).await?)
+    /// For this call. Part of a transaction.
+    pub(super) async fn read(tx: &mut Conn<'_>, entry: &Entry<'_>) -> Result<Funds> {
+        let args = funds_args(entry.person, entry.chat, entry.at, entry.key);
+        Funds::of_rows(tx.fetch_all(FUNDS, &args).await?)
     }
 
     fn of_rows(rows: Vec<FundsRow>) -> Result<Funds> {
-        let mut funds = Funds { guild: None, set: Vec::new(), spent: Vec::new() };
+        let mut funds = Funds { guild: None, set: Vec::new(), spent: Vec::new(), is_written: false };
         for FundsRow { part, scope, span, micro_usd, reserved } in rows {
             match (part.as_str(), micro_usd) {
                 (part @ ("set" | "lowered"), micro_usd) => {
@@ -235,6 +245,7 @@ impl Funds {
                     funds.set.push(SetBudget::read(row)?);
                 }
                 ("spent", Some(micro_usd)) => funds.spent.push((scope, span, Amount::new(micro_usd, reserved))),
+                ("written", _) => funds.is_written = true,
                 ("guild", _) => funds.guild = read_guild(scope.strip_prefix("guild:").map(str::to_owned))?,
                 _ => return Err(StoreError::Corrupt("spending.micro_usd")),
             }
@@ -411,7 +422,7 @@ impl Store {
         configured: &[(&str, Span, i64)],
         at: Timestamp,
     ) -> Result<Vec<Standing>> {
-        let funds = Funds::of_rows(self.db.fetch_all(FUNDS, &funds_args(person, chat, at)).await?)?;
+        let funds = Funds::of_rows(self.db.fetch_all(FUNDS, &funds_args(person, chat, at, "")).await?)?;
         Ok(funds.standings(configured, person, chat, at))
     }
 

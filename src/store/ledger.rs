@@ -365,16 +365,15 @@ impl Store {
 async fn reserve(tx: &mut Conn<'_>, entry: &Entry<'_>, caps: &[(&str, Span, i64)], hold: Hold) -> Result<Reserved> {
     let chat = current_id(tx, entry.chat).await?;
     let entry = &Entry { chat: &chat, ..entry.clone() };
-    let funds = Funds::read(tx, entry.person, entry.chat, entry.at).await?;
+    let funds = Funds::read(tx, entry).await?;
     let standings = funds.standings(caps, entry.person, entry.chat, entry.at);
     let over = |standing: &&Standing| standing.used.total().saturating_add(entry.micro_usd) > standing.cap.micro_usd;
     if let Some(over) = standings.iter().find(over) {
         // Unless this is what fills it: reserved by a try whose answer was lost.
-        let sql = "SELECT COUNT(*) FROM ledger WHERE key = $1 AND outcome = 'started'";
-        let own: i64 = tx.fetch_value(sql, args![entry.key]).await?;
-        return Ok(if own == 0 { Reserved::Over(over.clone()) } else { Reserved::Yes });
+        let is_reserved = funds.is_written && Stood::find_if(tx, entry.key, "outcome = 'started'").await?.is_some();
+        return Ok(if is_reserved { Reserved::Yes } else { Reserved::Over(over.clone()) });
     }
-    let stood = Stood::find(tx, entry.key).await?;
+    let stood = if funds.is_written { Stood::find(tx, entry.key).await? } else { None };
     let guild = match &stood {
         Some(stood) => read_guild(stood.guild.clone())?,
         None => funds.guild,

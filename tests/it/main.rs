@@ -46,6 +46,7 @@ mod quota;
 mod reels;
 mod refused;
 mod reserved;
+mod round_trips;
 mod store;
 mod takeover;
 mod talk;
