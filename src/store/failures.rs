@@ -89,7 +89,6 @@ impl Store {
 
     /// How many failed since.
     pub async fn failures_since(&self, from: Timestamp) -> Result<i64> {
-        let count: i64 = self.db.fetch_value("SELECT COUNT(*) FROM failures WHERE at >= $1", args![from.0]).await?;
-        Ok(count)
+        self.db.fetch_value("SELECT COUNT(*) FROM failures WHERE at >= $1", args![from.0]).await
     }
 }

@@ -130,7 +130,6 @@ impl Store {
 
     /// How many messages have been stored.
     pub async fn messages_received(&self) -> Result<i64> {
-        let count: i64 = self.db.fetch_value("SELECT COUNT(*) FROM inbox", args![]).await?;
-        Ok(count)
+        self.db.fetch_value("SELECT COUNT(*) FROM inbox", args![]).await
     }
 }

@@ -224,7 +224,7 @@ impl Store {
             WHERE confirm_at <= $1
             ORDER BY confirm_at, key
             LIMIT $2";
-        Ok(self.db.fetch_all(sql, args![now.0, i64::from(limit)]).await?)
+        self.db.fetch_all(sql, args![now.0, i64::from(limit)]).await
     }
 
     /// When the next charge is to be asked for again; `None` while every cost is final or an estimate for good.
@@ -319,7 +319,7 @@ impl Store {
                 )
             ORDER BY reserved_until
             LIMIT $3";
-        Ok(self.db.fetch_all(sql, args![now.0, (now - ALIVE).0, i64::from(limit)]).await?)
+        self.db.fetch_all(sql, args![now.0, (now - ALIVE).0, i64::from(limit)]).await
     }
 
     /// Takes back what is still set aside for calls that have ended, because a release that did not tell it apart has

@@ -38,14 +38,12 @@ impl Store {
 
     /// The account names of a person, for people to read (never for logs).
     pub async fn names(&self, person: PersonId) -> Result<Vec<String>> {
-        let rows: Vec<String> = self
-            .db
+        self.db
             .fetch_values(
                 "SELECT name FROM accounts WHERE person_id = $1 ORDER BY created_at",
                 args![person.to_string()],
             )
-            .await?;
-        Ok(rows)
+            .await
     }
 }
 

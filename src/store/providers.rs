@@ -186,7 +186,7 @@ impl Store {
             WHERE minute >= $1
             GROUP BY name
             ORDER BY name";
-        Ok(self.db.fetch_all(sql, args![from.0 - from.0.rem_euclid(MINUTE)]).await?)
+        self.db.fetch_all(sql, args![from.0 - from.0.rem_euclid(MINUTE)]).await
     }
 
     /// Takes it upon the caller to look a model up, if nobody has since `before`.

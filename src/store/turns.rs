@@ -229,8 +229,7 @@ impl Store {
             FROM inbox
             WHERE turn_id = $1
             ORDER BY received_at, LENGTH(message), message";
-        let rows: Vec<String> = self.db.fetch_values(sql, args![turn.to_string()]).await?;
-        Ok(rows)
+        self.db.fetch_values(sql, args![turn.to_string()]).await
     }
 
     /// Output begins: from here on nothing joins the turn. Refused if it has more than `inputs` messages.
@@ -334,8 +333,7 @@ impl Store {
 
     /// How many answers are owed.
     pub async fn open_turns(&self) -> Result<i64> {
-        let count: i64 = self.db.fetch_value("SELECT COUNT(*) FROM turns WHERE state <> 'closed'", args![]).await?;
-        Ok(count)
+        self.db.fetch_value("SELECT COUNT(*) FROM turns WHERE state <> 'closed'", args![]).await
     }
 
     /// Whether nothing is owed to anybody: no turn, no board, no job.

@@ -255,7 +255,7 @@ impl Store {
             FROM usage_models
             WHERE guild = $1 AND day >= $2 AND day < $3
             ORDER BY day, platform, provider, model, tool";
-        Ok(self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to]).await?)
+        self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to]).await
     }
 
     /// Calls by community, chat or person, of everything or of one community: the `limit` dearest, the dearest first.
@@ -287,7 +287,7 @@ impl Store {
             FROM usage_counts
             WHERE guild = $1 AND day >= $2 AND day < $3
             ORDER BY day, platform, what, outcome";
-        Ok(self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to]).await?)
+        self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to]).await
     }
 
     /// Histograms of a period in slots of `step` days (at least 1), buckets ascending.
@@ -298,7 +298,7 @@ impl Store {
             WHERE guild = $1 AND day >= $2 AND day < $3
             GROUP BY 1, 2, 3
             ORDER BY 1, 2, 3";
-        Ok(self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to, step.max(1)]).await?)
+        self.db.fetch_all(sql, args![guild_name(guild), period.from, period.to, step.max(1)]).await
     }
 
     /// What is set aside this moment.

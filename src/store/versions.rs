@@ -78,7 +78,6 @@ impl Store {
         if tables == 0 {
             return Ok(None);
         }
-        let newest: Option<i64> = self.db.fetch_value(sql, args![]).await?;
-        Ok(newest)
+        self.db.fetch_value(sql, args![]).await
     }
 }
