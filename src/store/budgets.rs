@@ -9,7 +9,6 @@ use crate::clock::Timestamp;
 use crate::ids::{ChatId, GuildId, PersonId, Platform};
 use crate::upstream::{Budget, BudgetOf};
 
-use super::ledger::Entry;
 use super::{Arg, Conn, Result, Store, StoreError, args, sql};
 
 pub(super) use self::sums::{Moved, Spend, spend};
@@ -230,10 +229,15 @@ struct FundsRow {
 }
 
 impl Funds {
-    /// For this call. Part of a transaction.
-    pub(super) async fn read(tx: &mut Conn<'_>, entry: &Entry<'_>) -> Result<Funds> {
-        let args = funds_args(entry.person, entry.chat, entry.at, entry.key);
-        Funds::of_rows(tx.fetch_all(FUNDS, &args).await?)
+    /// For a call with this key. Part of a transaction.
+    pub(super) async fn read(
+        tx: &mut Conn<'_>,
+        person: PersonId,
+        chat: &ChatId,
+        at: Timestamp,
+        call: &str,
+    ) -> Result<Funds> {
+        Funds::of_rows(tx.fetch_all(FUNDS, &funds_args(person, chat, at, call)).await?)
     }
 
     fn of_rows(rows: Vec<FundsRow>) -> Result<Funds> {

@@ -365,7 +365,7 @@ impl Store {
 async fn reserve(tx: &mut Conn<'_>, entry: &Entry<'_>, caps: &[(&str, Span, i64)], hold: Hold) -> Result<Reserved> {
     let chat = current_id(tx, entry.chat).await?;
     let entry = &Entry { chat: &chat, ..entry.clone() };
-    let funds = Funds::read(tx, entry).await?;
+    let funds = Funds::read(tx, entry.person, entry.chat, entry.at, entry.key).await?;
     let standings = funds.standings(caps, entry.person, entry.chat, entry.at);
     let over = |standing: &&Standing| standing.used.total().saturating_add(entry.micro_usd) > standing.cap.micro_usd;
     if let Some(over) = standings.iter().find(over) {

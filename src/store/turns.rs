@@ -339,11 +339,9 @@ impl Store {
     /// Whether nothing is owed to anybody: no turn, no board, no job.
     pub async fn is_idle(&self) -> Result<bool> {
         let sql = r"
-            SELECT (SELECT COUNT(*) FROM turns WHERE state <> 'closed') + (SELECT COUNT(*) FROM boards WHERE state = 'open') + (
-                SELECT COUNT(*)
-                FROM jobs
-                WHERE state IN ('queued', 'running')
-            )";
+            SELECT (SELECT COUNT(*) FROM turns WHERE state <> 'closed')
+                + (SELECT COUNT(*) FROM boards WHERE state = 'open')
+                + (SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'running'))";
         let busy: i64 = self.db.fetch_value(sql, args![]).await?;
         Ok(busy == 0)
     }

@@ -307,7 +307,8 @@ fn add_to_counts(rows: usize) -> String {
         r"
             INSERT INTO usage_counts (guild, day, platform, what, outcome, count)
             VALUES {}
-            ON CONFLICT (guild, day, platform, what, outcome) DO UPDATE SET count = usage_counts.count + excluded.count",
+            ON CONFLICT (guild, day, platform, what, outcome)
+        DO UPDATE SET count = usage_counts.count + excluded.count",
         rows.join(", ")
     )
 }
