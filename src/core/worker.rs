@@ -15,7 +15,7 @@ use super::leases::{Held, Moment};
 use super::money::Purse;
 use super::providers::{self, ProviderTarget};
 use super::reels::KnownFailure;
-use super::reels::pipeline::{Fault, PIPELINE_VERSION, Pipeline, Reel, ReelFailure, Stopped, run_n8n};
+use super::reels::pipeline::{Earlier, Fault, PIPELINE_VERSION, Pipeline, Reel, ReelFailure, Stopped, run_n8n};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::crash;
@@ -466,7 +466,14 @@ impl Worker {
             job.lane.name.strip_prefix("n8n:").and_then(|at| at.parse::<usize>().ok()).and_then(|at| self.n8n.get(at));
         match n8n {
             Some(n8n) => run_n8n(n8n, job.job, &job.shortcode, watch, cancel).await,
-            None => self.pipeline.run(job.job, &job.shortcode, job.run_id.clone(), watch, cancel).await,
+            None => {
+                let earlier = match &job.run_id {
+                    Some(run) => Earlier::Run(run.clone()),
+                    None if job.bought => Earlier::Unheard(job.created_at),
+                    None => Earlier::Nothing,
+                };
+                self.pipeline.run(job.job, &job.shortcode, earlier, watch, cancel).await
+            }
         }
     }
 

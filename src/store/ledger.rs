@@ -270,6 +270,25 @@ impl Store {
         Ok(self.costs.execute_alone(MONEY, sql, args![new, key]).await? == 1)
     }
 
+    /// The newest call since `since` whose key begins with `prefix` and whose end nobody heard stands under `run` from now
+    /// on; one that ended with an estimate is confirmed at `confirm_at`. `false`, and nothing is changed, if there is none
+    /// or something stands under `run` already. The sums do not move.
+    pub async fn adopt(&self, prefix: &str, since: Timestamp, run: &str, confirm_at: Timestamp) -> Result<bool> {
+        let sql = r"
+            UPDATE ledger
+            SET key = $1,
+                confirm_at = CASE WHEN outcome IN ('started', 'lost') THEN confirm_at ELSE $4 END
+            WHERE key = (
+                    SELECT key
+                    FROM ledger
+                    WHERE at >= $3 AND key LIKE $2 AND (outcome IN ('started', 'lost') OR estimated)
+                    ORDER BY at DESC, key DESC
+                    LIMIT 1)
+                AND NOT EXISTS (SELECT 1 FROM ledger AS other WHERE other.key = $1)";
+        let args = args![run, format!("{prefix}%"), since.0, confirm_at.0];
+        Ok(self.costs.execute_alone(MONEY, sql, args).await? == 1)
+    }
+
     /// Takes back what was reserved for a call that was not made.
     pub async fn unreserve(&self, key: &str) -> Result<()> {
         #[derive(sqlx::FromRow)]

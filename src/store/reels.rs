@@ -141,6 +141,8 @@ pub struct Claimed {
     pub cancel: bool,
     /// Earlier attempts have or may have cost something.
     pub bought: bool,
+    /// When it was asked for.
+    pub created_at: Timestamp,
     /// When work on it began, moved on by the times in which nobody could work on it.
     pub began_at: Timestamp,
     /// The upstream's quota of the day is used up until then: it can only be told so.

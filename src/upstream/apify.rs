@@ -231,6 +231,53 @@ impl Apify {
         self.look(run, 0).await
     }
 
+    /// Finds a run for this post that was started at `since` or later, and whose id was never heard: its answer was lost,
+    /// or the process that waited for it died. The newest that goes on or has succeeded; `None` if there is none.
+    ///
+    /// Looks at the actor's newest runs, and reads the input of those that come into question (Apify's API reference:
+    /// get list of runs, get record `INPUT` of the run's default key-value store).
+    pub async fn find_run(&self, code: &Shortcode, since: Timestamp) -> Result<Option<RunId>, Failure> {
+        let (base, actor) = (&self.settings.base_url, &self.settings.actor);
+        let runs = self.get(&format!("{base}/v2/acts/{actor}/runs?desc=1&limit={NEWEST_RUNS}"), "runs").await?;
+        let Some(runs) = runs["data"]["items"].as_array() else {
+            return Err(failure(Cause::Malformed, "the answer lists no runs"));
+        };
+        let since = since.0.saturating_sub(CLOCKS_APART_MS);
+        let is_recent = |run: &&Value| {
+            let started = run["startedAt"].as_str().and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
+            started.is_some_and(|at| at.timestamp_millis() >= since)
+        };
+        let may_find = |run: &&Value| matches!(run["status"].as_str(), Some("READY" | "RUNNING" | "SUCCEEDED"));
+        let wanted = input(actor, code);
+        for run in runs.iter().filter(is_recent).filter(may_find) {
+            let store = run["defaultKeyValueStoreId"].as_str().and_then(|id| id.parse::<RunId>().ok());
+            let (Some(store), Some(id)) = (store, run["id"].as_str().and_then(|id| id.parse().ok())) else { continue };
+            let url = format!("{base}/v2/key-value-stores/{store}/records/INPUT");
+            match self.get(&url, "input").await {
+                // Apify may have added what the actor takes by default.
+                Ok(found) if ["username", "directUrls"].iter().all(|name| found[name] == wanted[name]) => {
+                    return Ok(Some(id));
+                }
+                Ok(_) => {}
+                Err(failure) if failure.cause == Cause::NotFound => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn get(&self, url: &str, what: &str) -> Result<Value, Failure> {
+        retry(
+            self.settings.retry,
+            |f| f.cause.is_transient(),
+            async |_| {
+                let response = self.send(self.http.get(url), self.settings.call_timeout).await;
+                self.json(response.map_err(|e| lost(&e, what))?).await
+            },
+        )
+        .await
+    }
+
     /// Reads what a finished run found of one post.
     pub async fn items(&self, run: &Run, code: &Shortcode) -> Result<Scraped, Failure> {
         let Some(dataset) = &run.dataset else {
@@ -246,15 +293,7 @@ impl Apify {
 
     async fn dataset(&self, dataset: &RunId) -> Result<Vec<Value>, Failure> {
         let url = format!("{}/v2/datasets/{dataset}/items?clean=true&format=json&limit=50", self.settings.base_url);
-        let items = retry(
-            self.settings.retry,
-            |f| f.cause.is_transient(),
-            async |_| {
-                let response = self.send(self.http.get(&url), self.settings.call_timeout).await;
-                self.json(response.map_err(|e| lost(&e, "items"))?).await
-            },
-        )
-        .await?;
+        let items = self.get(&url, "items").await?;
         match items {
             Value::Array(items) => Ok(items),
             _ => Err(failure(Cause::Malformed, "the items are not a list")),
@@ -371,6 +410,12 @@ impl Apify {
         failure(cause, format!("HTTP {} {kind}", status.as_u16()).trim_end().to_owned())
     }
 }
+
+/// Among so many of the actor's newest runs one is looked for whose id was not heard.
+const NEWEST_RUNS: u32 = 50;
+
+/// How far Apify's clock and ours may be apart, in milliseconds; an earlier run for the same post is as good.
+const CLOCKS_APART_MS: i64 = 10 * 60_000;
 
 /// More than a dataset of one post ever was (about 30 kB with comments).
 const MAX_BODY: usize = 8 << 20;

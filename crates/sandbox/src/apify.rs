@@ -138,6 +138,7 @@ struct Started {
     id: String,
     actor: String,
     url: String,
+    input: Value,
     code: String,
     at: Instant,
     takes: Duration,
@@ -176,6 +177,10 @@ impl Started {
         if is_over && ended_at.elapsed() < settings.settles { 0.0 } else { self.charged_usd(settings) }
     }
 
+    fn store(&self) -> String {
+        format!("kv{}", self.id)
+    }
+
     fn dataset(&self) -> String {
         format!("ds{}", self.id)
     }
@@ -193,15 +198,15 @@ impl Started {
         let over = !matches!(status, "READY" | "RUNNING" | "ABORTING");
         json!({"data": {
             "id": self.id, "actId": self.actor, "userId": "sandboxUser", "status": status, "statusMessage": null,
-            "startedAt": "2026-11-24T10:00:00.000Z",
-            "finishedAt": over.then_some("2026-11-24T10:00:14.000Z"),
+            "startedAt": ago(self.at.elapsed()),
+            "finishedAt": over.then(|| ago(self.aborted_at.unwrap_or(self.at + self.takes).elapsed())),
             "exitCode": over.then_some(i32::from(status != "SUCCEEDED")),
             "meta": {"origin": "API"},
             "stats": {"restartCount": 0, "resurrectCount": 0, "computeUnits": 0.01},
             "options": {"build": "latest", "timeoutSecs": self.timeout, "memoryMbytes": self.memory, "diskMbytes": 2 * self.memory,
                 "maxTotalChargeUsd": self.limit_usd},
             "buildId": "sandboxBuild", "buildNumber": "0.0.1", "generalAccess": "FOLLOW_USER_SETTING",
-            "defaultDatasetId": self.dataset(), "defaultKeyValueStoreId": format!("kv{}", self.id),
+            "defaultDatasetId": self.dataset(), "defaultKeyValueStoreId": self.store(),
             "defaultRequestQueueId": format!("rq{}", self.id),
             "chargedEventCounts": {"actor-start": 1, "result": i32::from(status == "SUCCEEDED")},
             "usageTotalUsd": self.told_usd(settings),
@@ -209,7 +214,63 @@ impl Started {
     }
 }
 
+/// The time so long ago, as Apify writes it.
+#[expect(clippy::disallowed_methods, reason = "a stand-in uses no product module, the clock among them")]
+fn ago(passed: Duration) -> String {
+    (chrono::Utc::now() - passed).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
 impl Apify {
+    /// The runs of an actor, a page of them.
+    fn list(&self, actor: &str, query: &HashMap<String, String>) -> Response {
+        let number = |name: &str, usual: usize| query.get(name).map_or(Some(usual), |text| text.parse().ok());
+        let (Some(offset), Some(limit @ 1..=1000)) = (number("offset", 0), number("limit", 1000)) else {
+            return error(400, "invalid-value", "Query parameters offset and limit must be numbers, limit 1 to 1000");
+        };
+        let desc = query.get("desc").is_some_and(|desc| matches!(desc.as_str(), "1" | "true"));
+        let mut runs: Vec<Started> = self.lock().iter().filter(|run| run.actor == actor).cloned().collect();
+        let total = runs.len();
+        if desc {
+            runs.reverse();
+        }
+        let named = [
+            "id",
+            "actId",
+            "status",
+            "startedAt",
+            "finishedAt",
+            "buildId",
+            "buildNumber",
+            "meta",
+            "usageTotalUsd",
+            "defaultKeyValueStoreId",
+            "defaultDatasetId",
+            "defaultRequestQueueId",
+        ];
+        let short = |run: &Started| {
+            let whole = run.wire(&self.settings, run.status());
+            named
+                .iter()
+                .map(|name| ((*name).to_owned(), whole["data"][*name].clone()))
+                .collect::<serde_json::Map<_, _>>()
+        };
+        let items: Vec<_> = runs.iter().skip(offset).take(limit).map(short).collect();
+        let count = items.len();
+        axum::Json(json!({"data": {"total": total, "offset": offset, "limit": limit, "desc": desc, "count": count,
+            "items": items}}))
+        .into_response()
+    }
+
+    /// A record of a key-value store: of each run's own store, what it was started with.
+    fn record(&self, store: &str, key: &str) -> Response {
+        let runs = self.lock();
+        match runs.iter().find(|run| run.store() == store) {
+            None => error(404, "record-not-found", "Key-value Store was not found"),
+            Some(run) if key == "INPUT" => axum::Json(run.input.clone()).into_response(),
+            Some(_) => error(404, "record-not-found", "Record was not found"),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Started>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,6 +364,7 @@ impl Apify {
             id,
             actor: actor.to_owned(),
             url,
+            input: input.clone(),
             code,
             at: Instant::now(),
             takes,
@@ -394,6 +456,8 @@ async fn route(
         }
         ("GET", ["acts" | "actors", actor]) => axum::Json(json!({"data": {"id": actor}})).into_response(),
         ("POST", ["acts" | "actors", actor, "runs"]) => apify.start(actor, query, body),
+        ("GET", ["acts" | "actors", actor, "runs"]) => apify.list(actor, query),
+        ("GET", ["key-value-stores", store, "records", key]) => apify.record(store, key),
         ("GET", ["actor-runs", id]) => apify.run(id, query).await,
         ("POST", ["actor-runs", id, "abort"]) => apify.abort(id),
         ("GET", ["datasets", id, "items"]) => apify.items(id, host),

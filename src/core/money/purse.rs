@@ -184,6 +184,13 @@ impl Purse {
         self.store.insist("giving a reserved cost its key", || self.store.rekey(key, new)).await.map(|_| ())
     }
 
+    /// What was reserved last since `since` under a key that begins with `prefix`, and never came to an end that anybody
+    /// heard of, was for `run`: the row has its key from now on, and is settled as that.
+    pub async fn adopt(&self, prefix: &str, since: Timestamp, run: &str) -> Result<(), StoreError> {
+        let adopt = || self.store.adopt(prefix, since, run, self.clock.now() + CONFIRM_AFTER);
+        self.store.insist("giving a lost cost its run", adopt).await.map(|_| ())
+    }
+
     /// The call was not made.
     pub async fn unreserve(&self, key: &str) -> Result<(), StoreError> {
         self.store.insist("taking a reserved cost back", || self.store.unreserve(key)).await

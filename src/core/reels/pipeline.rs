@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Timestamp;
 use crate::ids::{JobId, Shortcode};
 use crate::upstream::apify::{Apify, Post, RunId, RunStatus, Scraped};
 use crate::upstream::gemini::{Analysis, Gemini, Line, Scene};
@@ -117,9 +118,25 @@ pub trait Watch: Send + Sync {
     async fn reserve(&self, spent: Spent) -> Result<(), ReelFailure>;
     /// What is reserved under this key is for what is told as `new`.
     async fn rekey(&self, key: &str, new: &str);
+    /// What an earlier attempt reserved last under a key that begins so is for `run`.
+    async fn adopt(&self, prefix: &str, run: &str);
     /// The call under this key cost nothing.
     async fn unreserve(&self, key: &str);
     async fn spent(&self, spent: Spent);
+}
+
+/// The tool that a scrape is in the ledger.
+const SCRAPE: &str = "scrape";
+
+/// What earlier attempts at a reel have left behind.
+#[derive(Clone, Debug)]
+pub enum Earlier {
+    /// There were none.
+    Nothing,
+    /// An Apify run, which is paid.
+    Run(String),
+    /// They ended without a word of a run. Since this time one may have been started that nobody heard of.
+    Unheard(Timestamp),
 }
 
 /// What is accepted, and from where.
@@ -167,8 +184,8 @@ impl Pipeline {
         Self { apify, gemini, http, limits }
     }
 
-    /// Processes one reel. `resume` is the last run id that an earlier attempt stored: that run is paid,
-    /// so it is picked up, and another one is started only if it came to nothing or its link has expired.
+    /// Processes one reel. A run of an earlier attempt is paid, so it is picked up, and another one is started only if it
+    /// came to nothing or its link has expired.
     ///
     /// `cancel` aborts a run under way, deletes an uploaded video and reports what was used; the future
     /// must be driven on until it returns, which takes seconds at most.
@@ -176,13 +193,17 @@ impl Pipeline {
         &self,
         job: JobId,
         code: &Shortcode,
-        resume: Option<String>,
+        earlier: Earlier,
         watch: &dyn Watch,
         cancel: &CancellationToken,
     ) -> Result<Reel, Stopped> {
         let going = Going { job, code, watch, cancel, bought: AtomicBool::new(false) };
-        let mut resume = resume.and_then(|run| run.parse::<RunId>().ok());
         watch.phase(Phase::Scraping).await;
+        let mut resume = match earlier {
+            Earlier::Nothing => None,
+            Earlier::Run(run) => run.parse().ok(),
+            Earlier::Unheard(since) => self.unheard(&going, since).await?,
+        };
         let mut is_first = true;
         loop {
             // At most two rounds: the second one has nothing to resume.
@@ -222,6 +243,24 @@ impl Pipeline {
         }
     }
 
+    /// Looks for a run that an earlier attempt started, and makes it this one's.
+    async fn unheard(&self, going: &Going<'_>, since: Timestamp) -> Result<Option<RunId>, Stopped> {
+        match going.unless_cancelled(self.apify.find_run(going.code, since)).await? {
+            Ok(Some(run)) => {
+                tracing::info!(job = %going.job, %run, "a run whose id was not heard is picked up");
+                going.bought.store(true, Ordering::Relaxed);
+                going.watch.run_started(run.as_str()).await;
+                going.watch.adopt(&format!("{}:{SCRAPE}:", going.job), run.as_str()).await;
+                Ok(Some(run))
+            }
+            Ok(None) => Ok(None),
+            Err(failure) => {
+                tracing::warn!(job = %going.job, "whether a run was started unheard cannot be told, so another one is: {failure}");
+                Ok(None)
+            }
+        }
+    }
+
     /// Starts a run and has its id stored. A call that is under way when it is called off gets a moment
     /// to tell the id, because a run without a known id cannot be aborted.
     async fn start(&self, going: &Going<'_>) -> Result<RunId, Stopped> {
@@ -231,9 +270,9 @@ impl Pipeline {
             going.cancel.cancelled().await;
             tokio::time::sleep(Duration::from_secs(5)).await;
         };
-        let key = going.new_key("scrape");
+        let key = going.new_key(SCRAPE);
         let estimated = Usage { estimated: true, ..Usage::default() };
-        let call = Spent::begun(Provider::Apify, self.apify.actor(), "scrape", estimated, key.clone());
+        let call = Spent::begun(Provider::Apify, self.apify.actor(), SCRAPE, estimated, key.clone());
         going.watch.reserve(call).await.map_err(|why| going.stopped(why, None))?;
         let started = tokio::select! {
             started = self.apify.start(going.code) => started,
@@ -440,7 +479,7 @@ impl Pipeline {
     }
 
     async fn scrape_spent(&self, going: &Going<'_>, key: String, usage: Usage, began: Instant, outcome: &'static str) {
-        let call = Spent::begun(Provider::Apify, self.apify.actor(), "scrape", usage, key);
+        let call = Spent::begun(Provider::Apify, self.apify.actor(), SCRAPE, usage, key);
         going.spent(Spent { latency_ms: ms(began), outcome, ..call }).await;
     }
 }

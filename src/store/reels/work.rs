@@ -392,6 +392,7 @@ async fn take_job(
         failed_on,
         cancel,
         bought,
+        created_at: Timestamp(created_at),
         began_at,
         quota_until: known.breaker(lane.upstream()).and_then(|breaker| breaker.quota_used_up(now)),
         asked_by: asked_by.parse()?,

@@ -53,6 +53,33 @@ async fn a_reel_is_scraped_and_its_charge_told() {
 }
 
 #[tokio::test]
+async fn a_run_whose_id_was_not_heard_is_found() {
+    let (sandbox, apify) = sandbox(Duration::from_secs(60)).await;
+    let reel = code("DLlGZiCOBQ0");
+    let began = Clock::System.now();
+    assert_eq!(apify.find_run(&reel, began).await.unwrap(), None);
+    // The answer to its start is lost; it is not started again.
+    sandbox.control.fault("/runs", Fault::DropAfter);
+    let lost = apify.start(&reel).await.unwrap_err();
+    assert!(lost.usage.is_some() && sandbox.runs().len() == 1, "{lost}");
+    for other in ["DOTHER00001", "DOTHER00002"] {
+        apify.start(&code(other)).await.unwrap();
+    }
+    let run = sandbox.runs()[0].id.clone();
+    let found = apify.find_run(&reel, began).await.unwrap().expect("it is found among others");
+    assert_eq!(found.to_string(), run);
+    // Long before is not now.
+    let later = began + Duration::from_secs(3600);
+    assert_eq!(apify.find_run(&reel, later).await.unwrap(), None);
+    // What came to nothing is not taken up.
+    apify.abort(&found).await.unwrap();
+    assert_eq!(apify.find_run(&reel, began).await.unwrap(), None);
+    sandbox.control.fault("/runs", ApifySandbox::refusal(401, "token-not-valid"));
+    assert_eq!(apify.find_run(&reel, began).await.unwrap_err().cause, Cause::Unauthorized);
+    assert_eq!(sandbox.runs().len(), 3, "looking starts nothing");
+}
+
+#[tokio::test]
 async fn every_kind_of_post_is_told_apart_and_each_is_billed() {
     let (sandbox, apify) = sandbox(Duration::ZERO).await;
     let unavailable = |reason| Scraped::Unavailable { reason };

@@ -78,6 +78,13 @@ impl Watch for Notes {
         reserved.iter_mut().find(|spent| spent.key == key).expect("it is reserved").key = new.to_owned();
     }
 
+    async fn adopt(&self, prefix: &str, run: &str) {
+        let mut reserved = self.reserved.lock().unwrap();
+        if let Some(spent) = reserved.iter_mut().find(|spent| spent.key.starts_with(prefix)) {
+            spent.key = run.to_owned();
+        }
+    }
+
     async fn unreserve(&self, key: &str) {
         self.reserved.lock().unwrap().retain(|spent| spent.key != key);
     }
@@ -127,7 +134,9 @@ impl World {
 
     async fn run(&self, code: &str, resume: Option<String>) -> Result<Reel, Stopped> {
         let code = code.parse().unwrap();
-        self.pipeline.run(JobId::new(), &code, resume, &self.notes, &self.cancel).await
+        self.pipeline
+            .run(JobId::new(), &code, resume.map_or(Earlier::Nothing, Earlier::Run), &self.notes, &self.cancel)
+            .await
     }
 }
 
@@ -312,7 +321,8 @@ async fn no_address_gets_a_third_round() {
         let run = world.notes.runs().pop().unwrap();
         let next = Notes::new(None);
         let parsed = code.parse().unwrap();
-        let stopped = world.pipeline.run(JobId::new(), &parsed, Some(run), &next, &world.cancel).await.unwrap_err();
+        let stopped =
+            world.pipeline.run(JobId::new(), &parsed, Earlier::Run(run), &next, &world.cancel).await.unwrap_err();
         assert_eq!((stopped.why, stopped.again), (ReelFailure::Download, false), "{code}");
         let found = (world.apify.runs().len() - before, world.apify.control.count(&format!("/video/{code}")));
         assert_eq!(found, (runs, asked), "{code}");
@@ -326,7 +336,7 @@ async fn an_actor_that_failed_is_asked_anew_not_looked_at_again() {
     let run = world.notes.runs().pop().unwrap();
     let next = Notes::new(None);
     let code = "DERRN000000".parse().unwrap();
-    let stopped = world.pipeline.run(JobId::new(), &code, Some(run), &next, &world.cancel).await.unwrap_err();
+    let stopped = world.pipeline.run(JobId::new(), &code, Earlier::Run(run), &next, &world.cancel).await.unwrap_err();
     assert_eq!((stopped.why, next.runs().len()), (ReelFailure::UpstreamBusy, 1));
 }
 
@@ -391,10 +401,30 @@ async fn a_run_that_came_to_nothing_is_replaced() {
         // The key of a run that is looked at again is told again, by another process.
         let fresh = Notes::new(None);
         let code = "DLlGZiCOBQ0".parse().unwrap();
-        let resumed = world.pipeline.run(JobId::new(), &code, Some(resume.into()), &fresh, &world.cancel);
+        let resumed = world.pipeline.run(JobId::new(), &code, Earlier::Run(resume.into()), &fresh, &world.cancel);
         assert!(resumed.await.is_ok(), "{resume}");
         assert_eq!((world.apify.runs().len(), fresh.runs().len()), (runs, 1), "{resume}");
     }
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_heard_of_is_picked_up() {
+    let world = World::new(Duration::from_millis(30)).await;
+    let code: Shortcode = "DLlGZiCOBQ0".parse().unwrap();
+    let began = Clock::System.now();
+    world.apify.control.fault("/runs", Fault::DropAfter);
+    let stopped = world.run(&code.to_string(), None).await.unwrap_err();
+    assert!(stopped.again && world.notes.runs().is_empty() && world.apify.runs().len() == 1, "{stopped:?}");
+    let next = Notes::new(None);
+    let ran = world.pipeline.run(JobId::new(), &code, Earlier::Unheard(began), &next, &world.cancel).await;
+    assert!(ran.is_ok(), "{ran:?}");
+    assert_eq!(next.runs(), [world.apify.runs()[0].id.clone()]);
+    assert_eq!(world.apify.runs().len(), 1, "nothing is bought twice");
+    // Where that cannot be told, another one is started.
+    world.apify.control.fault("/runs", ApifySandbox::refusal(404, "record-not-found"));
+    let last = Notes::new(None);
+    let ran = world.pipeline.run(JobId::new(), &code, Earlier::Unheard(began), &last, &world.cancel).await;
+    assert!(ran.is_ok() && world.apify.runs().len() == 2, "{ran:?}");
 }
 
 #[tokio::test]
@@ -408,7 +438,7 @@ async fn an_expired_link_of_a_resumed_run_means_a_new_scrape() {
     world.apify.control.fault("/video/", expired());
     let next = Notes::new(None);
     let code = "DLlGZiCOBQ0".parse().unwrap();
-    assert!(world.pipeline.run(JobId::new(), &code, Some(run.clone()), &next, &world.cancel).await.is_ok());
+    assert!(world.pipeline.run(JobId::new(), &code, Earlier::Run(run.clone()), &next, &world.cancel).await.is_ok());
     assert_eq!((world.apify.runs().len(), next.runs().len()), (2, 1));
     let keys: Vec<String> = next.spent.lock().unwrap().iter().map(|spent| spent.key.clone()).collect();
     assert_eq!((keys.len(), &keys[0], &keys[1]), (3, &run, &next.runs()[0]));
