@@ -40,7 +40,7 @@ use reelcoach::core::text;
 use reelcoach::ids::{ChatId, InstanceId, MessageRef, PersonId, Platform};
 use reelcoach::store::Store;
 use reelcoach::store::chats::Role;
-use reelcoach::store::memory::Remembered;
+use reelcoach::store::turns::memory::Remembered;
 use reelcoach::store::turns::{Arrival, NewMessage, Outcome as Ended};
 use serde_json::{Value, json};
 

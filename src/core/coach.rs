@@ -30,7 +30,7 @@ use crate::fence::{Fences, encode};
 use crate::ids::TurnId;
 use crate::store::budgets::Standing;
 use crate::store::chats::{Line, Memory, Role};
-use crate::store::memory::Remembered;
+use crate::store::turns::memory::Remembered;
 use crate::store::turns::{NewMessage, Turn};
 use crate::store::{Store, StoreError};
 use crate::telemetry::UPSTREAM_CALLS;

@@ -34,7 +34,7 @@ use crate::crash;
 use crate::ids::InstanceId;
 use crate::store::chats::{Memory, Role};
 use crate::store::failures::Noted;
-use crate::store::memory::{Remembered, Retry};
+use crate::store::turns::memory::{Remembered, Retry};
 use crate::store::turns::{NewMessage, Outcome, Shares, Source, Told, Turn, TurnKind};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{ANSWERS, FIRST_TEXT_SECONDS, Reference, TURN_SECONDS, TURNS};

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, ConversationId, PersonId, Platform};
 
-use super::turns::talk_lock;
+use super::locks::talk_lock;
 use super::{Result, Store, StoreError, args, storable};
 
 /// Who a line of memory is from.

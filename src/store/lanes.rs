@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{PersonId, Shortcode};
 
-use super::reels::QUEUE;
+use super::locks::QUEUE;
 use super::{Conn, Result, Store, args, sql};
 
 /// Different reels that fail in a row before a breaker opens, and different people whose reels they are. One person's

@@ -1,34 +1,15 @@
 //! The ledger: every paid call once. What reports read are the sums that are kept with it (usage).
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, GuildId, InstanceId, PersonId};
-use crate::upstream::{Provider, Usage};
+use crate::ids::{GuildId, InstanceId};
 
 use super::budgets::{Funds, Moved, Span, Spend, Standing, guild_of, read_guild, spend};
 use super::instances::ALIVE;
+use super::locks::MONEY;
 use super::moves::current_id;
+pub use super::usage::Entry;
 use super::usage::{Stood, changes, roll_up, settled};
 use super::{Conn, Result, Store, args};
-
-/// One paid call.
-#[derive(Clone, Debug)]
-pub struct Entry<'a> {
-    /// Names the call: writing it again changes nothing.
-    pub key: &'a str,
-    pub at: Timestamp,
-    pub person: PersonId,
-    pub chat: &'a ChatId,
-    pub provider: Provider,
-    pub model: &'a str,
-    /// What it was for: coach, summary, scrape, analyse, workflow.
-    pub tool: &'a str,
-    pub usage: Usage,
-    pub micro_usd: i64,
-    pub price_version: &'a str,
-    pub latency_ms: i64,
-    /// `ok`, the name of the cause of its failure, or [`crate::upstream::STARTED`].
-    pub outcome: &'a str,
-}
 
 /// Writes a call of a chat in this community over what `stood` there, and moves the sums by what is new of it; `None`
 /// if nothing was. Part of a transaction. `hold`: it is only reserved; `confirm_at`: when its cost is asked for again.
@@ -169,9 +150,6 @@ pub const LEFT_OVER: &str = r"
 
 /// The outcome of a call whose reservation was given up.
 pub const LOST: &str = "lost";
-
-/// Serialises what changes the sums.
-pub(super) const MONEY: &str = "money";
 
 impl Store {
     /// Reserves what a call may cost, if it fits into every budget it falls under: those that admins have set, and

@@ -9,9 +9,7 @@ use crate::clock::Timestamp;
 use crate::ids::{ChatId, PersonId};
 
 use super::alerts::owe;
-use super::ledger::MONEY;
-use super::reels::QUEUE;
-use super::turns::talk_lock;
+use super::locks::{MONEY, QUEUE, talk_lock};
 use super::{Arg, Conn, Result, Store, args};
 
 /// Moves that are announced at a time.

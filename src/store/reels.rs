@@ -20,9 +20,6 @@ pub(crate) use self::slots::gap;
 pub use self::submit::Note;
 pub(super) use self::work::WorkSpan;
 
-/// Serialises submissions, claims and endings.
-pub(super) const QUEUE: &str = "reel queue";
-
 /// The caps that [`Store::submit`] holds.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueLimits {

@@ -6,6 +6,7 @@
 
 mod arrival;
 mod claim;
+pub mod memory;
 
 pub use self::arrival::{Arrival, MINUTE, MessageLimit, Received};
 pub use self::claim::{ALONE_AFTER, Shares};
@@ -17,8 +18,9 @@ use sqlx::FromRow;
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, InstanceId, PersonId, SubscriptionId, TurnId};
 
+use self::memory::{Remembered, remember};
 use super::budgets::read_guild;
-use super::memory::{Remembered, remember};
+use super::locks::talk_lock;
 use super::renewals::{Kind, LeaseKey, Renewed};
 use super::usage::{Counted, Timed, Within, count_up, time_up};
 use super::{Conn, Result, Store, StoreError, args};
@@ -484,11 +486,6 @@ fn timed(turn: &Turn, outcome: Outcome, told: &Told, now: Timestamp) -> Vec<(Tim
     }
     let first = told.first_text.unwrap_or(now);
     vec![(Timed::FirstText, first.since(turn.created_at)), (Timed::Answer, now.since(turn.created_at))]
-}
-
-/// Serialises what arrives and closes for one person in one chat.
-pub(super) fn talk_lock(person: PersonId, chat: &ChatId) -> String {
-    format!("talk:{person}:{chat}")
 }
 
 fn json(ids: &[String]) -> String {

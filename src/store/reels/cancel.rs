@@ -7,7 +7,8 @@ use crate::ids::{BoardId, ChatScope, GuildId, PersonId, Shortcode};
 use crate::store::{Conn, Result, Store, args, sql};
 
 use super::slots::{give_time_back, move_to_who_waits};
-use super::{QUEUE, wait_in_line};
+use super::wait_in_line;
+use crate::store::locks::QUEUE;
 
 /// Which wishes are taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use crate::store::budgets::guild_of;
 use crate::store::{Conn, Result, Store, args};
 use crate::upstream::BudgetOf;
 
-use super::{Claimed, QUEUE, QueueLimits, wait_in_line};
+use super::{Claimed, QueueLimits, wait_in_line};
+use crate::store::locks::QUEUE;
 
 /// Who a job may go over to, and when their next reel may start.
 #[derive(FromRow)]

@@ -9,7 +9,8 @@ use crate::store::usage::{Counted, Within, count_up};
 use crate::store::{Conn, Result, Store, args, storable};
 
 use super::slots::move_if_earlier;
-use super::{Asker, Denied, QUEUE, QueueLimits, Submitted, Wish, insert_reel_turn, wait_in_line};
+use super::{Asker, Denied, QueueLimits, Submitted, Wish, insert_reel_turn, wait_in_line};
+use crate::store::locks::QUEUE;
 
 /// Makes a board's standing words from the outcomes.
 pub type Note<'a> = &'a (dyn Fn(&[Submitted]) -> String + Send + Sync);

@@ -13,7 +13,8 @@ use crate::store::{Conn, Result, Store, StoreError, args, sql};
 
 use super::choice::Choice;
 use super::slots::{give_time_back, heir, move_job};
-use super::{Asker, Claimed, JobEnd, JobLease, JobPhase, LiveJob, QUEUE, Running, insert_reel_turn, wait_in_line};
+use super::{Asker, Claimed, JobEnd, JobLease, JobPhase, LiveJob, Running, insert_reel_turn, wait_in_line};
+use crate::store::locks::QUEUE;
 
 impl Store {
     /// Takes the next job for one of `lanes` that is free, not paused and whose upstream's breaker lets it: first one

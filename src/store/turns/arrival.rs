@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use sqlx::FromRow;
 
-use super::{json, talk_lock};
+use super::json;
 use crate::clock::Timestamp;
 use crate::ids::{GuildId, MessageRef, PersonId, TurnId};
+use crate::store::locks::talk_lock;
 use crate::store::{Conn, Result, Store, args};
 
 /// However many messages keep coming, a turn waits no longer than this many merge windows.

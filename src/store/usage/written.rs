@@ -8,12 +8,31 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 
 use crate::clock::Timestamp;
-use crate::ids::{ChatId, GuildId, Platform};
-use crate::store::ledger::Entry;
+use crate::ids::{ChatId, GuildId, PersonId, Platform};
 use crate::store::{Arg, Conn, Result, args, sql};
-use crate::upstream::STARTED;
+use crate::upstream::{Provider, STARTED, Usage};
 
 use super::{BLOCK, Buckets, Days, Sums, Timed};
+
+/// One paid call.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// Names the call: writing it again changes nothing.
+    pub key: &'a str,
+    pub at: Timestamp,
+    pub person: PersonId,
+    pub chat: &'a ChatId,
+    pub provider: Provider,
+    pub model: &'a str,
+    /// What it was for: coach, summary, scrape, analyse, workflow.
+    pub tool: &'a str,
+    pub usage: Usage,
+    pub micro_usd: i64,
+    pub price_version: &'a str,
+    pub latency_ms: i64,
+    /// `ok`, the name of the cause of its failure, or [`crate::upstream::STARTED`].
+    pub outcome: &'a str,
+}
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

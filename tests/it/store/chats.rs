@@ -1,8 +1,8 @@
 //! Places and memory.
 
 use reelcoach::store::chats::Role;
-use reelcoach::store::memory::Remembered;
 use reelcoach::store::turns::NewMessage;
+use reelcoach::store::turns::memory::Remembered;
 
 use super::*;
 

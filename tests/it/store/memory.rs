@@ -1,7 +1,7 @@
 //! What answers leave in the memory, and questions that are asked once more.
 
 use reelcoach::store::chats::Role;
-use reelcoach::store::memory::{Remembered, Retried, Retry};
+use reelcoach::store::turns::memory::{Remembered, Retried, Retry};
 use reelcoach::store::turns::{NewMessage, Turn};
 
 use super::*;

@@ -3,8 +3,8 @@
 use reelcoach::ids::InstanceId;
 use reelcoach::store::budgets::{Scope, Span};
 use reelcoach::store::chats::Role;
-use reelcoach::store::memory::Remembered;
 use reelcoach::store::turns::NewMessage;
+use reelcoach::store::turns::memory::Remembered;
 
 use super::*;
 

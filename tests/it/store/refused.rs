@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reelcoach::ids::{BoardId, ConversationId};
 use reelcoach::store::ledger::{Entry, Reserved};
-use reelcoach::store::memory::Remembered;
+use reelcoach::store::turns::memory::Remembered;
 use reelcoach::store::turns::{NewMessage, Sealed, Told};
 use reelcoach::store::{Result, StoreError, chats};
 use reelcoach::upstream::{BudgetOf, Provider, STARTED, Usage};

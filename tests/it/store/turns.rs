@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use reelcoach::store::chats::Role;
-use reelcoach::store::memory::Remembered;
+use reelcoach::store::turns::memory::Remembered;
 use reelcoach::store::turns::{NewMessage, Sealed};
 
 use reelcoach::ids::Platform;

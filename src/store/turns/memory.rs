@@ -1,14 +1,15 @@
 //! What an answer leaves in the memory, and the questions that a button asks once more. Owns the rows that know which
-//! lines a turn left; the lines themselves are read in [`super::chats`].
+//! lines a turn left; the lines themselves are read in [`crate::store::chats`].
 
 use sqlx::AssertSqlSafe;
 
 use crate::clock::Timestamp;
 use crate::ids::{ConversationId, SubscriptionId, TurnId};
 
-use super::chats::{Line, Role};
-use super::turns::{NewMessage, Turn, talk_lock};
-use super::{Arg, Conn, Result, Store, args, storable};
+use super::{NewMessage, Turn};
+use crate::store::chats::{Line, Role};
+use crate::store::locks::talk_lock;
+use crate::store::{Arg, Conn, Result, Store, args, storable};
 
 /// Failed questions of one person in one chat whose lines are kept, so that the memory of somebody who gets nothing but
 /// failures stays small.
