@@ -14,6 +14,7 @@ use reelcoach::core::chat::{
     Addressed, Button, Destination, File, Inbound, Messenger, Piece, ReceiveFailed, SendError, Taken,
 };
 use reelcoach::core::command::COMMANDS;
+use reelcoach::core::wording;
 use reelcoach::ids::{ChatId, MessageRef, Platform};
 use reelcoach::platforms::discord::{self, ActiveChat, Discord, Door, IdentifyError, RunEnded};
 use sandbox::Fault;
@@ -397,7 +398,7 @@ async fn what_cannot_be_stored_is_said_or_tried_again() {
     bot.run(async |bot| {
         bot.stored.store(false, Ordering::SeqCst);
         bot.sandbox.slash(&general, ADA, "Ada", "coach", &[("text", "hi")]).unwrap();
-        bot.until(|bot| bot.shown(&general).iter().any(|s| s.content.contains("could not"))).await;
+        bot.until(|bot| bot.shown(&general).iter().any(|s| s.content.contains(&wording::not_stored()))).await;
         let dm = bot.sandbox.dm(ADA);
         bot.sandbox.say(&dm, ADA, "Ada", "one");
         bot.sandbox.say(&dm, ADA, "Ada", "two");

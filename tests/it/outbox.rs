@@ -61,7 +61,7 @@ async fn a_final_waits_for_the_pause_and_nothing_else_is_said_in_the_chat() {
     let screen = bot.telegram(ANA);
     // `/queue` is answered beside the talk, so either may come first.
     let has = |words: &str| screen.iter().filter(|text| text.contains(words)).count();
-    assert!(screen.len() == 2 && has("/reel") == 1 && has("line is empty") == 1, "{screen:?}");
+    assert!(screen.len() == 2 && has("/reel") == 1 && has("queue is empty") == 1, "{screen:?}");
     let all: Vec<Instant> = ["sendMessage", "editMessageText", "sendChatAction"]
         .iter()
         .flat_map(|path| calls(&bot.sandbox.telegram.control, path, ANA))

@@ -288,6 +288,8 @@ on_both! {
             clock.advance(Duration::from_secs(30));
             db.number("SELECT COUNT(*) FROM providers WHERE looked_up_at > 0", &[]).await == 2
                 && db.number("SELECT COUNT(*) FROM providers WHERE shutdown_on = '2026-12-11'", &[]).await == 1
+                // That it is looked up is noted before it is asked for.
+                && sandbox.openai.control.count("/v1/models") >= 2
         })
         .await;
         let asked = sandbox.openai.control.count("/v1/models");

@@ -100,7 +100,7 @@ on_both! {
         assert_eq!(screen.len(), 4, "{screen:?}");
         assert!(screen[0].contains("1. ✅") && screen[0].contains("2. ❌ DPRIV000001: private, deleted or restricted."), "{}", screen[0]);
         assert!(screen[0].contains("3. ❌ DPHOT000001: no video in this post."), "{}", screen[0]);
-        for (code, words) in [("DPRIV000001", "deleted, private or restricted"), ("DPHOT000001", "no video in it")] {
+        for (code, words) in [("DPRIV000001", "private, deleted or restricted"), ("DPHOT000001", "no video in this post")] {
             assert!(screen[1..].iter().any(|said| said.starts_with(&format!("{code}: ")) && said.contains(words)), "{screen:?}");
         }
         bot.end().await;
@@ -113,7 +113,7 @@ on_both! {
         assert_eq!(bot.scrapes(), 1);
         let said = asked(&bot).pop().expect("a request").to_string();
         assert!(said.contains("is the hook any good?"), "{said}");
-        for (text, answer) in [("/reel inspiration", "no reel link"), (&link("DLlGZiCOB"), "incomplete or mistyped"), (&link("trending"), "not a reel")] {
+        for (text, answer) in [("/reel inspiration", "see a reel link"), (&link("DLlGZiCOB"), "incomplete or mistyped"), (&link("trending"), "not a reel")] {
             bot.sandbox.telegram.say(ANA, ANA, "Ana", text);
             bot.drain().await;
             assert!(bot.telegram(ANA).pop().expect("an answer").contains(answer), "{:?}", bot.telegram(ANA));

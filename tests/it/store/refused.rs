@@ -35,7 +35,7 @@ struct Scene {
 type Write = for<'a> fn(&'a Store, &'a Scene) -> BoxFuture<'a, Result<bool>>;
 
 /// Every write that is insisted on, by what it is for: whether it was done.
-const WRITES: [(&str, Write); 19] = [
+const WRITES: [(&str, Write); 20] = [
     ("reserving a cost", |store, scene| {
         let reserve = async move { store.reserve(&call(scene, "new", STARTED), &[], at(900)).await };
         reserve.map(|reserved| Ok(matches!(reserved?, Reserved::Yes))).boxed()
@@ -47,6 +47,9 @@ const WRITES: [(&str, Write); 19] = [
     }),
     ("giving a reserved cost its key", |store, scene| {
         async move { store.rekey(&scene.key, &format!("{}-run", scene.key)).await }.boxed()
+    }),
+    ("giving a lost cost its run", |store, scene| {
+        async move { store.adopt(&scene.key, Timestamp(0), &format!("{}-lost", scene.key), at(9)).await }.boxed()
     }),
     ("taking a reserved cost back", |store, scene| {
         async move { store.unreserve(&scene.key).await.map(|()| true) }.boxed()

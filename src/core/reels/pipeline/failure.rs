@@ -191,3 +191,15 @@ pub(super) fn said(failure: &Failure) -> ReelFailure {
         Cause::OverBudget(budget) => ReelFailure::OverBudget(budget),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_stored_as_plain_json() {
+        let stored = serde_json::to_value(ReelFailure::TooLong { seconds: 2400 }).unwrap();
+        assert_eq!(stored, serde_json::json!({"kind": "too_long", "seconds": 2400}));
+        assert_eq!(serde_json::from_value::<ReelFailure>(stored).unwrap(), ReelFailure::TooLong { seconds: 2400 });
+    }
+}

@@ -422,8 +422,7 @@ async fn a_run_that_nobody_heard_of_is_picked_up() {
     assert_eq!(world.apify.runs().len(), 1, "nothing is bought twice");
     // Where that cannot be told, another one is started.
     world.apify.control.fault("/runs", ApifySandbox::refusal(404, "record-not-found"));
-    let last = Notes::new(None);
-    let ran = world.pipeline.run(JobId::new(), &code, Earlier::Unheard(began), &last, &world.cancel).await;
+    let ran = world.pipeline.run(JobId::new(), &code, Earlier::Unheard(began), &Notes::new(None), &world.cancel).await;
     assert!(ran.is_ok() && world.apify.runs().len() == 2, "{ran:?}");
 }
 
@@ -598,11 +597,4 @@ async fn a_workflow_serves_a_reel_or_says_why_not() {
     let (ended, ()) = tokio::join!(run_n8n(&n8n, JobId::new(), &code, &notes, &cancel), call_off);
     assert_eq!(ended.unwrap_err().why, ReelFailure::Cancelled);
     assert_eq!(notes.outcomes(), [("workflow", "cancelled")]);
-}
-
-#[test]
-fn failures_are_stored_as_plain_json() {
-    let stored = serde_json::to_value(ReelFailure::TooLong { seconds: 2400 }).unwrap();
-    assert_eq!(stored, serde_json::json!({"kind": "too_long", "seconds": 2400}));
-    assert_eq!(serde_json::from_value::<ReelFailure>(stored).unwrap(), ReelFailure::TooLong { seconds: 2400 });
 }
