@@ -22,7 +22,7 @@ pub const MISCONFIGURED: u8 = 2;
 #[derive(Parser)]
 #[command(name = "reelcoach", version, about = "A coach for creators on Discord and Telegram", max_term_width = 100)]
 struct Cli {
-    /// File with NAME=value lines, `.env` if it is there; the environment has precedence.
+    /// Read variables from this file (NAME=value lines). Default: `.env` if it exists. The environment takes precedence
     #[arg(long, global = true, value_name = "FILE")]
     env_file: Option<PathBuf>,
     #[command(subcommand)]
@@ -33,7 +33,7 @@ struct Cli {
 enum Command {
     /// Talk to the coach in this terminal. Works without keys: the sandbox answers.
     Chat {
-        /// The name you speak as.
+        /// Name to speak as
         #[arg(long = "as", default_value = "you", value_name = "NAME")]
         name: String,
     },
@@ -43,9 +43,12 @@ enum Command {
     Migrate,
     /// Check configuration, database, network, keys and platforms.
     Doctor {
-        /// Ask nobody outside this machine.
+        /// Skip everything that needs the network
         #[arg(long)]
         offline: bool,
+        /// Repair what is safe to repair: delete a Telegram webhook that keeps long polling from receiving messages
+        #[arg(long, conflicts_with = "offline")]
+        fix: bool,
     },
     /// Plan capacity: load, waiting times and cost of three example communities, or of your own plan.
     Capacity(Box<capacity::Options>),
@@ -53,13 +56,13 @@ enum Command {
     Usage(usage::Options),
     /// Run local stand-ins for OpenAI, Apify, Gemini, n8n, Telegram and Discord.
     Sandbox {
-        /// The first port; each stand-in takes the next one. 0 takes any free ones.
+        /// First port; each stand-in takes the next one. 0 picks free ones
         #[arg(long, default_value_t = 7700)]
         port: u16,
-        /// For load tests: what the outside world takes and allows, as JSON.
+        /// For load tests: what the outside world does and allows, as JSON
         #[arg(long, hide = true)]
         terms: Option<String>,
-        /// End as soon as standard input ends: whoever holds it is gone then.
+        /// End when standard input ends
         #[arg(long, hide = true)]
         leashed: bool,
     },
@@ -81,19 +84,20 @@ pub fn run() -> ExitCode {
         faults.extend(serve::missing(&config));
     }
     if !faults.is_empty() && !matches!(cli.command, Command::Doctor { .. }) {
-        eprintln!("reelcoach: the configuration has {} fault(s):", faults.len());
+        let problems = if faults.len() == 1 { "problem" } else { "problems" };
+        eprintln!("reelcoach: {} {problems} in the configuration:", faults.len());
         for fault in &faults {
             eprintln!("  {fault}");
         }
         if matches!(cli.command, Command::Serve(_)) {
-            eprintln!("`reelcoach chat` needs no key, and `reelcoach doctor` checks them.");
+            eprintln!("`reelcoach chat` needs no keys. `reelcoach doctor` checks the ones you have.");
         }
         return ExitCode::from(MISCONFIGURED);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("reelcoach: the runtime cannot be started: {error}");
+            eprintln!("reelcoach: can't start the async runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -102,7 +106,7 @@ pub fn run() -> ExitCode {
             Command::Chat { name } => chat::run(environment, &config, name).await,
             Command::Serve(options) => serve::run(config, options).await,
             Command::Migrate => migrate(config).await,
-            Command::Doctor { offline } => doctor::run(&config, &faults, offline).await,
+            Command::Doctor { offline, fix } => doctor::run(&config, &faults, offline, fix).await,
             Command::Capacity(options) => capacity::run(&config, *options).await,
             Command::Usage(options) => usage::run(&config, options).await,
             Command::Sandbox { port, terms, leashed } => run_sandbox(&config, port, terms, leashed).await,
@@ -123,7 +127,7 @@ async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.database_url, 2).await?;
     store.migrate().await?;
     store.close().await;
-    println!("The database has this version's tables.");
+    println!("The database is up to date.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -144,18 +148,18 @@ async fn run_sandbox(config: &Config, port: u16, terms: Option<String>, leashed:
         return Ok(ExitCode::SUCCESS);
     }
     let sandbox = sandbox::Sandbox::start(settings).await?;
-    println!("# The sandbox runs. These lines in a .env point a bot at it; nothing here costs anything.");
+    println!("# The sandbox is running and costs nothing. Put these lines into a .env to use it:");
     for (name, value) in sandbox.environment() {
         println!("{name}={value}");
     }
-    println!("# One more lane, through n8n:");
+    println!("# For one more lane through n8n:");
     for (name, value) in sandbox.n8n_environment() {
         println!("#{name}={value}");
     }
     let hand = sandbox.hand.url();
-    println!("# Speak to the bot as Ana, and look at her screen (telegram or discord):");
+    println!("# Write to the bot as Ana and see her screen (telegram or discord):");
     println!("#   curl -d 'hi' '{hand}/telegram/42?name=Ana'; curl '{hand}/telegram/42'");
-    println!("# Ctrl-C ends it.");
+    println!("# Press Ctrl-C to stop.");
     stopped.await;
     Ok(ExitCode::SUCCESS)
 }
@@ -185,7 +189,7 @@ pub fn stop_signal() -> impl Future<Output = ()> {
         use tokio::signal::unix::{SignalKind, signal};
         // Made here and not at the first poll: until then a signal would end the process on the spot.
         let listen = |kind: SignalKind| {
-            signal(kind).inspect_err(|error| tracing::warn!("a signal cannot be waited for: {error}")).ok()
+            signal(kind).inspect_err(|error| tracing::warn!("can't listen for stop signals: {error}")).ok()
         };
         let (mut terminate, mut interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
         async move {

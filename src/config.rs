@@ -199,7 +199,8 @@ impl Environment {
         let path = file.unwrap_or(Path::new(".env"));
         let shown = path.display();
         if file.is_some() || path.exists() {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read ({error})"))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("can't read {shown} ({error}). Check --env-file"))?;
             let mut faults: Vec<String> = Vec::new();
             for (at, line) in
                 text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.trim().starts_with('#'))
@@ -207,13 +208,16 @@ impl Environment {
                 // dotenvy would put a variable's value in place of a `$`, and so change passwords silently.
                 let is_literal = line.split_once('=').is_none_or(|(_, value)| value.trim().starts_with('\''));
                 if line.contains('$') && !is_literal {
-                    faults.push(format!("{shown}, line {}: has a $; write the value in single quotes", at + 1));
+                    faults.push(format!(
+                        "{shown}, line {}: contains a $. Put the value in single quotes: NAME='value'",
+                        at + 1
+                    ));
                     continue;
                 }
                 match dotenvy::from_read_iter(line.as_bytes()).next() {
                     Some(Ok((name, value))) => drop(set.insert(name, value)),
                     _ => faults
-                        .push(format!("{shown}, line {}: cannot be read; write NAME=value, or NAME='value'", at + 1)),
+                        .push(format!("{shown}, line {}: can't be read. Write NAME=value or NAME='value'", at + 1)),
                 }
             }
             if !faults.is_empty() {
@@ -251,18 +255,14 @@ impl Config {
         let telegram_webhook = r.url("TELEGRAM_WEBHOOK_URL");
         let telegram_secret = r.secret("TELEGRAM_WEBHOOK_SECRET");
         if telegram_webhook.as_ref().is_some_and(|url| url.scheme() != "https") {
-            r.fault(
-                "TELEGRAM_WEBHOOK_URL",
-                "Telegram only calls https addresses",
-                "Give the https address of this bot",
-            );
+            r.fault("TELEGRAM_WEBHOOK_URL", "Telegram only calls https addresses", "Give the bot's https address");
         }
         let webhook = match (telegram_webhook, telegram_secret) {
             (Some(url), Some(secret)) => Some((url, secret)),
             (Some(_), None) => {
                 r.fault(
                     "TELEGRAM_WEBHOOK_SECRET",
-                    "not set although TELEGRAM_WEBHOOK_URL is",
+                    "not set, but TELEGRAM_WEBHOOK_URL is",
                     "Set it to a random text of A-Z a-z 0-9 _ -",
                 );
                 None
@@ -274,12 +274,16 @@ impl Config {
         {
             r.fault(
                 "TELEGRAM_WEBHOOK_SECRET",
-                "has characters that Telegram refuses",
+                "contains characters Telegram doesn't accept, or is too long",
                 "Use 1 to 256 of A-Z a-z 0-9 _ -",
             );
         }
         if environment.get("DASHBOARD_TOKEN").is_some_and(|token| token.chars().count() < DASHBOARD_TOKEN_LENGTH) {
-            r.fault("DASHBOARD_TOKEN", "too short to be safe", "Use a random text of 16 characters or more");
+            r.fault(
+                "DASHBOARD_TOKEN",
+                "too short to be safe",
+                "Use at least 16 random characters, for example from `openssl rand -hex 16`",
+            );
         }
         let config = Config {
             database_url: r.text("DATABASE_URL"),
@@ -317,7 +321,7 @@ impl Config {
                 token: r.secret("DISCORD_TOKEN"),
                 api_url: r.url("DISCORD_API_URL"),
                 message_content: r.switch("DISCORD_MESSAGE_CONTENT"),
-                guild: r.optional("DISCORD_GUILD_ID", "Give the server's number, or leave it empty"),
+                guild: r.optional("DISCORD_GUILD_ID", "Give the server's ID, or leave it empty"),
             },
             telegram: TelegramConfig {
                 token: r.secret("TELEGRAM_TOKEN"),
@@ -395,10 +399,14 @@ impl Config {
         };
         let lanes_are_known = !r.faults.iter().any(|fault| matches!(fault.name, "REEL_LANES" | "N8N_WEBHOOK_URLS"));
         if lanes_are_known && config.reels.lanes == 0 && config.n8n.webhooks.is_empty() {
-            r.fault("REEL_LANES", "0 and no N8N_WEBHOOK_URLS: no reel could ever be read", "Set it to 1 or more");
+            r.fault(
+                "REEL_LANES",
+                "0, and N8N_WEBHOOK_URLS is empty, so no reel could be watched",
+                "Set REEL_LANES to 1 or more",
+            );
         }
         if !config.admin_ids.is_disjoint(&config.access.blocked.people) {
-            r.fault("BLOCKED_PEOPLE", "names one of ADMIN_IDS", "Take them off one of the two lists");
+            r.fault("BLOCKED_PEOPLE", "names one of ADMIN_IDS", "Remove them from one of the two");
         }
         (config, r.faults)
     }
@@ -437,7 +445,7 @@ impl Reader<'_> {
         match text.parse() {
             Ok(value) => Some(value),
             Err(_) => {
-                self.fault(name, format!("“{}” is not understood", shorten(&text)), mend);
+                self.fault(name, format!("can't read “{}”", shorten(&text)), mend);
                 None
             }
         }
@@ -474,8 +482,8 @@ impl Reader<'_> {
             None => {
                 self.fault(
                     name,
-                    format!("“{}” is not understood", shorten(&text)),
-                    format!("Give one of: {}", words.join(", ")),
+                    format!("can't read “{}”", shorten(&text)),
+                    format!("Use one of: {}", words.join(", ")),
                 );
                 words.first().copied().unwrap_or_default()
             }
@@ -488,9 +496,9 @@ impl Reader<'_> {
 
     /// One value for all of them, or one for each.
     fn for_each<T: Clone>(&mut self, name: &'static str, values: Vec<T>, count: usize) -> Vec<T> {
-        let mend = "Give one for all webhooks, or one for each, in the order of N8N_WEBHOOK_URLS";
+        let mend = "Give one value for all webhooks, or one per webhook in the order of N8N_WEBHOOK_URLS";
         match &values[..] {
-            [] if count > 0 => self.fault(name, "not set although N8N_WEBHOOK_URLS is", mend),
+            [] if count > 0 => self.fault(name, "not set, but N8N_WEBHOOK_URLS is", mend),
             [one] => return vec![one.clone(); count],
             many if count > 0 && many.len() != count => {
                 self.fault(name, format!("{} values for {count} webhooks", many.len()), mend);
@@ -503,7 +511,7 @@ impl Reader<'_> {
     fn admins(&mut self, name: &'static str) -> BTreeSet<String> {
         let ids: BTreeSet<String> = self.list(name).into_iter().collect();
         if ids.iter().any(|id| !matches!(id.split_once(':'), Some(("discord" | "telegram" | "console", account)) if !account.is_empty())) {
-            self.fault(name, "one of its entries is not understood", "Give platform:id, such as discord:80351110224678912,telegram:42");
+            self.fault(name, "one entry can't be read", "Give platform:id, such as discord:80351110224678912,telegram:42");
         }
         ids
     }
@@ -542,7 +550,7 @@ impl Reader<'_> {
     }
 
     fn speed(&mut self, name: &'static str) -> f64 {
-        let mend = "Give a factor from 0.01 (slow) to 1000 (at once), such as 1";
+        let mend = "Give a factor from 0.01 (slow) to 1000 (instant), such as 1";
         match self.parsed::<f64>(name, mend) {
             Some(speed) if (0.01..=1000.0).contains(&speed) => speed,
             Some(_) => {

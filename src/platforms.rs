@@ -62,14 +62,16 @@ impl Platforms {
     pub fn report(&self, config: &Config) -> Vec<String> {
         let discord = match &self.discord {
             Some(_) if config.discord.message_content => "Discord: on, with the Message Content Intent".to_owned(),
-            Some(_) => "Discord: on (DMs, mentions, replies and commands; DISCORD_MESSAGE_CONTENT=true adds threads)"
-                .to_owned(),
-            None => "Discord: off (DISCORD_TOKEN is not set)".to_owned(),
+            Some(_) => {
+                "Discord: on (direct messages, mentions, replies, commands). DISCORD_MESSAGE_CONTENT=true adds threads"
+                    .to_owned()
+            }
+            None => "Discord: off (DISCORD_TOKEN isn't set)".to_owned(),
         };
         let telegram = match (&self.telegram, &config.telegram.webhook) {
-            (Some(_), Some(_)) => "Telegram: on, by webhook".to_owned(),
-            (Some(_), None) => "Telegram: on, by long polling".to_owned(),
-            (None, _) => "Telegram: off (TELEGRAM_TOKEN is not set)".to_owned(),
+            (Some(_), Some(_)) => "Telegram: on (webhook)".to_owned(),
+            (Some(_), None) => "Telegram: on (long polling)".to_owned(),
+            (None, _) => "Telegram: off (TELEGRAM_TOKEN isn't set)".to_owned(),
         };
         vec![discord, telegram]
     }

@@ -63,7 +63,7 @@ use pool::Pool;
 pub enum StoreError {
     #[error("DATABASE_URL: {0}")]
     Url(String),
-    #[error("the database file is in use by another reelcoach; several instances need PostgreSQL")]
+    #[error("another reelcoach is using the database file. Stop it, or use PostgreSQL to run several instances")]
     InUse,
     /// Its cause is part of its text, and of those below.
     #[error("can't open the database: {0}. Check DATABASE_URL.")]

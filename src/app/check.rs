@@ -14,14 +14,14 @@ pub fn faults(config: &Config) -> Vec<Fault> {
     if telemetry::filter(&config.log).is_err() {
         faults.push(Fault {
             name: "LOG",
-            problem: "is not a log filter".into(),
-            mend: "Give a level (error, warn, info, debug), or a filter such as info,reelcoach=debug".into(),
+            problem: "not a log filter".into(),
+            mend: "Give a level (error, warn, info, debug) or a filter such as info,reelcoach=debug".into(),
         });
     }
     if !["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| config.database_url.starts_with(scheme)) {
         faults.push(Fault {
             name: "DATABASE_URL",
-            problem: "is not the address of a database".into(),
+            problem: "not the address of a database".into(),
             mend: "Give sqlite://path or postgres://user:password@host/database".into(),
         });
     }
@@ -29,7 +29,7 @@ pub fn faults(config: &Config) -> Vec<Fault> {
         faults.push(Fault {
             name: "PRICES_FILE",
             problem,
-            mend: "Give a JSON file in the form of src/core/prices.json, or leave it empty".into(),
+            mend: "Give a JSON file in the format of src/core/prices.json, or leave it empty".into(),
         });
         Prices::built_in()
     });
@@ -50,8 +50,9 @@ pub fn faults(config: &Config) -> Vec<Fault> {
         if prices.provider_of(model) != Some(provider) {
             faults.push(Fault {
                 name,
-                problem: format!("the price of “{model}” is not known, so its cost could not be counted"),
-                mend: "Give a model of the price table (docs/models-and-money.md), or its prices in PRICES_FILE".into(),
+                problem: format!("the price of “{model}” is unknown, so its cost couldn't be counted"),
+                mend: "Use a model from the price table (docs/models-and-money.md), or add its prices to PRICES_FILE"
+                    .into(),
             });
         }
     }
@@ -71,8 +72,11 @@ pub fn faults(config: &Config) -> Vec<Fault> {
             };
             faults.push(Fault {
                 name,
-                problem: format!("{model} does not take the effort “{}”", effort.chars().take(20).collect::<String>()),
-                mend: format!("Give one of: {choice}"),
+                problem: format!(
+                    "{model} doesn't support the effort “{}”",
+                    effort.chars().take(20).collect::<String>()
+                ),
+                mend: format!("Use one of: {choice}"),
             });
         }
     }
@@ -86,7 +90,7 @@ pub fn faults(config: &Config) -> Vec<Fault> {
             Ok(_) => {}
             Err(error) => faults.push(Fault {
                 name: "COACH_PROMPT_FILE",
-                problem: format!("{} cannot be read ({error})", file.display()),
+                problem: format!("can't read {} ({error})", file.display()),
                 mend: "Give the path of a Markdown file, or leave it empty for the built-in one".into(),
             }),
         }
@@ -95,7 +99,7 @@ pub fn faults(config: &Config) -> Vec<Fault> {
         if origin.parse::<Origin>().is_err() {
             faults.push(Fault {
                 name: "MEDIA_ORIGINS",
-                problem: format!("“{}” is not an origin", origin.chars().take(40).collect::<String>()),
+                problem: format!("“{}” isn't an origin", origin.chars().take(40).collect::<String>()),
                 mend: "Give origins such as https://*.cdninstagram.com, separated by commas".into(),
             });
         }

@@ -14,7 +14,7 @@ pub struct Refused {
 impl Refused {
     /// Telegram refuses the token.
     pub fn telegram() -> Self {
-        let problem = "Telegram refuses the bot's token. Copy it again from @BotFather".to_owned();
+        let problem = "Telegram refuses the token. Copy it again from @BotFather".to_owned();
         Self { name: "TELEGRAM_TOKEN", problem }
     }
 

@@ -34,125 +34,123 @@ const PAST: Duration = Duration::from_secs(30 * 86_400);
 /// `src/core/capacity/scenarios.rs` with its source.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// One of the example communities instead of all three.
+    /// Only this example community instead of all three
     #[arg(long, value_enum)]
     scenario: Option<Named>,
-    /// Rates, times and tokens of the last 30 days from DATABASE_URL.
+    /// Use the last 30 days of DATABASE_URL
     #[arg(long, conflicts_with = "scenario")]
     from_ledger: bool,
-    /// Print JSON instead of a table.
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Draw each part's load against its limit: .png or .svg.
+    /// Draw each part's load into this .png or .svg
     #[arg(long, value_name = "FILE", value_parser = picture)]
     chart: Option<Picture>,
-    /// Another seed is another month by the same rules.
+    /// Random seed; another one plays another month
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Days to play; default: as many as it takes for steady figures, 3 to 30. More than 20 million messages and reels are
-    /// not played.
+    /// Days to simulate (3 to 30 by default, as many as steady figures need)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=366))]
     days: Option<u32>,
 
-    /// People a day; with it a plan of your own is made instead of the scenarios (100).
+    /// People a day. Makes a plan of your own (100)
     #[arg(long, help_heading = "Demand", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     people: Option<u32>,
-    /// Messages of one person a day (10).
+    /// Messages per person a day (10)
     #[arg(long, help_heading = "Demand", value_parser = amount)]
     messages: Option<f64>,
-    /// Reels of one person a day (0.1).
+    /// Reels per person a day (0.1)
     #[arg(long, help_heading = "Demand", value_parser = amount)]
     reels: Option<f64>,
-    /// People who talk at the same time in the busiest hour, each once a minute; 0: evenly over the hour.
+    /// People talking at the same time in the busiest hour, each once a minute. 0 spreads them evenly
     #[arg(long, help_heading = "Demand", value_name = "PEOPLE")]
     at_once: Option<u32>,
-    /// `evening`, `flat`, or 24 weights separated by commas, from 0 h UTC on (evening).
+    /// `evening`, `flat`, or 24 hourly weights from 0:00 UTC, separated by commas (evening)
     #[arg(long, help_heading = "Demand", value_parser = curve)]
     curve: Option<Curve>,
-    /// Distinct reels that circulate at a time (1000; viral: 5000).
+    /// Different reels in circulation (1000; viral: 5000)
     #[arg(long, help_heading = "Demand", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     catalogue: Option<u32>,
-    /// Zipf exponent of their popularity (1.1).
+    /// Zipf exponent of their popularity (1.1)
     #[arg(long, help_heading = "Demand", value_parser = amount)]
     zipf: Option<f64>,
-    /// Days until a reel goes out of fashion, on average; 0: never (0).
+    /// Average days a reel stays popular. 0: forever (0)
     #[arg(long, help_heading = "Demand", value_parser = amount)]
     circulates: Option<f64>,
 
-    /// Direct lanes (REEL_LANES).
+    /// Direct lanes (REEL_LANES)
     #[arg(long, help_heading = "Reels", value_parser = clap::value_parser!(u32).range(0..=1000))]
     lanes: Option<u32>,
-    /// n8n webhooks (those of N8N_WEBHOOK_URLS).
+    /// n8n webhooks (N8N_WEBHOOK_URLS)
     #[arg(long, help_heading = "Reels", value_parser = clap::value_parser!(u32).range(0..=1000))]
     n8n: Option<u32>,
-    /// Seconds of scraping, `5-10` or `7`.
+    /// Seconds of scraping, `5-10` or `7`
     #[arg(long, help_heading = "Reels", value_parser = times, value_name = "SECONDS")]
     scrape: Option<Times>,
-    /// Seconds of analysis, `15-20`.
+    /// Seconds of analysis, `15-20`
     #[arg(long, help_heading = "Reels", value_parser = times, value_name = "SECONDS")]
     analysis: Option<Times>,
-    /// Seconds of one run of a webhook, `20-30`.
+    /// Seconds of one webhook run, `20-30`
     #[arg(long, help_heading = "Reels", value_parser = times, value_name = "SECONDS")]
     n8n_seconds: Option<Times>,
 
-    /// The coach's model (COACH_MODEL).
+    /// Coach's model (COACH_MODEL)
     #[arg(long, help_heading = "Answers")]
     model: Option<String>,
-    /// Seconds to the first text of an answer, `1-3`.
+    /// Seconds to the first text of an answer, `1-3`
     #[arg(long, help_heading = "Answers", value_parser = times, value_name = "SECONDS")]
     first_text: Option<Times>,
-    /// Seconds from there to its end, `2-6`.
+    /// Seconds from there to its end, `2-6`
     #[arg(long, help_heading = "Answers", value_parser = times, value_name = "SECONDS")]
     writing: Option<Times>,
-    /// Calls of the model for an answer (1.2).
+    /// Model calls per answer (1.2)
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     calls: Option<f64>,
-    /// Input tokens of an answer, all its calls together (4000).
+    /// Input tokens per answer, all calls together (4000)
     #[arg(long, help_heading = "Answers", value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
     input: Option<u64>,
-    /// The part of them that is read from the cache, in % (80).
+    /// Share of the input read from cache, in % (80)
     #[arg(long, help_heading = "Answers", value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
     cached: Option<u64>,
-    /// Output tokens of an answer (350).
+    /// Output tokens per answer (350)
     #[arg(long, help_heading = "Answers", value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
     output: Option<u64>,
-    /// OpenAI's usage tier, 1 to 5 (the one of OPENAI_RPM and OPENAI_TPM: 2).
+    /// OpenAI usage tier, 1 to 5 (the one that matches OPENAI_RPM and OPENAI_TPM)
     #[arg(long, help_heading = "Answers", value_parser = clap::value_parser!(u8).range(1..=5))]
     tier: Option<u8>,
-    /// Requests a minute instead of the tier's.
+    /// Requests per minute instead of the tier's
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     rpm: Option<f64>,
-    /// Tokens a minute instead of the tier's.
+    /// Tokens per minute instead of the tier's
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     tpm: Option<f64>,
-    /// Longest wait for these limits in seconds; an answer that would wait for more than 80 % of it is given up
-    /// (OPENAI_WAIT_SECONDS).
+    /// Longest wait for OpenAI quota, in seconds (OPENAI_WAIT_SECONDS)
     #[arg(long, help_heading = "Answers", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     wait: Option<u32>,
-    /// Tokens a day; the tiers have no such limit.
+    /// Tokens per day. Tiers have no such limit
     #[arg(long, help_heading = "Answers", value_parser = amount)]
     tpd: Option<f64>,
 
-    /// Instances; from 2 on they share a PostgreSQL (1).
+    /// Instances. Two or more share PostgreSQL (1)
     #[arg(long, help_heading = "Bot", value_parser = clap::value_parser!(u32).range(1..=100))]
     instances: Option<u32>,
-    /// Processors of one instance (2).
+    /// CPU cores per instance (2)
     #[arg(long, help_heading = "Bot", value_parser = clap::value_parser!(u32).range(1..=256))]
     cores: Option<u32>,
-    /// Milliseconds of processor time of one turn (7).
+    /// CPU milliseconds per turn (7)
     #[arg(long, help_heading = "Bot", value_parser = minute, value_name = "MS")]
     cpu: Option<f64>,
-    /// Milliseconds in the database of one turn (3).
+    /// Database milliseconds per turn (3)
     #[arg(long, help_heading = "Bot", value_parser = minute, value_name = "MS")]
     database: Option<f64>,
 
-    /// The day whose prices hold (that of the price table).
+    /// Day whose prices apply (the price table's)
     #[arg(long, help_heading = "Money", value_name = "YYYY-MM-DD")]
     at: Option<chrono::NaiveDate>,
-    /// Dollars that one person pays a month (20).
+    /// Dollars one subscriber pays a month (20)
     #[arg(long, help_heading = "Money", value_parser = amount, value_name = "USD")]
     subscription: Option<f64>,
-    /// Dollars for one instance or database server a month (20; small: 5).
+    /// Dollars per instance or database server a month (20; small: 5)
     #[arg(long, help_heading = "Money", value_parser = amount, value_name = "USD")]
     hosting: Option<f64>,
 }
@@ -194,11 +192,11 @@ pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> 
     };
     let plans: Vec<Plan> = plans.into_iter().map(|plan| options.apply(plan)).collect();
     if plans.iter().any(|plan| plan.lanes().is_empty()) {
-        anyhow::bail!("no lane at all: no reel could ever be read");
+        anyhow::bail!("no lane at all, so no reel could be watched. Set --lanes or --n8n above 0");
     }
     if let Some(plan) = plans.iter().find(|plan| asks(plan) > MOST_ASKS) {
         anyhow::bail!(
-            "the plan “{}” asks for {} messages and reels, those of its warm-up among them; at most {} are played. Give fewer --people, --messages, --reels or --days",
+            "plan “{}” needs {} messages and reels, warm-up included; I simulate up to {}. Lower --people, --messages, --reels or --days",
             plan.name,
             grouped(asks(plan)),
             grouped(MOST_ASKS)
@@ -227,7 +225,7 @@ fn draw(reports: &[Report], from_ledger: bool, picture: &Picture) -> anyhow::Res
     let painter = Painter::default();
     let content =
         if picture.is_svg { painter.svg(loads, Look::Light).into_bytes() } else { painter.png(loads, Look::Light)? };
-    std::fs::write(&picture.file, content).with_context(|| format!("{} cannot be written", picture.file.display()))
+    std::fs::write(&picture.file, content).with_context(|| format!("can't write {}", picture.file.display()))
 }
 
 /// The plan of the last 30 days.
@@ -241,7 +239,7 @@ async fn measured(config: &Config, base: &Plan) -> anyhow::Result<Plan> {
     let measured = measured?;
     if too_little(&measured) {
         anyhow::bail!(
-            "the last 30 days hold {} answers in {:.1} days: too few to plan with. Without --from-ledger the scenarios are shown",
+            "the last 30 days hold {} answers in {:.1} days, too few to plan with. Without --from-ledger you get the example communities",
             measured.answers(),
             measured.days
         );
@@ -357,7 +355,7 @@ fn times(text: &str) -> Result<Times, String> {
         (Ok(least), Ok(most)) if 0.0 <= least && least <= most && most <= 86_400.0 => {
             Ok(Times::Between(Duration::from_secs_f64(least), Duration::from_secs_f64(most)))
         }
-        _ => Err("give seconds, such as 7 or 5-10".to_owned()),
+        _ => Err("give seconds, for example 7 or 5-10".to_owned()),
     }
 }
 
@@ -367,7 +365,7 @@ fn picture(text: &str) -> Result<Picture, String> {
     match ending.as_deref() {
         Some("png") => Ok(Picture { file, is_svg: false }),
         Some("svg") => Ok(Picture { file, is_svg: true }),
-        _ => Err("give a file that ends in .png or .svg".to_owned()),
+        _ => Err("give a file ending in .png or .svg".to_owned()),
     }
 }
 
@@ -378,10 +376,10 @@ fn curve(text: &str) -> Result<Curve, String> {
         _ => {}
     }
     let weights: Result<Vec<f64>, String> = text.split(',').map(|weight| amount(weight.trim())).collect();
-    let weights: [f64; 24] = weights?.try_into().map_err(|_| "give 24 weights, evening or flat".to_owned())?;
+    let weights: [f64; 24] = weights?.try_into().map_err(|_| "give 24 weights, or evening, or flat".to_owned())?;
     if weights.iter().sum::<f64>() > 0.0 {
         Ok(Curve(weights))
     } else {
-        Err("one weight must be more than 0".to_owned())
+        Err("at least one weight must be above 0".to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! `doctor`: checks everything a start depends on, and says how to mend what is wrong.
+//! `doctor`: checks everything a start depends on, and says how to fix what is wrong.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -74,10 +74,10 @@ impl Findings {
     }
 }
 
-pub async fn run(config: &Config, faults: &[Fault], offline: bool) -> anyhow::Result<ExitCode> {
+pub async fn run(config: &Config, faults: &[Fault], offline: bool, fix: bool) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::default();
     if faults.is_empty() {
-        findings.add(Grade::Good, "configuration", "every variable is understood");
+        findings.add(Grade::Good, "configuration", "every variable is valid");
     }
     for fault in faults {
         findings.add(Grade::Bad, "configuration", fault.to_string());
@@ -86,27 +86,29 @@ pub async fn run(config: &Config, faults: &[Fault], offline: bool) -> anyhow::Re
     let http = crate::upstream::http_client();
     findings.result(
         "CA certificates",
-        http.as_ref().map(|_| ()).map_err(|_| "none found. Install the package ca-certificates".to_owned()),
+        http.as_ref().map(|_| ()).map_err(|_| "none found. Install the package ca-certificates.".to_owned()),
         |()| "found".into(),
     );
     if config.reels.lanes > 0 {
-        let room = video::look_for_room()
-            .await
-            .map_err(|no_room| format!("{no_room}. Free space, or set TMPDIR to a folder that reelcoach may write to"));
-        findings.result("room for videos", room, |()| "a file could be written".into());
+        let room = video::look_for_room().await.map_err(|no_room| {
+            format!("{no_room}. Free space, or set TMPDIR to a folder that reelcoach may write to.")
+        });
+        findings.result("room for videos", room, |()| "can write a file".into());
     }
     shutdown_dates(config, &mut findings);
     access(config, &mut findings);
     if offline {
-        findings.add(Grade::Skipped, "network", "--offline: nobody outside was asked");
+        findings.add(Grade::Skipped, "network", "--offline: nothing outside was checked");
     } else if let Ok(http) = http {
         clock(config, &http, &mut findings).await;
         let upstreams = app::upstreams(config, http, Clock::System)?;
         ask_upstreams(config, &upstreams, &mut findings).await;
-        ask_platforms(config, &mut findings).await;
+        // A configuration with faults may lack the webhook that it names: nothing is deleted for it.
+        ask_platforms(config, fix && faults.is_empty(), &mut findings).await;
     }
     let (bad, warnings) = (findings.count(Grade::Bad), findings.count(Grade::Warning));
-    println!("\n{bad} failed, {warnings} warning(s).");
+    let failed = if bad == 0 { "Nothing failed".to_owned() } else { format!("{bad} failed") };
+    println!("\n{failed}, {warnings} {}.", if warnings == 1 { "warning" } else { "warnings" });
     Ok(match bad {
         0 => ExitCode::SUCCESS,
         _ if !faults.is_empty() => ExitCode::from(MISCONFIGURED),
@@ -125,18 +127,18 @@ async fn database(config: &Config, findings: &mut Findings) {
     };
     let opened = match tokio::time::timeout(DEADLINE, opened).await {
         Ok(opened) => opened,
-        Err(_) => return findings.add(Grade::Bad, "database", "no answer. Check DATABASE_URL"),
+        Err(_) => return findings.add(Grade::Bad, "database", "no response. Check DATABASE_URL."),
     };
     match opened {
         Ok((_, Tables::Newer { found, own })) => findings.add(
             Grade::Warning,
             "database",
-            format!("was changed by a newer reelcoach (tables {found}; this one: {own}). Update this one"),
+            format!("was changed by a newer reelcoach (tables {found}; this program: {own}). Update this program."),
         ),
-        Ok((true, Tables::Known)) => findings.add(Grade::Good, "database", "PostgreSQL answers"),
-        Ok((false, Tables::Known)) => findings.add(Grade::Good, "database", "SQLite opens (one instance)"),
+        Ok((true, Tables::Known)) => findings.add(Grade::Good, "database", "PostgreSQL responds"),
+        Ok((false, Tables::Known)) => findings.add(Grade::Good, "database", "SQLite opens (one instance only)"),
         Err(error @ StoreError::Query(_)) => {
-            findings.add(Grade::Bad, "database", format!("{error}. Check DATABASE_URL"));
+            findings.add(Grade::Bad, "database", format!("{error}. Check DATABASE_URL."));
         }
         Err(error) => findings.add(Grade::Bad, "database", error.to_string()),
     }
@@ -152,7 +154,7 @@ fn access(config: &Config, findings: &mut Findings) {
         findings.add(grade, format!("access on {platform}"), who);
     }
     if config.admin_ids.is_empty() && platforms.iter().any(|(_, is_on)| *is_on) {
-        findings.add(Grade::Warning, "admins", "ADMIN_IDS is empty: nobody can make invitations or see what is spent");
+        findings.add(Grade::Warning, "admins", "ADMIN_IDS is empty: nobody can invite people or see what is spent.");
     }
 }
 
@@ -165,7 +167,7 @@ fn shutdown_dates(config: &Config, findings: &mut Findings) {
             findings.add(
                 shutdown_grade(date),
                 format!("model {model}"),
-                format!("is switched off on {date}; set its successor before then"),
+                format!("switched off on {date}. Set its successor before then."),
             );
         }
     }
@@ -210,7 +212,7 @@ async fn clock(config: &Config, http: &reqwest::Client, findings: &mut Findings)
             _ => findings.add(grade, "clock", format!("{} off. Set up time synchronisation.", wording::span(off))),
         };
     }
-    findings.add(Grade::Skipped, "clock", "no service told the time");
+    findings.add(Grade::Skipped, "clock", "no service sent its time");
 }
 
 fn clock_grade(off: Duration) -> Grade {
@@ -223,7 +225,7 @@ fn clock_grade(off: Duration) -> Grade {
 
 async fn ask_upstreams(config: &Config, upstreams: &Upstreams, findings: &mut Findings) {
     if config.openai.key.is_none() {
-        findings.add(Grade::Skipped, "OpenAI", "OPENAI_API_KEY is not set");
+        findings.add(Grade::Skipped, "OpenAI", "OPENAI_API_KEY isn't set");
     } else {
         for (name, model) in [("COACH_MODEL", &config.coach.model), ("ECONOMY_MODEL", &config.coach.economy_model)] {
             let what = format!("OpenAI {model}");
@@ -232,32 +234,32 @@ async fn ask_upstreams(config: &Config, upstreams: &Upstreams, findings: &mut Fi
                     Some(date) => findings.add(shutdown_grade(&date), what, format!("exists, switched off on {date}")),
                     None => findings.add(Grade::Good, what, "exists"),
                 },
-                Err(detail) => findings.add(Grade::Bad, what, format!("{detail}. Check OPENAI_API_KEY and {name}")),
+                Err(detail) => findings.add(Grade::Bad, what, format!("{detail}. Check OPENAI_API_KEY and {name}.")),
             }
         }
     }
     if config.apify.token.is_none() {
-        findings.add(Grade::Skipped, "Apify", "APIFY_TOKEN is not set");
+        findings.add(Grade::Skipped, "Apify", "APIFY_TOKEN isn't set");
     } else {
         let result = within(upstreams.apify.reachable())
             .await
-            .map_err(|detail| format!("{detail}. Check APIFY_TOKEN and APIFY_ACTOR"));
-        findings.result("Apify", result, |_| "answers".into());
+            .map_err(|detail| format!("{detail}. Check APIFY_TOKEN and APIFY_ACTOR."));
+        findings.result("Apify", result, |_| "responds".into());
     }
     if config.gemini.key.is_none() {
-        findings.add(Grade::Skipped, "Gemini", "GEMINI_API_KEY is not set");
+        findings.add(Grade::Skipped, "Gemini", "GEMINI_API_KEY isn't set");
     } else {
         let result = within(upstreams.gemini.model_exists())
             .await
-            .map_err(|detail| format!("{detail}. Check GEMINI_API_KEY and GEMINI_MODEL"));
+            .map_err(|detail| format!("{detail}. Check GEMINI_API_KEY and GEMINI_MODEL."));
         findings.result("Gemini", result, |_| format!("{} exists", config.gemini.model));
     }
     if !config.n8n.webhooks.is_empty() {
-        findings.add(Grade::Skipped, "n8n", "a webhook cannot be asked without running its workflow");
+        findings.add(Grade::Skipped, "n8n", "can't be checked without running the workflow");
     }
 }
 
-async fn ask_platforms(config: &Config, findings: &mut Findings) {
+async fn ask_platforms(config: &Config, fix: bool, findings: &mut Findings) {
     let platforms = match Platforms::from_config(config, &Clock::System) {
         Ok(platforms) => platforms,
         Err(sentence) => return findings.add(Grade::Bad, "platforms", sentence),
@@ -266,7 +268,7 @@ async fn ask_platforms(config: &Config, findings: &mut Findings) {
         findings.add(
             Grade::Warning,
             "platforms",
-            "no token is set: `serve` needs DISCORD_TOKEN or TELEGRAM_TOKEN, `chat` none",
+            "no token is set. `serve` needs DISCORD_TOKEN or TELEGRAM_TOKEN; `chat` needs neither.",
         );
     }
     if let Some(discord) = &platforms.discord {
@@ -277,32 +279,36 @@ async fn ask_platforms(config: &Config, findings: &mut Findings) {
                     (true, false) => findings.add(
                         Grade::Bad,
                         "Discord intent",
-                        "the Message Content Intent is off in the portal. Turn it on (Bot page), or set DISCORD_MESSAGE_CONTENT=false",
+                        "off in the developer portal. Turn it on (Bot page), or set DISCORD_MESSAGE_CONTENT=false.",
                     ),
                     (false, true) => findings.add(
                         Grade::Warning,
                         "Discord intent",
-                        "the Message Content Intent is on in the portal but DISCORD_MESSAGE_CONTENT=false: threads need mentions",
+                        "on in the portal, but DISCORD_MESSAGE_CONTENT=false: in threads people have to mention the bot.",
                     ),
                     (wanted, _) => findings.add(Grade::Good, "Discord intent", if wanted { "on, as configured" } else { "off, as configured" }),
                 }
             }
-            Ok(Err(error)) => findings.add(Grade::Bad, "Discord", format!("{error}. Check DISCORD_TOKEN")),
-            Err(_) => findings.add(Grade::Bad, "Discord", "no answer. Check the network"),
+            Ok(Err(error)) => findings.add(Grade::Bad, "Discord", format!("{error}. Check DISCORD_TOKEN.")),
+            Err(_) => findings.add(Grade::Bad, "Discord", "no response. Check the network."),
         }
     }
     if let Some(telegram) = &platforms.telegram {
         match tokio::time::timeout(DEADLINE, telegram.identify(&CancellationToken::new())).await {
             Ok(Ok(me)) => findings.add(Grade::Good, "Telegram", format!("logs in as @{}", me.username)),
-            Ok(Err(error)) => return findings.add(Grade::Bad, "Telegram", format!("{error}. Check TELEGRAM_TOKEN")),
-            Err(_) => return findings.add(Grade::Bad, "Telegram", "no answer. Check the network"),
+            Ok(Err(error)) => return findings.add(Grade::Bad, "Telegram", format!("{error}. Check TELEGRAM_TOKEN.")),
+            Err(_) => return findings.add(Grade::Bad, "Telegram", "no response. Check the network."),
         }
         match (telegram.webhook_info().await, &config.telegram.webhook) {
             (Err(error), _) => findings.add(Grade::Bad, "Telegram webhook", error.to_string()),
+            (Ok(info), None) if !info.url.is_empty() && fix => {
+                let deleted = telegram.delete_webhook().await.map_err(|error| error.to_string());
+                findings.result("Telegram webhook", deleted, |()| "deleted; long polling receives messages again".into());
+            }
             (Ok(info), None) if !info.url.is_empty() => findings.add(
                 Grade::Bad,
                 "Telegram webhook",
-                "one is set, so polling gets nothing. Set TELEGRAM_WEBHOOK_URL and its secret, or call deleteWebhook",
+                "one is set, so long polling receives nothing. Set TELEGRAM_WEBHOOK_URL and TELEGRAM_WEBHOOK_SECRET, or run `reelcoach doctor --fix` to delete it.",
             ),
             (Ok(_), None) => findings.add(Grade::Good, "Telegram webhook", "none, as configured (long polling)"),
             (Ok(info), Some((url, _))) if info.url == url.as_str() => {
@@ -316,6 +322,6 @@ async fn ask_platforms(config: &Config, findings: &mut Findings) {
 async fn within<T>(call: impl Future<Output = Result<T, Failure>>) -> Result<T, String> {
     match tokio::time::timeout(DEADLINE, call).await {
         Ok(result) => result.map_err(|failure| failure.to_string()),
-        Err(_) => Err("no answer".into()),
+        Err(_) => Err("no response".into()),
     }
 }

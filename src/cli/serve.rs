@@ -15,18 +15,18 @@ use crate::{crash, telemetry, web};
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// For tests of crash safety: end the process at this named point (debug builds only).
+    /// For crash tests (debug builds): end the process at this named point
     #[arg(long, hide = true)]
     crash_at: Option<String>,
-    /// At which passing of it.
+    /// On this pass
     #[arg(long, hide = true, default_value_t = 1)]
     crash_nth: u32,
-    /// The same where the process is to be stopped until it is sent SIGCONT.
+    /// For crash tests (debug builds): stop the process at this named point until SIGCONT
     #[arg(long, hide = true)]
     freeze_at: Option<String>,
     #[arg(long, hide = true, default_value_t = 1)]
     freeze_nth: u32,
-    /// End as soon as standard input ends: whoever holds it is gone then.
+    /// End when standard input ends
     #[arg(long, hide = true)]
     leashed: bool,
 }
@@ -34,29 +34,36 @@ pub struct Options {
 /// What `serve` needs beyond a well-formed configuration; `chat` needs none of it.
 pub fn missing(config: &Config) -> Vec<Fault> {
     let direct = config.reels.lanes > 0;
-    let lanes = "Give one, or set REEL_LANES=0 and N8N_WEBHOOK_URLS";
+    let lanes = "Set it, or set REEL_LANES=0 and use N8N_WEBHOOK_URLS";
     let no_platform = config.discord.token.is_none() && config.telegram.token.is_none();
     let alerted = |platform| config.alerts.chats.iter().any(|chat| chat.platform == platform);
     let needed = [
-        ("DISCORD_TOKEN", no_platform, "Set it or TELEGRAM_TOKEN: no platform has a token"),
+        ("DISCORD_TOKEN", no_platform, "not set, and neither is TELEGRAM_TOKEN", "Set at least one of them"),
         (
             "DISCORD_TOKEN",
             config.discord.token.is_none() && alerted(Platform::Discord),
-            "Set it: ALERT_CHAT names a chat on Discord",
+            "not set, but ALERT_CHAT names a chat on Discord",
+            "Set the token or change ALERT_CHAT",
         ),
         (
             "TELEGRAM_TOKEN",
             config.telegram.token.is_none() && alerted(Platform::Telegram),
-            "Set it: ALERT_CHAT names a chat on Telegram",
+            "not set, but ALERT_CHAT names a chat on Telegram",
+            "Set the token or change ALERT_CHAT",
         ),
-        ("OPENAI_API_KEY", config.openai.key.is_none(), "Give a key of the OpenAI project that pays for the coaching"),
-        ("APIFY_TOKEN", direct && config.apify.token.is_none(), lanes),
-        ("GEMINI_API_KEY", direct && config.gemini.key.is_none(), lanes),
+        (
+            "OPENAI_API_KEY",
+            config.openai.key.is_none(),
+            "not set",
+            "Create a key in the OpenAI project that pays for the coaching",
+        ),
+        ("APIFY_TOKEN", direct && config.apify.token.is_none(), "not set", lanes),
+        ("GEMINI_API_KEY", direct && config.gemini.key.is_none(), "not set", lanes),
     ];
     needed
         .into_iter()
-        .filter(|(_, missing, _)| *missing)
-        .map(|(name, _, mend)| Fault { name, problem: "not set".into(), mend: mend.into() })
+        .filter(|(_, missing, ..)| *missing)
+        .map(|(name, _, problem, mend)| Fault { name, problem: problem.into(), mend: mend.into() })
         .collect()
 }
 
@@ -72,12 +79,12 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
     {
         match describe(&config.access, platform) {
             _ if !is_on => {}
-            (who, true) => tracing::warn!("who may use it on {platform}: {who}"),
-            (who, false) => tracing::info!("who may use it on {platform}: {who}"),
+            (who, true) => tracing::warn!("{platform} access: {who}"),
+            (who, false) => tracing::info!("{platform} access: {who}"),
         }
     }
     if config.admin_ids.is_empty() {
-        tracing::warn!("ADMIN_IDS is empty: nobody can make invitations, block people or see what is spent");
+        tracing::warn!("ADMIN_IDS is empty: nobody can invite or block people, or see what is spent");
     }
     if let Some(point) = &options.crash_at {
         crash::arm(point, options.crash_nth);
@@ -87,9 +94,12 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
     }
     let stopped = told_to_stop(options.leashed);
     let metrics = telemetry::start_metrics().map_err(anyhow::Error::msg)?;
-    let listener = web::bind(config.http_addr)
-        .await
-        .map_err(|error| anyhow::anyhow!("HTTP_ADDR: {} cannot be listened on: {error}", config.http_addr))?;
+    let listener = web::bind(config.http_addr).await.map_err(|error| {
+        anyhow::anyhow!(
+            "HTTP_ADDR: can't listen on {}: {error}. Choose a free port, or stop what uses this one.",
+            config.http_addr
+        )
+    })?;
     let stop = CancellationToken::new();
     let app = App::build(config, clock, platforms).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");

@@ -29,24 +29,26 @@ const BAR: usize = 20;
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// A period and what to list it by, such as `7d by tool`: today, yesterday, week, month, year, 7d, 2026-10,
-    /// 2026-10-05, 2026-10-01..2026-10-31; by model, tool, platform, server, chat, person, day.
+    /// Period and grouping, for example `7d by tool`. Periods: today, yesterday, week, month, year, 7d, 2026-10,
+    /// 2026-10-05, 2026-10-01..2026-10-31. Group by: model, tool, platform, server, chat, person, day
     #[arg(value_name = "WORDS")]
     words: Vec<String>,
-    /// Print JSON.
+    /// Print JSON
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// Write every line into this file; `-` prints them.
+    /// Write every row to this file; `-` prints it
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Draw the cost per day into this file, by tool if that is what it is listed by, else by model.
+    /// Draw the cost per day into this PNG, by tool if grouped by tool, else by model
     #[arg(long, value_name = "FILE.png")]
     chart: Option<PathBuf>,
 }
 
 pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> {
-    let Some(figures) = Figures::read(Lead::Cost, &options.words.join(" ")) else {
-        eprintln!("reelcoach: this is not understood. I know {}.", GRAMMAR.replace("; csv", ""));
+    let words = options.words.join(" ");
+    let Some(figures) = Figures::read(Lead::Cost, &words) else {
+        let grammar = GRAMMAR.replace("; csv", "");
+        eprintln!("reelcoach: can't read “{words}”. Give a period and a grouping: {grammar}.");
         return Ok(ExitCode::from(MISCONFIGURED));
     };
     let store = Store::open(&config.database_url, 4).await?;
@@ -54,7 +56,7 @@ pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> 
     let most = if options.json || options.csv.is_some() { ALL_LINES } else { LINES_SHOWN };
     let report = report(&store, figures, None, most, Clock::System.now())
         .await
-        .context("the figures cannot be read (`reelcoach migrate` brings the database to this version's tables)")?;
+        .context("can't read the usage figures. Run `reelcoach migrate`")?;
     store.close().await;
     if let Some(file) = &options.chart {
         draw(&report, file).await?;
@@ -62,8 +64,9 @@ pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> 
     match &options.csv {
         Some(file) if file.as_os_str() == "-" => print!("{}", report.csv()),
         Some(file) => {
-            std::fs::write(file, report.csv()).with_context(|| format!("{} cannot be written", file.display()))?;
-            println!("{} lines are in {}.", report.lines.len(), file.display());
+            std::fs::write(file, report.csv()).with_context(|| format!("can't write {}", file.display()))?;
+            let rows = report.lines.len();
+            println!("Wrote {rows} {} to {}.", if rows == 1 { "row" } else { "rows" }, file.display());
         }
         None if options.json => println!("{}", serde_json::to_string_pretty(&report)?),
         None => print!("{}", shown(&report, std::io::stdout().is_terminal())),
@@ -74,10 +77,10 @@ pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> 
 async fn draw(report: &Report, file: &Path) -> anyhow::Result<()> {
     let wanted = if report.figures.by == By::Tool { "cost-by-tool" } else { "cost-by-model" };
     let Some((_, chart)) = charts(report).into_iter().find(|(name, _)| *name == wanted) else {
-        bail!("nothing was paid in this period, so there is nothing to draw");
+        bail!("nothing was paid in this period, so there's nothing to draw");
     };
     let picture = Painter::default().picture("cost.png", chart, Look::Light).await?;
-    std::fs::write(file, &picture.content).with_context(|| format!("{} cannot be written", file.display()))?;
+    std::fs::write(file, &picture.content).with_context(|| format!("can't write {}", file.display()))?;
     Ok(())
 }
 
@@ -107,13 +110,13 @@ fn shown(report: &Report, emphasis: bool) -> String {
     let _ = writeln!(text, "\n{}", strong(&head));
     let dearest = report.lines.iter().map(|line| line.sums.micro_usd).max().unwrap_or(0).max(1);
     let more = (report.more > 0).then(|| (format!("and {} more", report.more), report.rest));
-    let total = ("in all".to_owned(), report.total);
+    let total = ("total".to_owned(), report.total);
     let lines = report.lines.iter().map(|line| (line.name.clone(), line.sums)).chain(more).chain([total]);
     for (name, sums) in lines {
         let cached = if sums.input_tokens > 0 { sums.cached_tokens * 100 / sums.input_tokens } else { 0 };
         let full = (i128::from(sums.micro_usd.max(0)) * (BAR as i128) * 2 / i128::from(dearest)) as usize;
         let bar = match name.as_str() {
-            "in all" => String::new(),
+            "total" => String::new(),
             _ => {
                 format!("{}{}", "█".repeat((full / 2).min(BAR)), if full % 2 == 1 && full / 2 < BAR { "▌" } else { "" })
             }

@@ -50,7 +50,7 @@ impl Reader<'_> {
         for text in self.list(name) {
             let id = text.strip_prefix("discord:").unwrap_or(&text);
             if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
-                self.fault(name, "one of its entries is not understood", "Give Discord's numbers, separated by commas");
+                self.fault(name, "one entry isn't a Discord ID", "Give IDs as numbers, separated by commas. In Discord: Settings, Advanced, Developer Mode, then Copy ID");
                 continue;
             }
             ids.insert(format!("discord:{id}"));
@@ -69,7 +69,7 @@ impl Reader<'_> {
                 }
                 _ => self.fault(
                     name,
-                    "one of its entries is not understood",
+                    "one entry can't be read",
                     "Give platform:id, such as discord:80351110224678912,telegram:-1001234",
                 ),
             }

@@ -11,7 +11,7 @@ impl Reader<'_> {
     pub(super) fn url(&mut self, name: &'static str) -> Option<Url> {
         let url: Url = self.parsed(name, "Give a full address such as https://example.org")?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            self.fault(name, "is not an http or https address", "Give a full address such as https://example.org");
+            self.fault(name, "not an http or https address", "Give a full address such as https://example.org");
             return None;
         }
         Some(url)
@@ -36,11 +36,7 @@ impl Reader<'_> {
         for text in self.list(name) {
             match Url::parse(&text) {
                 Ok(url) if matches!(url.scheme(), "http" | "https") => urls.push(url),
-                _ => self.fault(
-                    name,
-                    "one of its addresses is not understood",
-                    "Give full addresses, separated by commas",
-                ),
+                _ => self.fault(name, "one address can't be read", "Give full addresses, separated by commas"),
             }
         }
         if urls.len() > 5 {
@@ -49,7 +45,7 @@ impl Reader<'_> {
         if urls.iter().any(|url| url.path().contains("/webhook-test/")) {
             self.fault(
                 name,
-                "is a test address, which n8n forgets after one call",
+                "a test address, which n8n forgets after one call",
                 "Give the workflow's Production URL (/webhook/…)",
             );
         }
@@ -59,7 +55,7 @@ impl Reader<'_> {
         for text in self.list(deadline) {
             match text.parse() {
                 Ok(seconds @ 10..=3600) => deadlines.push(Duration::from_secs(seconds)),
-                _ => self.fault(deadline, "is not understood", "Give whole numbers from 10 to 3600"),
+                _ => self.fault(deadline, "can't be read", "Give whole numbers from 10 to 3600"),
             }
         }
         let deadlines = self.for_each(deadline, deadlines, urls.len());
@@ -75,7 +71,7 @@ impl Reader<'_> {
                 Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => urls.push(url),
                 _ => self.fault(
                     name,
-                    format!("“{}” is not an http or https address", super::shorten(&text)),
+                    format!("“{}” isn't an http or https address", super::shorten(&text)),
                     "Give full addresses such as https://coach.example.org, separated by commas",
                 ),
             }

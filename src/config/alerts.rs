@@ -20,8 +20,8 @@ impl Reader<'_> {
                 Ok(chat) if known.contains(&chat) => {}
                 _ => self.fault(
                     chats,
-                    format!("“{}” is no chat", super::shorten(&text)),
-                    "Give telegram:chat, telegram:chat/topic or discord:channel with their numbers, separated by commas",
+                    format!("“{}” isn't a chat", super::shorten(&text)),
+                    "Give telegram:chat, telegram:chat/topic or discord:channel as numbers, separated by commas",
                 ),
             }
         }
@@ -59,7 +59,7 @@ mod tests {
         let chats = ["telegram:42", "discord:80351110224678912", "telegram:-100123/7"].map(str::to_owned);
         assert_eq!(read(all), (chats.into(), vec![]));
         for wrong in ["42", "console:Ana", "telegram:ana", "telegram:0", "discord:-5", "discord:1/2", "telegram:1/x"] {
-            assert_eq!(read(wrong), (vec![], vec![format!("“{wrong}” is no chat")]), "{wrong}");
+            assert_eq!(read(wrong), (vec![], vec![format!("“{wrong}” isn't a chat")]), "{wrong}");
         }
     }
 }

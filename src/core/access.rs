@@ -419,7 +419,7 @@ const INVITE_NAME: usize = 8;
 /// Who may use the bot on a platform, in words for its operator, and whether that is worth a warning.
 pub fn describe(config: &AccessConfig, platform: Platform) -> (String, bool) {
     let mode = match platform {
-        Platform::Console => return ("whoever sits at it".into(), false),
+        Platform::Console => return ("whoever uses this terminal".into(), false),
         Platform::Discord => config.discord,
         Platform::Telegram => config.telegram,
     };
@@ -443,7 +443,7 @@ pub fn describe(config: &AccessConfig, platform: Platform) -> (String, bool) {
     let mut who = Vec::new();
     match (&roles, places.is_empty()) {
         (Some(roles), _) => who.push(format!("members with one of {roles}")),
-        (None, false) => who.push(format!("everybody in {}", places.join(" and "))),
+        (None, false) => who.push(format!("everyone in {}", places.join(" and "))),
         (None, true) => {}
     }
     who.extend(people);
@@ -452,29 +452,27 @@ pub fn describe(config: &AccessConfig, platform: Platform) -> (String, bool) {
         AccessMode::Open => {
             warning = places.is_empty();
             match places.is_empty() {
-                true => "open to everybody who finds it".to_owned(),
-                false => format!("open to everybody in direct messages and in {}", places.join(" and ")),
+                true => "open to everyone who finds it".to_owned(),
+                false => format!("open to everyone in direct messages and in {}", places.join(" and ")),
             }
         }
         AccessMode::Invite => {
-            who.push("who has a code of /invite".to_owned());
+            who.push("anyone with an invitation code".to_owned());
             format!("the admins, {}", who.join(", "))
         }
         AccessMode::List if who.is_empty() => {
             warning = true;
-            "nobody but the admins: list servers, channels, roles or people, or set it to open".to_owned()
+            "the admins only. List servers, channels, roles or people, or set it to open".to_owned()
         }
         AccessMode::List => format!("the admins, {}", who.join(", ")),
     };
     if mode != AccessMode::Open && roles.is_some() {
         match places.is_empty() {
-            false => text.push_str(&format!("; it speaks in {} and in direct messages", places.join(" and "))),
+            false => text.push_str(&format!("; it talks in {} and in direct messages", places.join(" and "))),
             // Who has the role may use it anywhere; but no list says where the bot is at home.
             true => {
                 warning = true;
-                text.push_str(
-                    "; their server is not listed, so those who manage it have no rights there: set ALLOWED_GUILDS",
-                );
+                text.push_str("; their server is not listed, so its managers have no rights there. Set ALLOWED_GUILDS");
             }
         }
     }

@@ -82,7 +82,7 @@ struct LaterRates {
 
 /// A model that the table does not know.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the price of “{0}” is not known")]
+#[error("no price for “{0}”")]
 pub struct UnknownPrice(pub String);
 
 impl Prices {
@@ -99,8 +99,7 @@ impl Prices {
     pub fn load(file: Option<&Path>) -> Result<Prices, String> {
         let mut prices = Prices::built_in();
         let Some(file) = file else { return Ok(prices) };
-        let text =
-            std::fs::read_to_string(file).map_err(|error| format!("{} cannot be read ({error})", file.display()))?;
+        let text = std::fs::read_to_string(file).map_err(|error| format!("can't read {} ({error})", file.display()))?;
         let own: Prices = serde_json::from_str(&text)
             .map_err(|error| format!("{} is not a price table ({error})", file.display()))?;
         if own.models.is_empty() || own.version.trim().is_empty() {
@@ -319,7 +318,7 @@ mod tests {
             write(broken);
             assert!(Prices::load(Some(&file)).unwrap_err().contains("prices.json"), "{broken}");
         }
-        assert!(Prices::load(Some(&folder.path().join("none.json"))).unwrap_err().contains("cannot be read"));
+        assert!(Prices::load(Some(&folder.path().join("none.json"))).unwrap_err().contains("can't read"));
     }
 
     fn table(rates: Rates, long: Option<LongRates>) -> Prices {

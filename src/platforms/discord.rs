@@ -91,22 +91,22 @@ pub struct Me {
 /// Why the bot could not be identified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentifyError {
-    #[error("Discord refuses the token: copy it again from the developer portal (Bot, Reset Token)")]
+    #[error("Discord refuses the token. Copy it again from the developer portal (Bot, Reset Token)")]
     TokenRefused,
-    #[error("Discord does not answer: {0}")]
+    #[error("Discord doesn't respond: {0}")]
     Unavailable(String),
 }
 
 /// Why [`Discord::run`] ended although nobody stopped it: only the operator can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunEnded {
-    #[error("Discord refuses the token (4004): copy it again from the developer portal (Bot, Reset Token)")]
+    #[error("Discord refuses the token (4004). Copy it again from the developer portal (Bot, Reset Token)")]
     TokenRefused,
-    #[error("Discord does not know the gateway intents the bot asked for (4013): update the bot")]
+    #[error("Discord doesn't know the intents this version asks for (4013). Update reelcoach")]
     IntentsInvalid,
     #[error(
-        "Discord does not allow the intents (4014): switch on the Message Content Intent in the developer portal \
-         (Bot, Privileged Gateway Intents), or switch message content off in the bot's configuration"
+        "Discord doesn't allow the Message Content Intent (4014). Turn it on in the developer portal \
+         (Bot, Privileged Gateway Intents), or set DISCORD_MESSAGE_CONTENT=false"
     )]
     IntentsDisallowed,
 }

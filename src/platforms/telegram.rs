@@ -81,10 +81,10 @@ pub struct Me {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentifyError {
     /// The token is wrong. Only the operator can mend it.
-    #[error("Telegram refuses the bot's token")]
+    #[error("Telegram refuses the token. Copy it again from @BotFather")]
     BadToken,
     /// The process was told to stop before Telegram answered.
-    #[error("stopped before Telegram answered")]
+    #[error("stopped before Telegram responded")]
     Stopped,
 }
 

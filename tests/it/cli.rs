@@ -43,11 +43,15 @@ async fn a_wrong_env_file_shows_every_fault_with_its_mend() {
         let ran = run(&[command], &[], file, "").await;
         assert_eq!(ran.code, 2, "{command}");
         // `serve` also misses what it cannot do without.
-        let count = if command == "serve" { "6 fault" } else { "4 fault" };
+        let count = if command == "serve" { "6 problems" } else { "4 problems" };
         assert!(ran.err.contains(count), "{command}: {}", ran.err);
         for name in ["REEL_LANES", "LOG_FORMAT", "COACH_MODEL", "ADMIN_IDS"] {
             let line = ran.err.lines().find(|line| line.trim_start().starts_with(name));
-            assert!(line.is_some_and(|line| line.contains("Give")), "{name}: {}", ran.err);
+            assert!(
+                line.is_some_and(|line| line.contains(". Give ") || line.contains(". Use ")),
+                "{name}: {}",
+                ran.err
+            );
         }
         assert!(!ran.err.contains("secret-token") && ran.out.is_empty(), "{ran:?}");
     }
@@ -203,7 +207,7 @@ async fn doctor_sees_a_webhook_in_the_way_and_a_switched_off_intent() {
     let ran = run(&["doctor"], &with(&environment(&sandbox, &db, &[]), &changes), "", "").await;
     assert_eq!(ran.code, 1, "{}", ran.out);
     assert!(
-        line(&ran.out, "FAILED", "Telegram webhook").is_some_and(|told| told.contains("deleteWebhook")),
+        line(&ran.out, "FAILED", "Telegram webhook").is_some_and(|told| told.contains("reelcoach doctor --fix")),
         "{}",
         ran.out
     );
@@ -213,6 +217,10 @@ async fn doctor_sees_a_webhook_in_the_way_and_a_switched_off_intent() {
         "{}",
         ran.out
     );
+    let fixed = run(&["doctor", "--fix"], &environment(&sandbox, &db, &[]), "", "").await;
+    assert!(line(&fixed.out, "ok", "Telegram webhook").is_some_and(|told| told.contains("deleted")), "{}", fixed.out);
+    let after = run(&["doctor"], &environment(&sandbox, &db, &[]), "", "").await;
+    assert!(line(&after.out, "ok", "Telegram webhook").is_some_and(|told| told.contains("none")), "{}", after.out);
 }
 
 fn token(sandbox: &Sandbox) -> String {
@@ -338,7 +346,7 @@ async fn a_refused_token_ends_the_program_and_says_why() {
     let status = process.ended().await;
     assert_eq!(status.code(), Some(2));
     until("it says why", async || {
-        process.log().iter().any(|line| line.as_str().is_some_and(|l| l.contains("refuses the bot's token")))
+        process.log().iter().any(|line| line.as_str().is_some_and(|l| l.contains("refuses the token")))
     })
     .await;
     assert!(!process.log().iter().any(|line| line.to_string().contains("AAwrong")));

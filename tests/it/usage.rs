@@ -141,7 +141,7 @@ on_both! {
         };
         let ran = usage(&["7d", "by", "person"]).await;
         assert_eq!(ran.code, 0, "{ran:?}");
-        has(&ran.out, &["Usage and cost, ", "Cost                $0.0030 in 2 paid calls", "Forecast            $", "Mia, the \"first\"", "in all", "████"]);
+        has(&ran.out, &["Usage and cost, ", "Cost                $0.0030 in 2 paid calls", "Forecast            $", "Mia, the \"first\"", "total", "████"]);
         assert!(!ran.out.contains('\x1b'), "no colours in a file: {ran:?}");
         let ran = usage(&["today", "--json"]).await;
         let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
@@ -151,7 +151,7 @@ on_both! {
         let folder = tempfile::tempdir().unwrap();
         let (table, chart) = (folder.path().join("a.csv"), folder.path().join("a.png"));
         let ran = usage(&["--csv", table.to_str().unwrap(), "--chart", chart.to_str().unwrap()]).await;
-        assert!(ran.code == 0 && ran.out.contains("2 lines are in "), "{ran:?}");
+        assert!(ran.code == 0 && ran.out.contains("Wrote 2 rows to "), "{ran:?}");
         assert!(std::fs::read_to_string(&table).unwrap().contains("model-7") && std::fs::read(&chart).unwrap().starts_with(PNG));
         let ran = usage(&["dance"]).await;
         assert!(ran.code == 2 && ran.err.contains("today, yesterday, week"), "{ran:?}");

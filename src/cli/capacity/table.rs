@@ -37,7 +37,7 @@ impl Table<'_> {
     fn head(&self, text: &mut String, prices: &Prices) {
         let day = self.reports.first().and_then(|report| report.plan.money.at.utc());
         let day = day.map(|day| day.date_naive().to_string()).unwrap_or_default();
-        let _ = writeln!(text, "Capacity by simulation. Prices of {day} (table {}).\n", prices.version);
+        let _ = writeln!(text, "Simulated capacity. Prices of {day} (table {}).\n", prices.version);
         self.row(text, "", |report| self.bold(&report.plan.name, CELL));
     }
 
@@ -70,7 +70,7 @@ impl Table<'_> {
     }
 
     fn load(&self, text: &mut String) {
-        self.title(text, "Load at the busiest");
+        self.title(text, "Load at the busiest moment");
         for (at, each) in Part::ALL.into_iter().enumerate() {
             let of = |report: &Report| report.loads.get(at).copied();
             if self.reports.iter().filter_map(of).any(|load| load.load.is_some()) {
@@ -81,24 +81,24 @@ impl Table<'_> {
 
     fn waits(&self, text: &mut String) {
         self.title(text, "What people see");
-        self.row(text, "A new reel: half of them in", |report| wait_of(&report.outcome.reel_wait, 50.0));
-        self.row(text, "  95% in", |report| wait_of(&report.outcome.reel_wait, 95.0));
+        self.row(text, "New reel, median", |report| wait_of(&report.outcome.reel_wait, 50.0));
+        self.row(text, "  95%", |report| wait_of(&report.outcome.reel_wait, 95.0));
         self.row(text, "  longest", |report| wait_of(&report.outcome.reel_wait, 100.0));
-        self.row(text, "First text: half of them in", |report| wait_of(&report.outcome.first_text, 50.0));
-        self.row(text, "  95% in", |report| wait_of(&report.outcome.first_text, 95.0));
+        self.row(text, "First text, median", |report| wait_of(&report.outcome.first_text, 50.0));
+        self.row(text, "  95%", |report| wait_of(&report.outcome.first_text, 95.0));
         self.row(text, "  longest", |report| wait_of(&report.outcome.first_text, 100.0));
         let of_asked = |report: &Report, count: u64| share(count, report.outcome.counts.asked);
-        self.row(text, "Reels from the cache", |report| {
+        self.row(text, "Reels already watched", |report| {
             of_asked(report, report.outcome.counts.cached + report.outcome.counts.remembered)
         });
-        self.row(text, "  joined another's", |report| of_asked(report, report.outcome.counts.joined));
+        self.row(text, "  joined", |report| of_asked(report, report.outcome.counts.joined));
         self.row(text, "  refused", |report| of_asked(report, report.outcome.counts.refused()));
-        self.row(text, "Answers given up", |report| {
+        self.row(text, "Answers refused", |report| {
             let counts = &report.outcome.counts;
             share(counts.given_up, counts.answers())
         });
-        self.row(text, "Longest line", |report| grouped(report.outcome.busiest.waiting as f64));
-        self.row(text, "Time told was off by, median", |report| {
+        self.row(text, "Longest queue", |report| grouped(report.outcome.busiest.waiting as f64));
+        self.row(text, "Estimated time off by, median", |report| {
             let wrong = &report.outcome.told_wrong;
             if wrong.count() > 0 { percent(wrong.percentile(50.0).as_secs_f64()) } else { "-".into() }
         });
@@ -113,10 +113,12 @@ impl Table<'_> {
             self.row(text, "n8n", |report| usd(report.cost.n8n));
         }
         self.row(text, "Hosting", |report| usd(report.cost.hosting));
-        self.row(text, "Together", |report| self.bold(&usd(report.cost.total()), CELL));
-        self.row(text, "  for each person", |report| report.cost_per_person().map(usd).unwrap_or_default());
-        self.row(text, "Carried by paying people", |report| match report.break_even() {
-            Some(people) => format!("{} at {}", grouped(people as f64), usd(report.plan.money.subscription)),
+        self.row(text, "Total", |report| self.bold(&usd(report.cost.total()), CELL));
+        self.row(text, "  per person", |report| report.cost_per_person().map(usd).unwrap_or_default());
+        self.row(text, "Break-even", |report| match report.break_even() {
+            Some(people) => {
+                format!("{} subscribers at {}", grouped(people as f64), usd(report.plan.money.subscription))
+            }
             None => "-".into(),
         });
     }
@@ -126,14 +128,14 @@ impl Table<'_> {
         for report in self.reports {
             let name = &report.plan.name;
             let Some(worst) = report.bottleneck() else {
-                let _ = writeln!(text, "  {name:<10}Nothing: no part is loaded beyond 70%.");
+                let _ = writeln!(text, "  {name:<10}Nothing: no part is loaded above 70%.");
                 continue;
             };
             let at = percent(worst.load.unwrap_or_default());
             match report.advice() {
                 Some(tried) => {
                     let short = format!(
-                        "{} at {at}. Cheapest: {}: {}.",
+                        "{} at {at}. Cheapest fix: {}: {}.",
                         part(worst.part),
                         change(&tried.change),
                         effect(tried)
@@ -142,7 +144,7 @@ impl Table<'_> {
                     wrapped(text, "", &better(report, tried));
                 }
                 None => {
-                    wrapped(text, name, &format!("{} at {at}. Nothing that was tried is enough.", part(worst.part)));
+                    wrapped(text, name, &format!("{} at {at}. Nothing I tried is enough.", part(worst.part)));
                 }
             }
             if let Some(others) = also_loaded(report) {

@@ -76,7 +76,7 @@ impl Coach {
             self.clock.now().utc().map(|now| now.format("%A, %-d %B %Y, %H:%M UTC").to_string()).unwrap_or_default();
         input.push(Item::System(format!("It is {today}. You talk on {}.", turn.chat.platform)));
         if let Some(note) = &question.note {
-            input.push(Item::System(format!("Pass this on in your answer, in the person's language: {note}")));
+            input.push(Item::System(format!("Tell the person this, in their language: {note}")));
         }
         input
     }

@@ -50,12 +50,12 @@ pub fn specs() -> Vec<ToolSpec> {
     vec![
         ToolSpec {
             name: "transcribe_reel",
-            description: "Read an Instagram reel whose link the person has given. Gives its transcript if it is known, else its place in the line; then the coaching comes by itself as a message of its own.",
+            description: "Watch an Instagram reel whose link the person gave you. Returns its transcript if it is known, else its position in the queue; the coaching then arrives as a message of its own.",
             parameters: one("url", "The reel's link as the person wrote it"),
         },
         ToolSpec {
             name: "get_reel",
-            description: "The transcript and data of a reel that was read before.",
+            description: "Transcript and data of a reel that was watched before.",
             parameters: one("shortcode", "The code in the reel's link, for example DLlGZiCOBQ0"),
         },
         ToolSpec {
@@ -65,7 +65,7 @@ pub fn specs() -> Vec<ToolSpec> {
         },
         ToolSpec {
             name: "queue_status",
-            description: "How long the line for reels is, and where this person's reels are in it.",
+            description: "Length of the reel queue and the positions of this person's reels.",
             parameters: no_arguments,
         },
     ]
@@ -84,7 +84,7 @@ pub async fn call(tools: &Toolbox<'_>, call: &ToolCall) -> String {
         },
         "list_my_reels" => list_my_reels(tools).await,
         "queue_status" => queue_status(tools).await,
-        _ => Ok(json!({"error": "there is no such tool"})),
+        _ => Ok(json!({"error": "There is no such tool."})),
     };
     let outcome = match &output {
         Ok(output) if output.get("error").is_some() => "refused",
@@ -157,7 +157,7 @@ async fn transcribe_reel(tools: &Toolbox<'_>, url: &str) -> Result<Value, StoreE
                 "waiting": view.waiting,
                 "at_work": view.working,
                 "a_reel_takes": wording::about(view.typical),
-                "note": "a live message shows the place in the line, and the coaching comes by itself"
+                "note": "A live message shows the progress, and the coaching arrives by itself."
             })
         }
         None => json!({"error": "nothing was submitted"}),
@@ -175,7 +175,7 @@ async fn known_reel(tools: &Toolbox<'_>, code: &Shortcode) -> Result<Value, Stor
     Ok(match tools.reels.known(code, tools.reels.now()).await? {
         Some(Ok(reel)) => json!({"reel": reel_block(&reel, tools.fences)}),
         Some(Err(failure)) => json!({"error": wording::known_failure(&failure)}),
-        None => json!({"error": "this reel has not been read, or too long ago"}),
+        None => json!({"error": "This reel hasn't been watched, or too long ago."}),
     })
 }
 

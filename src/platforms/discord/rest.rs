@@ -47,7 +47,7 @@ pub(super) fn http(
 
 /// The HTTP client could not be set up: no TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the HTTP client for Discord could not be set up")]
+#[error("can't set up the HTTP client for Discord")]
 pub struct CannotBuild;
 
 /// The way to Discord's REST interface.

@@ -31,7 +31,7 @@ const LARGEST_BATCH: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PollEnded {
     /// The token is refused: it was revoked, or it is wrong. Only the operator can mend it.
-    #[error("Telegram refuses the bot's token")]
+    #[error("Telegram refuses the token. Copy it again from @BotFather")]
     BadToken,
 }
 
@@ -227,7 +227,7 @@ fn after(fault: &Fault, failures: u32) -> Duration {
         tracing::error!(
             failures,
             pause_ms = millis(pause),
-            "telegram: a webhook is set for this bot, so long polling gets nothing. Run in webhook mode, or remove the webhook (Bot API: deleteWebhook)"
+            "telegram: a webhook is set, so long polling receives nothing. Set TELEGRAM_WEBHOOK_URL, or run `reelcoach doctor --fix`"
         );
         pause
     } else {
