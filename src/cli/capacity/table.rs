@@ -98,7 +98,7 @@ impl Table<'_> {
             share(counts.given_up, counts.answers())
         });
         self.row(text, "Longest queue", |report| grouped(report.outcome.busiest.waiting as f64));
-        self.row(text, "Estimated time off by, median", |report| {
+        self.row(text, "Estimate off by, median", |report| {
             let wrong = &report.outcome.told_wrong;
             if wrong.count() > 0 { percent(wrong.percentile(50.0).as_secs_f64()) } else { "-".into() }
         });
@@ -115,9 +115,9 @@ impl Table<'_> {
         self.row(text, "Hosting", |report| usd(report.cost.hosting));
         self.row(text, "Total", |report| self.bold(&usd(report.cost.total()), CELL));
         self.row(text, "  per person", |report| report.cost_per_person().map(usd).unwrap_or_default());
-        self.row(text, "Break-even", |report| match report.break_even() {
+        self.row(text, "Break-even, subscribers", |report| match report.break_even() {
             Some(people) => {
-                format!("{} subscribers at {}", grouped(people as f64), usd(report.plan.money.subscription))
+                format!("{} at {}", grouped(people as f64), usd(report.plan.money.subscription))
             }
             None => "-".into(),
         });
