@@ -161,18 +161,18 @@ fn in_words() {
     assert_eq!(
         said,
         [
-            "WARNING open to everybody who finds it",
-            "WARNING open to everybody who finds it",
-            "WARNING nobody but the admins: list servers, channels, roles or people, or set it to open",
-            "the admins, who has a code of /invite",
-            "the admins, members with one of 1 role, 1 listed person; it speaks in 2 servers and in direct messages; \
+            "WARNING open to everyone who finds it",
+            "WARNING open to everyone who finds it",
+            "WARNING the admins only. List servers, channels, roles or people, or set it to open",
+            "the admins, anyone with an invitation code",
+            "the admins, members with one of 1 role, 1 listed person; it talks in 2 servers and in direct messages; \
              1 blocked by the configuration",
-            "the admins, everybody in 1 group",
-            "open to everybody in direct messages and in 2 servers",
-            "open to everybody in direct messages and in 1 group",
-            "WARNING the admins, members with one of 1 role; their server is not listed, so those who manage it have no \
-             rights there: set ALLOWED_GUILDS",
-            "the admins, everybody in 1 group",
+            "the admins, everyone in 1 group",
+            "open to everyone in direct messages and in 2 servers",
+            "open to everyone in direct messages and in 1 group",
+            "WARNING the admins, members with one of 1 role; their server is not listed, so its managers have no rights \
+             there. Set ALLOWED_GUILDS",
+            "the admins, everyone in 1 group",
         ]
     );
 }
