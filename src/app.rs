@@ -221,29 +221,28 @@ impl App {
             let (inbox, late, clock, role) = (inbox.clone(), late.clone(), clock.clone(), role.clone());
             Box::pin(async move {
                 let Some(sender) = inbox.wait_for(&inbound).await else { return Ok(Taken::Stored) };
-                let began = clock.now(); // Only now: whoever sends a lot waits for themselves, not for the database.
-                crash::freeze_point("message due");
-                let storing = tokio::time::timeout(STORED_WITHIN, inbox.receive(&inbound, sender));
-                let problem = match late.while_storing(storing, &inbound, began, role.as_deref()).await {
-                    Ok(Ok(received)) => {
-                        use Received::{Joined, New, TooFast};
-                        // What was refused or recognised says nothing of whether the database stores.
-                        if matches!(received, Some(New | Joined | TooFast { is_first: true, .. })) {
-                            late.over();
-                        }
-                        return Ok(match received {
-                            Some(Received::TooFast { until, is_first }) => {
-                                Taken::TooFast { again_in: until.since(clock.now()), is_first }
-                            }
-                            _ => Taken::Stored,
-                        });
+                let storing = async {
+                    crash::freeze_point("message due");
+                    match tokio::time::timeout(STORED_WITHIN, inbox.receive(&inbound, sender)).await {
+                        Ok(stored) => stored.map_err(|error| error.to_string()),
+                        Err(_) => Err(format!("the database did not answer within {STORED_WITHIN:?}")),
                     }
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => format!("the database did not answer within {STORED_WITHIN:?}"),
                 };
-                tracing::error!(chat = %inbound.message.chat, reference = %Reference::new(), "a message could not be stored: {problem}");
-                late.not_stored(&inbound, began, role.as_deref()).await;
-                Err(ReceiveFailed)
+                use Received::{Joined, New, TooFast};
+                let received = late.while_storing(storing, &inbound, role.as_deref()).await.map_err(|problem| {
+                    tracing::error!(chat = %inbound.message.chat, reference = %Reference::new(), "a message could not be stored: {problem}");
+                    ReceiveFailed
+                })?;
+                // What was refused or recognised says nothing of whether the database stores.
+                if matches!(received, Some(New | Joined | TooFast { is_first: true, .. })) {
+                    late.over();
+                }
+                Ok(match received {
+                    Some(TooFast { until, is_first }) => {
+                        Taken::TooFast { again_in: until.since(clock.now()), is_first }
+                    }
+                    _ => Taken::Stored,
+                })
             })
         })
     }

@@ -54,19 +54,24 @@ impl Late {
         }
     }
 
-    /// Waits for `storing` to store a message, and tells its chat meanwhile where that takes too long: the messages behind
-    /// it wait for this one.
-    pub async fn while_storing<T>(
+    /// Waits for `storing` to store a message. Tells its chat if it fails, and meanwhile if it takes too long: the messages
+    /// behind it wait for this one. `role`: what lets this process hear the platform.
+    pub async fn while_storing<T, E>(
         &self,
-        storing: impl Future<Output = T>,
+        storing: impl Future<Output = Result<T, E>>,
         inbound: &Inbound,
-        began: Timestamp,
         role: Option<&Lease>,
-    ) -> T {
+    ) -> Result<T, E> {
+        let began = self.clock.now();
         let mut storing = pin!(storing);
         tokio::select! {
             biased;
-            stored = &mut storing => return stored,
+            stored = &mut storing => {
+                if stored.is_err() {
+                    self.not_stored(inbound, began, role).await;
+                }
+                return stored;
+            }
             () = tokio::time::sleep(self.patience()) => {}
         }
         // Both to their ends: a send that is cut off in the middle would be of unknown outcome.
@@ -81,9 +86,8 @@ impl Late {
     }
 
     /// A message could not be stored, which was tried since `began`: tells its chat, once in an outage. Commands with a
-    /// placeholder are answered by their adapter, because they do not come again. `role`: what lets this process hear the
-    /// platform.
-    pub async fn not_stored(&self, inbound: &Inbound, began: Timestamp, role: Option<&Lease>) {
+    /// placeholder are answered by their adapter, because they do not come again.
+    async fn not_stored(&self, inbound: &Inbound, began: Timestamp, role: Option<&Lease>) {
         if inbound.addressed == Addressed::Overheard || inbound.placeholder.is_some() {
             return;
         }
