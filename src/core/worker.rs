@@ -467,11 +467,8 @@ impl Worker {
         match n8n {
             Some(n8n) => run_n8n(n8n, job.job, &job.shortcode, watch, cancel).await,
             None => {
-                let earlier = match &job.run_id {
-                    Some(run) => Earlier::Run(run.clone()),
-                    None if job.bought => Earlier::Unheard(job.created_at),
-                    None => Earlier::Nothing,
-                };
+                let unheard_since = job.bought.then_some(job.created_at);
+                let earlier = Earlier { run: job.run_id.clone(), unheard_since };
                 self.pipeline.run(job.job, &job.shortcode, earlier, watch, cancel).await
             }
         }

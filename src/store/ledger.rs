@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::ids::{GuildId, InstanceId};
+use crate::upstream::STARTED;
 
 use super::budgets::{Funds, Moved, Span, Spend, Standing, guild_of, read_guild, spend};
 use super::instances::ALIVE;
@@ -249,22 +250,27 @@ impl Store {
     }
 
     /// The newest call since `since` whose key begins with `prefix` and whose end nobody heard stands under `run` from now
-    /// on; one that ended with an estimate is confirmed at `confirm_at`. `false`, and nothing is changed, if there is none
-    /// or something stands under `run` already. The sums do not move.
+    /// on; one that ended with an estimate is confirmed at `confirm_at`. The sums do not move. `false`, and nothing is
+    /// changed, if there is none or `run` is settled; one that stands under `run` without an end is taken again.
     pub async fn adopt(&self, prefix: &str, since: Timestamp, run: &str, confirm_at: Timestamp) -> Result<bool> {
-        let sql = r"
-            UPDATE ledger
-            SET key = $1,
-                confirm_at = CASE WHEN outcome IN ('started', 'lost') THEN confirm_at ELSE $4 END
-            WHERE key = (
+        let adopt = async |tx: &mut Conn<'_>| {
+            if let Some(stood) = Stood::find(tx, run).await? {
+                return Ok([STARTED, LOST].contains(&stood.outcome.as_str()));
+            }
+            let sql = r"
+                UPDATE ledger
+                SET key = $1,
+                    confirm_at = CASE WHEN outcome IN ('started', 'lost') THEN confirm_at ELSE $4 END
+                WHERE key = (
                     SELECT key
                     FROM ledger
                     WHERE at >= $3 AND key LIKE $2 AND (outcome IN ('started', 'lost') OR estimated)
                     ORDER BY at DESC, key DESC
-                    LIMIT 1)
-                AND NOT EXISTS (SELECT 1 FROM ledger AS other WHERE other.key = $1)";
-        let args = args![run, format!("{prefix}%"), since.0, confirm_at.0];
-        Ok(self.costs.execute_alone(MONEY, sql, args).await? == 1)
+                    LIMIT 1
+                )";
+            Ok(tx.execute(sql, args![run, format!("{prefix}%"), since.0, confirm_at.0]).await? == 1)
+        };
+        self.costs.exclusive(&[MONEY], adopt).await
     }
 
     /// Takes back what was reserved for a call that was not made.

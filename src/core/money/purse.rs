@@ -185,10 +185,10 @@ impl Purse {
     }
 
     /// What was reserved last since `since` under a key that begins with `prefix`, and never came to an end that anybody
-    /// heard of, was for `run`: the row has its key from now on, and is settled as that.
-    pub async fn adopt(&self, prefix: &str, since: Timestamp, run: &str) -> Result<(), StoreError> {
+    /// heard of, was for `run`: the row has its key from now on, and is settled as that. `false` if `run` is another call's.
+    pub async fn adopt(&self, prefix: &str, since: Timestamp, run: &str) -> Result<bool, StoreError> {
         let adopt = || self.store.adopt(prefix, since, run, self.clock.now() + CONFIRM_AFTER);
-        self.store.insist("giving a lost cost its run", adopt).await.map(|_| ())
+        self.store.insist("giving a lost cost its run", adopt).await
     }
 
     /// The call was not made.

@@ -118,8 +118,9 @@ pub trait Watch: Send + Sync {
     async fn reserve(&self, spent: Spent) -> Result<(), ReelFailure>;
     /// What is reserved under this key is for what is told as `new`.
     async fn rekey(&self, key: &str, new: &str);
-    /// What an earlier attempt reserved last under a key that begins so is for `run`.
-    async fn adopt(&self, prefix: &str, run: &str);
+    /// What an earlier attempt reserved last under a key that begins so is for `run`, whose id nobody heard. `false` if it
+    /// is another call's: it has been settled, or nothing was reserved that it could be for.
+    async fn adopt(&self, prefix: &str, run: &str) -> bool;
     /// The call under this key cost nothing.
     async fn unreserve(&self, key: &str);
     async fn spent(&self, spent: Spent);
@@ -128,15 +129,16 @@ pub trait Watch: Send + Sync {
 /// The tool that a scrape is in the ledger.
 const SCRAPE: &str = "scrape";
 
+/// The longest that a run is looked for whose id nobody heard; then another one is started.
+const SEARCH: Duration = Duration::from_secs(15);
+
 /// What earlier attempts at a reel have left behind.
-#[derive(Clone, Debug)]
-pub enum Earlier {
-    /// There were none.
-    Nothing,
-    /// An Apify run, which is paid.
-    Run(String),
-    /// They ended without a word of a run. Since this time one may have been started that nobody heard of.
-    Unheard(Timestamp),
+#[derive(Clone, Debug, Default)]
+pub struct Earlier {
+    /// The Apify run whose id was noted last.
+    pub run: Option<String>,
+    /// Since when a run may have been started whose id nobody heard; `None` if none can have been.
+    pub unheard_since: Option<Timestamp>,
 }
 
 /// What is accepted, and from where.
@@ -185,7 +187,7 @@ impl Pipeline {
     }
 
     /// Processes one reel. A run of an earlier attempt is paid, so it is picked up, and another one is started only if it
-    /// came to nothing or its link has expired.
+    /// came to nothing or its link has expired, and none is found that was started without its id being heard.
     ///
     /// `cancel` aborts a run under way, deletes an uploaded video and reports what was used; the future
     /// must be driven on until it returns, which takes seconds at most.
@@ -199,14 +201,16 @@ impl Pipeline {
     ) -> Result<Reel, Stopped> {
         let going = Going { job, code, watch, cancel, bought: AtomicBool::new(false) };
         watch.phase(Phase::Scraping).await;
-        let mut resume = match earlier {
-            Earlier::Nothing => None,
-            Earlier::Run(run) => run.parse().ok(),
-            Earlier::Unheard(since) => self.unheard(&going, since).await?,
-        };
+        let mut resume: Option<RunId> = earlier.run.and_then(|run| run.parse().ok());
+        let mut unheard_since = earlier.unheard_since;
         let mut is_first = true;
         loop {
-            // At most two rounds: the second one has nothing to resume.
+            // At most three rounds: the run that was noted, one that nobody heard of, a new one.
+            if resume.is_none()
+                && let Some(since) = unheard_since.take()
+            {
+                resume = self.unheard(&going, since).await?;
+            }
             let resumed = resume.is_some();
             let run = match resume.take() {
                 Some(run) => run,
@@ -245,17 +249,21 @@ impl Pipeline {
 
     /// Looks for a run that an earlier attempt started, and makes it this one's.
     async fn unheard(&self, going: &Going<'_>, since: Timestamp) -> Result<Option<RunId>, Stopped> {
-        match going.unless_cancelled(self.apify.find_run(going.code, since)).await? {
-            Ok(Some(run)) => {
+        let found = tokio::time::timeout(SEARCH, self.apify.find_run(going.code, since));
+        let found = going.unless_cancelled(found).await?.unwrap_or_else(|_| {
+            Err(Failure::new(Provider::Apify, Cause::TimedOut, "its runs are not all read in time"))
+        });
+        match found {
+            // The ledger knows whose it is: it may be an earlier job's for the same reel.
+            Ok(Some(run)) if going.watch.adopt(&format!("{}:{SCRAPE}:", going.job), run.as_str()).await => {
                 tracing::info!(job = %going.job, %run, "a run whose id was not heard is picked up");
                 going.bought.store(true, Ordering::Relaxed);
                 going.watch.run_started(run.as_str()).await;
-                going.watch.adopt(&format!("{}:{SCRAPE}:", going.job), run.as_str()).await;
                 Ok(Some(run))
             }
-            Ok(None) => Ok(None),
+            Ok(_) => Ok(None),
             Err(failure) => {
-                tracing::warn!(job = %going.job, "whether a run was started unheard cannot be told, so another one is: {failure}");
+                tracing::warn!(job = %going.job, "it is not known whether a run was started, so another one is: {failure}");
                 Ok(None)
             }
         }
@@ -535,5 +543,7 @@ fn ms(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod tests;

@@ -71,11 +71,13 @@ impl Watch for JobWatch<'_> {
         }
     }
 
-    async fn adopt(&self, prefix: &str, run: &str) {
-        if let Err(error) = self.worker.purse.adopt(prefix, self.job.created_at, run).await {
+    async fn adopt(&self, prefix: &str, run: &str) -> bool {
+        let adopted = self.worker.purse.adopt(prefix, self.job.created_at, run).await;
+        adopted.unwrap_or_else(|error| {
             // It stays counted as lost, and the run is counted as well: the safe side.
             tracing::warn!(job = %self.job.job, run, "a lost cost could not be given its run: {error}");
-        }
+            true
+        })
     }
 
     async fn unreserve(&self, key: &str) {

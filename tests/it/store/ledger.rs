@@ -65,6 +65,28 @@ on_both! {
         assert_eq!(db.number("SELECT micro_usd FROM ledger WHERE key = 'dead'", &[]).await, 1234);
     }
 
+    /// A run that nobody heard of gets what was reserved for it, and one that is settled is another call's.
+    async fn a_lost_call_gets_its_run(db: TestDb) {
+        let (mia, chat) = (person(&db, "mia").await, chat("1"));
+        let adopt = async |run: &str| db.adopt("job:scrape:", START, run, at(9)).await.unwrap();
+        assert!(!adopt("run-0").await, "nothing was reserved");
+        for key in ["job:scrape:1", "other:scrape:1"] {
+            db.reserve(&call(key, mia, &chat), &[], at(7200)).await.unwrap();
+        }
+        db.give_up_reservation("job:scrape:1", 3).await.unwrap();
+        assert!(adopt("run-1").await);
+        assert!(adopt("run-1").await, "by the next process, if this one died behind it");
+        assert!(db.record(entry("run-1", "gpt", mia, &chat, at(2))).await.unwrap());
+        assert!(!adopt("run-1").await, "it is settled");
+        // One that ended without anybody knowing how is asked about.
+        let cut = Entry { outcome: "cut", ..entry("job:scrape:2", "gpt", mia, &chat, at(3)) };
+        assert!(db.record(cut).await.unwrap());
+        assert!(!adopt("run-1").await && adopt("run-2").await);
+        assert_eq!(db.number("SELECT confirm_at FROM ledger WHERE key = 'run-2'", &[]).await, at(9).0);
+        assert_eq!(db.number("SELECT COUNT(*) FROM ledger", &[]).await, 3, "the other job's stays");
+        assert_eq!(db.number("SELECT CAST(SUM(micro_usd) AS BIGINT) FROM ledger", &[]).await, 3 * 1234);
+    }
+
     async fn a_call_is_counted_once(db: TestDb) {
         let (mia, chat) = (person(&db, "mia").await, chat("1"));
         assert!(db.record(entry("call-1", "gpt", mia, &chat, START)).await.unwrap());

@@ -19,18 +19,18 @@ const QUICK: RetryPolicy =
 
 /// What a worker would write down.
 #[derive(Debug)]
-struct Notes {
+pub(super) struct Notes {
     apify: Option<Control>,
     runs: Mutex<Vec<String>>,
     phases: state::Sender<Vec<Phase>>,
     reserved: Mutex<Vec<Spent>>,
-    spent: Mutex<Vec<Spent>>,
+    pub(super) spent: Mutex<Vec<Spent>>,
     /// The number of runs stored so far.
-    stored: state::Sender<usize>,
+    pub(super) stored: state::Sender<usize>,
 }
 
 impl Notes {
-    fn new(apify: Option<Control>) -> Self {
+    pub(super) fn new(apify: Option<Control>) -> Self {
         Self {
             apify,
             runs: Mutex::default(),
@@ -41,11 +41,16 @@ impl Notes {
         }
     }
 
-    fn outcomes(&self) -> Vec<(&'static str, &'static str)> {
+    /// What the next process finds that works on the same job.
+    pub(super) fn next(&self) -> Notes {
+        Notes { reserved: Mutex::new(self.reserved.lock().unwrap().clone()), ..Notes::new(None) }
+    }
+
+    pub(super) fn outcomes(&self) -> Vec<(&'static str, &'static str)> {
         self.spent.lock().unwrap().iter().map(|spent| (spent.tool, spent.outcome)).collect()
     }
 
-    fn runs(&self) -> Vec<String> {
+    pub(super) fn runs(&self) -> Vec<String> {
         self.runs.lock().unwrap().clone()
     }
 }
@@ -78,11 +83,14 @@ impl Watch for Notes {
         reserved.iter_mut().find(|spent| spent.key == key).expect("it is reserved").key = new.to_owned();
     }
 
-    async fn adopt(&self, prefix: &str, run: &str) {
-        let mut reserved = self.reserved.lock().unwrap();
-        if let Some(spent) = reserved.iter_mut().find(|spent| spent.key.starts_with(prefix)) {
-            spent.key = run.to_owned();
+    /// As the ledger does it.
+    async fn adopt(&self, prefix: &str, run: &str) -> bool {
+        if self.spent.lock().unwrap().iter().any(|spent| spent.key == run) {
+            return false;
         }
+        let mut reserved = self.reserved.lock().unwrap();
+        let lost = reserved.iter_mut().rev().find(|spent| spent.key.starts_with(prefix));
+        lost.map(|spent| run.clone_into(&mut spent.key)).is_some()
     }
 
     async fn unreserve(&self, key: &str) {
@@ -96,16 +104,16 @@ impl Watch for Notes {
     }
 }
 
-struct World {
-    apify: ApifySandbox,
+pub(super) struct World {
+    pub(super) apify: ApifySandbox,
     gemini: GeminiSandbox,
-    pipeline: Pipeline,
-    notes: Notes,
-    cancel: CancellationToken,
+    pub(super) pipeline: Pipeline,
+    pub(super) notes: Notes,
+    pub(super) cancel: CancellationToken,
 }
 
 impl World {
-    async fn new(scrape: Duration) -> Self {
+    pub(super) async fn new(scrape: Duration) -> Self {
         let apify = ApifySandbox::start(ApifySettings { scrape, ..ApifySettings::default() }).await.unwrap();
         let quick = Duration::from_millis(5);
         let gemini =
@@ -132,11 +140,9 @@ impl World {
         Self { apify, gemini, pipeline, notes, cancel: CancellationToken::new() }
     }
 
-    async fn run(&self, code: &str, resume: Option<String>) -> Result<Reel, Stopped> {
-        let code = code.parse().unwrap();
-        self.pipeline
-            .run(JobId::new(), &code, resume.map_or(Earlier::Nothing, Earlier::Run), &self.notes, &self.cancel)
-            .await
+    pub(super) async fn run(&self, code: &str, resume: Option<String>) -> Result<Reel, Stopped> {
+        let (code, earlier) = (code.parse().unwrap(), Earlier { run: resume, ..Earlier::default() });
+        self.pipeline.run(JobId::new(), &code, earlier, &self.notes, &self.cancel).await
     }
 }
 
@@ -321,8 +327,11 @@ async fn no_address_gets_a_third_round() {
         let run = world.notes.runs().pop().unwrap();
         let next = Notes::new(None);
         let parsed = code.parse().unwrap();
-        let stopped =
-            world.pipeline.run(JobId::new(), &parsed, Earlier::Run(run), &next, &world.cancel).await.unwrap_err();
+        let stopped = world
+            .pipeline
+            .run(JobId::new(), &parsed, Earlier { run: Some(run), ..Earlier::default() }, &next, &world.cancel)
+            .await
+            .unwrap_err();
         assert_eq!((stopped.why, stopped.again), (ReelFailure::Download, false), "{code}");
         let found = (world.apify.runs().len() - before, world.apify.control.count(&format!("/video/{code}")));
         assert_eq!(found, (runs, asked), "{code}");
@@ -336,7 +345,11 @@ async fn an_actor_that_failed_is_asked_anew_not_looked_at_again() {
     let run = world.notes.runs().pop().unwrap();
     let next = Notes::new(None);
     let code = "DERRN000000".parse().unwrap();
-    let stopped = world.pipeline.run(JobId::new(), &code, Earlier::Run(run), &next, &world.cancel).await.unwrap_err();
+    let stopped = world
+        .pipeline
+        .run(JobId::new(), &code, Earlier { run: Some(run), ..Earlier::default() }, &next, &world.cancel)
+        .await
+        .unwrap_err();
     assert_eq!((stopped.why, next.runs().len()), (ReelFailure::UpstreamBusy, 1));
 }
 
@@ -374,73 +387,6 @@ async fn a_start_of_unknown_outcome_is_told_as_an_estimate() {
     assert_eq!((stopped.why, stopped.again, stopped.bought), (ReelFailure::UpstreamBusy, true, true));
     assert_eq!((world.notes.outcomes(), world.notes.runs().len()), (vec![("scrape", "cut")], 0));
     assert!(world.notes.spent.lock().unwrap()[0].usage.estimated);
-}
-
-#[tokio::test]
-async fn a_paid_run_is_picked_up_and_not_bought_again() {
-    let world = World::new(Duration::from_millis(100)).await;
-    let mut stored = world.notes.stored.subscribe();
-    // The process dies while it waits: the future is dropped, the run goes on.
-    tokio::select! {
-        ended = world.run("DLlGZiCOBQ0", None) => panic!("{ended:?}"),
-        _ = stored.wait_for(|stored| *stored == 1) => {}
-    }
-    assert_eq!(world.notes.outcomes(), []);
-    let run = world.notes.runs()[0].clone();
-    let reel = world.run("DLlGZiCOBQ0", Some(run.clone())).await.unwrap();
-    assert_eq!(reel.shortcode.as_str(), "DLlGZiCOBQ0");
-    assert_eq!((world.apify.runs().len(), world.notes.spent.lock().unwrap()[0].key.clone()), (1, run));
-}
-
-#[tokio::test]
-async fn a_run_that_came_to_nothing_is_replaced() {
-    let world = World::new(Duration::from_millis(5)).await;
-    let failed = world.run("DFAIL000000", None).await.unwrap_err();
-    assert!(failed.again);
-    for (resume, runs) in [(world.notes.runs()[0].as_str(), 2), ("0123456789abcdefg", 3), ("../users", 4)] {
-        // The key of a run that is looked at again is told again, by another process.
-        let fresh = Notes::new(None);
-        let code = "DLlGZiCOBQ0".parse().unwrap();
-        let resumed = world.pipeline.run(JobId::new(), &code, Earlier::Run(resume.into()), &fresh, &world.cancel);
-        assert!(resumed.await.is_ok(), "{resume}");
-        assert_eq!((world.apify.runs().len(), fresh.runs().len()), (runs, 1), "{resume}");
-    }
-}
-
-#[tokio::test]
-async fn a_run_that_nobody_heard_of_is_picked_up() {
-    let world = World::new(Duration::from_millis(30)).await;
-    let code: Shortcode = "DLlGZiCOBQ0".parse().unwrap();
-    let began = Clock::System.now();
-    world.apify.control.fault("/runs", Fault::DropAfter);
-    let stopped = world.run(&code.to_string(), None).await.unwrap_err();
-    assert!(stopped.again && world.notes.runs().is_empty() && world.apify.runs().len() == 1, "{stopped:?}");
-    let next = Notes::new(None);
-    let ran = world.pipeline.run(JobId::new(), &code, Earlier::Unheard(began), &next, &world.cancel).await;
-    assert!(ran.is_ok(), "{ran:?}");
-    assert_eq!(next.runs(), [world.apify.runs()[0].id.clone()]);
-    assert_eq!(world.apify.runs().len(), 1, "nothing is bought twice");
-    // Where that cannot be told, another one is started.
-    world.apify.control.fault("/runs", ApifySandbox::refusal(404, "record-not-found"));
-    let ran = world.pipeline.run(JobId::new(), &code, Earlier::Unheard(began), &Notes::new(None), &world.cancel).await;
-    assert!(ran.is_ok() && world.apify.runs().len() == 2, "{ran:?}");
-}
-
-#[tokio::test]
-async fn an_expired_link_of_a_resumed_run_means_a_new_scrape() {
-    let world = World::new(Duration::from_millis(5)).await;
-    let expired = || Fault::Answer { status: 403, headers: vec![], body: "URL signature expired".into() };
-    world.apify.control.fault("/video/", expired());
-    let stopped = world.run("DLlGZiCOBQ0", None).await.unwrap_err();
-    assert_eq!((stopped.why, stopped.again), (ReelFailure::UpstreamBusy, true), "a fresh link");
-    let run = world.notes.runs()[0].clone();
-    world.apify.control.fault("/video/", expired());
-    let next = Notes::new(None);
-    let code = "DLlGZiCOBQ0".parse().unwrap();
-    assert!(world.pipeline.run(JobId::new(), &code, Earlier::Run(run.clone()), &next, &world.cancel).await.is_ok());
-    assert_eq!((world.apify.runs().len(), next.runs().len()), (2, 1));
-    let keys: Vec<String> = next.spent.lock().unwrap().iter().map(|spent| spent.key.clone()).collect();
-    assert_eq!((keys.len(), &keys[0], &keys[1]), (3, &run, &next.runs()[0]));
 }
 
 #[tokio::test]
