@@ -10,7 +10,8 @@ use crate::ids::{ChatId, PersonId};
 
 use super::alerts::owe;
 use super::locks::{MONEY, QUEUE, talk_lock};
-use super::{Arg, Conn, Result, Store, args};
+use super::usage::OR_ADD_TO_PLACES;
+use super::{Arg, Conn, Result, Store, args, sql};
 
 /// Moves that are announced at a time.
 const ANNOUNCED: i64 = 20;
@@ -110,28 +111,20 @@ const CARRY: [&str; 19] = [
                 WHERE n.person_id = conversations.person_id AND n.chat = $2 AND n.ended_at IS NULL
             )",
     "UPDATE conversations SET chat = $2 WHERE chat = $1",
-    r"
-        INSERT INTO usage_places (
-            days, first_day, person_id, chat, guild, calls, failed, input_tokens, cached_tokens,
-            cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off,
-            estimated_micro_usd
-        )
-        SELECT days, first_day, person_id, $2, guild, calls, failed, input_tokens, cached_tokens,
-            cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off,
-            estimated_micro_usd
-        FROM usage_places
-        WHERE chat = $1
-        ON CONFLICT (days, first_day, person_id, chat, guild)
-        DO UPDATE SET calls = usage_places.calls + excluded.calls,
-            failed = usage_places.failed + excluded.failed,
-            input_tokens = usage_places.input_tokens + excluded.input_tokens,
-            cached_tokens = usage_places.cached_tokens + excluded.cached_tokens,
-            cache_write_tokens = usage_places.cache_write_tokens + excluded.cache_write_tokens,
-            output_tokens = usage_places.output_tokens + excluded.output_tokens,
-            reasoning_tokens = usage_places.reasoning_tokens + excluded.reasoning_tokens,
-            micro_usd = usage_places.micro_usd + excluded.micro_usd,
-            called_off = usage_places.called_off + excluded.called_off,
-            estimated_micro_usd = usage_places.estimated_micro_usd + excluded.estimated_micro_usd",
+    sql!(
+        r"
+            INSERT INTO usage_places (
+                days, first_day, person_id, chat, guild, calls, failed, input_tokens, cached_tokens,
+                cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off,
+                estimated_micro_usd
+            )
+            SELECT days, first_day, person_id, $2, guild, calls, failed, input_tokens, cached_tokens,
+                cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off,
+                estimated_micro_usd
+            FROM usage_places
+            WHERE chat = $1",
+        OR_ADD_TO_PLACES
+    ),
     "DELETE FROM usage_places WHERE chat = $1",
     // What has ended keeps the id under which it was paid. What is reserved, or may still be told more exactly, ends
     // under the new one.

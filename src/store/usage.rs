@@ -12,6 +12,7 @@ use crate::ids::{ChatId, GuildId};
 use super::{Arg, Conn, Result, Store, args};
 
 pub use self::written::Entry;
+pub(super) use self::written::OR_ADD_TO_PLACES;
 pub(super) use self::written::{Counted, Stood, Within, changes, count_up, guild_name, roll_up, settled, time_up};
 use super::budgets::guild_of;
 

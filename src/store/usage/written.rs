@@ -376,12 +376,8 @@ const ADD_TO_MODELS: &str = sql!(INSERT_INTO_MODELS, OR_ADD_TO_MODELS);
 /// Adds to them and to those of a community, `$16`.
 const ADD_TO_BOTH_MODELS: &str = sql!(INSERT_INTO_MODELS, OF_A_COMMUNITY, OR_ADD_TO_MODELS);
 
-/// `$1` the day, `$2` its block.
-const ADD_TO_PLACES: &str = r"
-    INSERT INTO usage_places (days, first_day, person_id, chat, guild, calls, failed, input_tokens, cached_tokens,
-        cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off, estimated_micro_usd)
-    VALUES (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15),
-        (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+/// Where a place has its sums already, they grow.
+pub const OR_ADD_TO_PLACES: &str = r"
     ON CONFLICT (days, first_day, person_id, chat, guild) DO UPDATE SET
         calls = usage_places.calls + excluded.calls,
         failed = usage_places.failed + excluded.failed,
@@ -393,6 +389,16 @@ const ADD_TO_PLACES: &str = r"
         micro_usd = usage_places.micro_usd + excluded.micro_usd,
         called_off = usage_places.called_off + excluded.called_off,
         estimated_micro_usd = usage_places.estimated_micro_usd + excluded.estimated_micro_usd";
+
+/// `$1` the day, `$2` its block.
+const ADD_TO_PLACES: &str = sql!(
+    r"
+    INSERT INTO usage_places (days, first_day, person_id, chat, guild, calls, failed, input_tokens, cached_tokens,
+        cache_write_tokens, output_tokens, reasoning_tokens, micro_usd, called_off, estimated_micro_usd)
+    VALUES (1, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15),
+        (28, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+    OR_ADD_TO_PLACES
+);
 
 #[cfg(test)]
 mod tests {
