@@ -214,7 +214,7 @@ impl Started {
     }
 }
 
-/// The time so long ago, as Apify writes it.
+/// The moment `passed` before now, in the format of Apify's API.
 #[expect(clippy::disallowed_methods, reason = "a stand-in uses no product module, the clock among them")]
 fn ago(passed: Duration) -> String {
     (chrono::Utc::now() - passed).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()

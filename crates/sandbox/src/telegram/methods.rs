@@ -246,16 +246,25 @@ fn send(world: &World, state: &mut State, method: &str, params: &Params) -> Resu
     Ok(shown)
 }
 
+/// The chat and the message that are to be edited.
+fn to_edit(world: &World, state: &mut State, params: &Params) -> Result<(i64, i64), Refusal> {
+    let id = chat_to_write_to(world, state, params)?;
+    let message = params.int("message_id").ok_or_else(|| bad("message identifier is not specified"))?;
+    Ok((id, message))
+}
+
+/// A bot edits its own messages only.
+fn own_message(chat: &mut Chat, id: i64) -> Result<&mut Message, Refusal> {
+    let message = chat.messages.get_mut(&id).ok_or_else(|| bad("message to edit not found"))?;
+    if message.from_bot { Ok(message) } else { Err(bad("message can't be edited")) }
+}
+
 fn edit(world: &World, state: &mut State, params: &Params) -> Result<Value, Refusal> {
     let (raw, formatted) = text(params, "MESSAGE_TOO_LONG")?;
     let buttons = buttons(params)?;
-    let id = chat_to_write_to(world, state, params)?;
-    let message_id = params.int("message_id").ok_or_else(|| bad("message identifier is not specified"))?;
+    let (id, message_id) = to_edit(world, state, params)?;
     let chat = chat(state, id)?;
-    let message = chat.messages.get_mut(&message_id).ok_or_else(|| bad("message to edit not found"))?;
-    if !message.from_bot {
-        return Err(bad("message can't be edited"));
-    }
+    let message = own_message(chat, message_id)?;
     if message.media.is_some() {
         return Err(bad("there is no text in the message to edit"));
     }
@@ -283,13 +292,9 @@ fn edit_media(world: &World, state: &mut State, params: &Params) -> Result<Value
     let file = media::file(kind, field, params)?;
     let (raw, formatted) = media::caption(&Params { fields, files: Vec::new() })?;
     let buttons = buttons(params)?;
-    let id = chat_to_write_to(world, state, params)?;
-    let message_id = params.int("message_id").ok_or_else(|| bad("message identifier is not specified"))?;
+    let (id, message_id) = to_edit(world, state, params)?;
     let chat = chat(state, id)?;
-    let message = chat.messages.get_mut(&message_id).ok_or_else(|| bad("message to edit not found"))?;
-    if !message.from_bot {
-        return Err(bad("message can't be edited"));
-    }
+    let message = own_message(chat, message_id)?;
     (message.raw, message.formatted, message.buttons, message.media) = (raw, formatted, buttons, Some(file));
     message.edits += 1;
     let message = message.clone();
