@@ -1,7 +1,7 @@
 ### Every sentence of the bot's own, in English, which is the reference for every other language.
 ###
-### The program formats what stands in braces (numbers of seconds, dates, money, names): a sentence never does. `$eta` and
-### `$wait` bring their own "about". `listed` at the end of an id is the short form, for a list of several reels. Italics
+### The program formats every placeable (seconds, dates, money, names); a sentence never does. `$eta` and `$wait` include
+### "about". `listed` at the end of an id is the short form, for a list of several reels. Italics
 ### of notes are added by the program. One word for one thing: queue, position, watch, lane, limit, budget, owner, admin,
 ### server (Discord), group (Telegram), blocked, invitation.
 
@@ -272,7 +272,7 @@ me-budget =
        *[month] **This month** you have { $left } of { $cap } left. It resets on { $resets }.
     }
 # Behind the line above, while calls for this person are in progress.
-me-set-aside = { $amount } of the rest is set aside for what I'm working on.
+me-set-aside = That already leaves out { $amount } set aside for what I'm working on.
 me-no-budget = You have no budget limit.
 me-waiting =
     { $count ->
@@ -558,7 +558,7 @@ report-undelivered = { $count } couldn't be delivered
 report-sources = Answers: { $sources }
 report-source-model = { $count } from the model
 report-source-memory = { $count } from memory
-report-source-own = { $count } my own sentences
+report-source-own = { $count } ready-made
 report-source-failures =
     { $count ->
         [one] 1 failure
@@ -712,7 +712,7 @@ alert-cost = { $value } since midnight UTC (limit { $limit }). `/cost` shows wha
 alert-instance = silent for { $value }. Other instances take over its work. Check its log and start it again.
 alert-clock = { $instance } is { $value } off. Set up time synchronisation there.
 alert-clock-stopped = { $instance } is { $value } off and has stopped taking work. Fix its clock and restart it.
-alert-disk = { $cause }. Free space there, or set `TMPDIR` to a folder that it may write to. Reels wait until then.
+alert-disk = { $cause }. Free space there, or set `TMPDIR` to a folder the bot can write to. Reels wait until then.
 alert-disk-cause = no room for videos
 # An alert whose details are missing.
 alert-plain = { $what } ({ $limit }).
@@ -761,6 +761,7 @@ alert-check-openai-limited = Ask OpenAI for a higher tier or lower `MAX_TURNS`. 
 alert-check-gemini = Check Google's status page. I keep trying.
 alert-check-gemini-limited = Ask Google for a higher tier or lower `REEL_LANES`. I keep trying.
 alert-check-apify = Check status.apify.com. I keep trying.
+alert-check-apify-limited = Ask Apify for a larger plan or lower `REEL_LANES`. I keep trying.
 alert-check-n8n = Check the workflow's executions. I keep trying.
 alert-check-other = I keep trying.
 

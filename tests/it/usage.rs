@@ -55,7 +55,7 @@ on_both! {
             assert_eq!(ask(&bot, BEN, wish).await, "Only the bot's admins can see that.");
         }
         let usage = ask(&bot, ANA, "/usage today").await;
-        has(&usage, &["Usage, ", " so far, UTC", "messages, 1 reel", "Answers: 3 from the model, 5 my own sentences"]);
+        has(&usage, &["Usage, ", " so far, UTC", "messages, 1 reel", "Answers: 3 from the model, 5 ready-made"]);
         has(&usage, &["Reels sent: 1 new, 0 joined, 1 already watched (50% free)", "First text: median ", "Whole answer: median "]);
         has(&usage, &["Queue wait: median ", "Succeeded: 100% of calls", "Tokens: ", "gpt-6.1-sol", "gemini-3.8-flash"]);
         let cost = ask(&bot, ANA, "/cost").await;

@@ -148,6 +148,7 @@ fn calls_failed(subject: &str, share: String, count: i64, cause: &str) -> String
         Some(Provider::OpenAi) => fl!("alert-check-openai"),
         Some(Provider::Gemini) if is_limited => fl!("alert-check-gemini-limited"),
         Some(Provider::Gemini) => fl!("alert-check-gemini"),
+        Some(Provider::Apify) if is_limited => fl!("alert-check-apify-limited"),
         Some(Provider::Apify) => fl!("alert-check-apify"),
         Some(Provider::N8n) => fl!("alert-check-n8n"),
         None => fl!("alert-check-other"),
