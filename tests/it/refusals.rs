@@ -101,14 +101,11 @@ impl<'a> Refusal<'a> {
                 end_sessions(db).await;
             }
             Why::Raised(code) => {
-                db.execute(&format!(
-                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
-                     $$ BEGIN RAISE EXCEPTION 'refused with {code}' USING ERRCODE = '{code}'; END $$"
-                ))
-                .await;
+                let raise = format!("RAISE EXCEPTION 'refused with {code}' USING ERRCODE = '{code}';");
+                each_change_runs(db, &raise).await;
                 for (table, change) in tables_and_changes(db).await {
                     db.execute(&format!(
-                        "CREATE TRIGGER refuse_{change} BEFORE {change} ON {table} EXECUTE FUNCTION refuse()"
+                        "CREATE OR REPLACE TRIGGER refuse_{change} BEFORE {change} ON {table} EXECUTE FUNCTION refuse()"
                     ))
                     .await;
                 }
@@ -142,9 +139,18 @@ impl<'a> Refusal<'a> {
                 db.execute_all(&back).await;
                 end_sessions(db).await;
             }
-            Why::Raised(_) => db.execute("DROP FUNCTION refuse() CASCADE").await,
+            // The triggers stay: dropping them locks all tables, which those who write meanwhile would be in the way of.
+            Why::Raised(_) => each_change_runs(db, "RETURN NULL;").await,
         }
     }
+}
+
+/// What PostgreSQL runs before each statement that changes a table.
+async fn each_change_runs(db: &TestDb, body: &str) {
+    db.execute(&format!(
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
+    ))
+    .await;
 }
 
 async fn tables_and_changes(db: &TestDb) -> Vec<(String, &'static str)> {
