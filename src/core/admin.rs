@@ -343,11 +343,11 @@ impl Admin {
         let chosen = |name: &Option<String>| -> Vec<Lane> {
             lanes
                 .iter()
-                .filter(|lane| name.as_ref().is_none_or(|name| lane.name.eq_ignore_ascii_case(name)))
+                .filter(|lane| name.as_ref().is_none_or(|name| lane.name().eq_ignore_ascii_case(name)))
                 .cloned()
                 .collect()
         };
-        let names = |lanes: &[Lane]| lanes.iter().map(|lane| lane.name.clone()).collect::<Vec<_>>();
+        let names = |lanes: &[Lane]| lanes.iter().map(|lane| lane.name().to_owned()).collect::<Vec<_>>();
         let (chosen, paused) = match wish {
             QueueWish::Pause(name) => (chosen(name), true),
             QueueWish::Resume(name) => (chosen(name), false),

@@ -223,26 +223,26 @@ impl Boards {
         let known = self.store.lanes().await?;
         let mut usual = HashMap::new();
         for kind in [LaneKind::Direct, LaneKind::N8n] {
-            if self.lanes.iter().any(|lane| lane.kind == kind) {
+            if self.lanes.iter().any(|lane| lane.kind() == kind) {
                 let recent = self.store.recent_durations(kind, SAMPLE).await?;
                 usual.insert(kind, eta::median(&recent, FIRST_GUESS));
             }
         }
-        let usual = |lane: &Lane| usual.get(&lane.kind).copied().unwrap_or(FIRST_GUESS);
+        let usual = |lane: &Lane| usual.get(&lane.kind()).copied().unwrap_or(FIRST_GUESS);
         let mut jobs = HashMap::with_capacity(line.len());
         let mut free = Vec::with_capacity(self.lanes.len());
         let mut lines = Vec::with_capacity(self.lanes.len());
         for lane in &self.lanes {
             let each = usual(lane);
             let job = line.iter().find_map(|job| {
-                let running = job.running.as_ref().filter(|running| running.lane == lane.name)?;
+                let running = job.running.as_ref().filter(|running| running.lane == lane.name())?;
                 Some((job, running))
             });
             let busy_until = job.map(|(_, running)| eta::running_end(now, running.started_at, each));
             if let Some((job, running)) = job {
                 let late = now.since(running.started_at) > each * LATE / 100;
                 // Never less than what the next phase alone takes; a workflow does not tell its phases.
-                let ahead = match (lane.kind, running.phase) {
+                let ahead = match (lane.kind(), running.phase) {
                     (LaneKind::Direct, JobPhase::Waiting | JobPhase::Scraping) => each * (100 - SCRAPE_SHARE) / 100,
                     _ => Duration::ZERO,
                 };
@@ -262,7 +262,7 @@ impl Boards {
                 });
             }
             lines.push(LaneLine {
-                name: lane.name.clone(),
+                name: lane.name().to_owned(),
                 paused,
                 at_work: job.map(|(job, running)| LaneWork {
                     reel: job.shortcode.clone(),

@@ -226,9 +226,9 @@ pub fn failed_for<'a>(
     rows: &'a [ProviderRow],
     targets: &'a [ProviderTarget],
 ) -> Option<&'a ProviderRow> {
-    let is_it = |target: &ProviderTarget, row: &ProviderRow| match lane.kind {
+    let is_it = |target: &ProviderTarget, row: &ProviderRow| match lane.kind() {
         LaneKind::Direct => matches!(target.provider, Provider::Apify | Provider::Gemini) && row.cause == cause,
-        LaneKind::N8n => target.name == lane.name,
+        LaneKind::N8n => target.name == lane.name(),
     };
     let failing = relevant(rows, targets).filter(|(target, row)| row.failing && is_it(target, row));
     failing.map(|(_, row)| row).max_by_key(|row| row.failed_at)

@@ -160,7 +160,7 @@ impl Watch {
 
     /// Why videos cannot be kept, where this instance downloads any.
     async fn no_room(&self) -> Option<String> {
-        if self.lanes.iter().all(|lane| lane.kind != LaneKind::Direct) {
+        if self.lanes.iter().all(|lane| lane.kind() != LaneKind::Direct) {
             return None;
         }
         let no_room = video::look_for_room().await.err().map(|no_room| no_room.to_string());
@@ -200,7 +200,7 @@ impl Watch {
         for lane in &self.lanes {
             let is_out = known.state(lane.upstream(), now).is_failing();
             let state = match () {
-                () if line.busy.contains(&lane.name) => "busy",
+                () if line.busy.iter().any(|busy| busy == lane.name()) => "busy",
                 () if known.is_paused(lane) => "paused",
                 () if is_out => "open",
                 () => "free",
@@ -316,7 +316,7 @@ impl Watch {
         }
         let mut lanes = Vec::new();
         for kind in [LaneKind::Direct, LaneKind::N8n] {
-            if self.lanes.iter().all(|lane| lane.kind != kind) {
+            if self.lanes.iter().all(|lane| lane.kind() != kind) {
                 continue;
             }
             let latest = self.store.recent_durations(kind, past::LATEST).await?;

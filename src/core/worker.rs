@@ -195,7 +195,7 @@ impl Worker {
             Ok(reel) => self.done(&reel, now),
             Err(stopped) if stopped.why == ReelFailure::Cancelled => JobEnd::Cancelled { refund: !job.bought },
             Err(stopped) => {
-                let (id, reel, attempt, lane) = (job.job, &job.shortcode, job.attempt, &job.lane.name);
+                let (id, reel, attempt, lane) = (job.job, &job.shortcode, job.attempt, job.lane.name());
                 if let Some(again) = self.again(job, &stopped, now) {
                     tracing::warn!(job = %id, %reel, attempt, lane, %reference, "a reel is tried again: {stopped}");
                     // A pause that the upstream asks for is none of the reel's own time.
@@ -227,9 +227,9 @@ impl Worker {
         if self.store.insist("ending a job", finish).await? {
             crash::point("job finished");
             let took_ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(job = %job.job, reel = %job.shortcode, lane = %job.lane.name, outcome, took_ms, "a reel is through");
-            metrics::counter!(REELS, "lane" => job.lane.kind.name(), "outcome" => outcome).increment(1);
-            metrics::histogram!(REEL_SECONDS, "lane" => job.lane.kind.name()).record(now.since(began));
+            tracing::info!(job = %job.job, reel = %job.shortcode, lane = %job.lane.name(), outcome, took_ms, "a reel is through");
+            metrics::counter!(REELS, "lane" => job.lane.kind().name(), "outcome" => outcome).increment(1);
+            metrics::histogram!(REEL_SECONDS, "lane" => job.lane.kind().name()).record(now.since(began));
         }
         Ok(())
     }
@@ -357,7 +357,7 @@ impl Worker {
                 // It did its work: the reel is the trouble.
                 Fault::Video => Health::Worked,
                 // On the direct way that says nothing of its second half.
-                Fault::Post => match job.lane.kind {
+                Fault::Post => match job.lane.kind() {
                     LaneKind::N8n => Health::Worked,
                     LaneKind::Direct => return,
                 },
@@ -393,9 +393,9 @@ impl Worker {
         now: Timestamp,
     ) {
         let reference = reference.to_string();
-        for (provider, end) in verdicts::of(job.lane.kind, result) {
+        for (provider, end) in verdicts::of(job.lane.kind(), result) {
             let of_provider = |target: &&ProviderTarget| match provider {
-                Provider::N8n => target.name == job.lane.name,
+                Provider::N8n => target.name == job.lane.name(),
                 _ => target.provider == provider,
             };
             let Some(target) = self.targets.iter().find(of_provider) else { continue };
@@ -417,7 +417,7 @@ impl Worker {
                 .cause
                 .as_ref()
                 .map_or_else(|| stopped.why.to_string(), |failure| failure.cause.name().into()),
-            detail: format!("{}, attempt {}: {stopped}", job.lane.name, job.attempt),
+            detail: format!("{}, attempt {}: {stopped}", job.lane.name(), job.attempt),
         };
         if let Err(error) = self.store.note_failure(&noted).await {
             tracing::warn!(%reference, "a failure could not be noted: {error}");
@@ -462,11 +462,13 @@ impl Worker {
     }
 
     async fn pipeline(&self, job: &Claimed, watch: &JobWatch<'_>, cancel: &CancellationToken) -> Result<Reel, Stopped> {
-        let n8n =
-            job.lane.name.strip_prefix("n8n:").and_then(|at| at.parse::<usize>().ok()).and_then(|at| self.n8n.get(at));
-        match n8n {
-            Some(n8n) => run_n8n(n8n, job.job, &job.shortcode, watch, cancel).await,
-            None => {
+        match job.lane.kind() {
+            LaneKind::N8n => match self.n8n.get(job.lane.index()) {
+                Some(n8n) => run_n8n(n8n, job.job, &job.shortcode, watch, cancel).await,
+                // Never by the way that is paid for: only lanes that the configuration has take jobs.
+                None => Err(Stopped { why: ReelFailure::Misconfigured, cause: None, again: false, bought: false }),
+            },
+            LaneKind::Direct => {
                 let unheard_since = job.bought.then_some(job.created_at);
                 let earlier = Earlier { run: job.run_id.clone(), unheard_since };
                 self.pipeline.run(job.job, &job.shortcode, earlier, watch, cancel).await

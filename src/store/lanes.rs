@@ -32,19 +32,39 @@ const QUOTA_RECHECK: Duration = Duration::from_secs(3600);
 /// A lane: one slot of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
-    pub name: String,
-    pub kind: LaneKind,
+    kind: LaneKind,
+    index: u32,
+    /// `direct:0`, `n8n:1`: what rows and people call it.
+    name: String,
 }
 
 impl Lane {
-    /// The `at`th slot of the way through Apify and Gemini.
-    pub fn direct(at: u32) -> Lane {
-        Lane { name: format!("direct:{at}"), kind: LaneKind::Direct }
+    /// A slot of the way through Apify and Gemini; the first is 0.
+    pub fn direct(index: u32) -> Lane {
+        Lane::new(LaneKind::Direct, index)
     }
 
-    /// The one slot of the `at`th webhook.
-    pub fn n8n(at: u32) -> Lane {
-        Lane { name: format!("n8n:{at}"), kind: LaneKind::N8n }
+    /// The one slot of a webhook, by the webhook's place in the configuration; the first is 0.
+    pub fn n8n(index: u32) -> Lane {
+        Lane::new(LaneKind::N8n, index)
+    }
+
+    fn new(kind: LaneKind, index: u32) -> Lane {
+        Lane { kind, index, name: format!("{}:{index}", kind.name()) }
+    }
+
+    pub fn kind(&self) -> LaneKind {
+        self.kind
+    }
+
+    /// Its place among those of its kind.
+    pub fn index(&self) -> usize {
+        self.index as usize
+    }
+
+    /// `direct:0`, `n8n:1`.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What it is a slot of: lanes with the same upstream fail together.

@@ -165,11 +165,11 @@ impl Line {
     /// free ones: kinds in the order of the list, webhooks by turns.
     pub fn claim(&mut self, now: Timestamp) -> Option<Taken> {
         let (ready_at, job) = *self.queue.first().filter(|(ready_at, _)| *ready_at <= now)?;
-        let first_of = |kind: LaneKind| self.lanes.iter().position(|slot| slot.lane.kind == kind);
+        let first_of = |kind: LaneKind| self.lanes.iter().position(|slot| slot.lane.kind() == kind);
         let lane = (0..self.lanes.len()).filter(|at| self.lanes[*at].running.is_none()).min_by_key(|at| {
             let slot = &self.lanes[*at];
-            let turn = if slot.lane.kind == LaneKind::N8n { slot.used_at } else { Timestamp(0) };
-            (first_of(slot.lane.kind), turn, *at)
+            let turn = if slot.lane.kind() == LaneKind::N8n { slot.used_at } else { Timestamp(0) };
+            (first_of(slot.lane.kind()), turn, *at)
         })?;
         self.queue.remove(&(ready_at, job));
         let (reel, person, _) = self.queued.remove(&job)?;
@@ -182,7 +182,7 @@ impl Line {
         let slot = self.lanes.get_mut(lane)?;
         slot.used_at = now;
         slot.running = Some((job, reel, now));
-        Some(Taken { job, reel, lane, kind: slot.lane.kind, person, ready_at })
+        Some(Taken { job, reel, lane, kind: slot.lane.kind(), person, ready_at })
     }
 
     /// The job on a lane ends; what is known of its reel then holds until `until`.
@@ -213,7 +213,7 @@ impl Line {
     ) -> Option<Timestamp> {
         let ready: Vec<Timestamp> = self.queue.range(..=(ready_at, job)).map(|(ready_at, _)| *ready_at).collect();
         let lanes = self.lanes.iter().map(|slot| {
-            let each = usual(slot.lane.kind);
+            let each = usual(slot.lane.kind());
             let free_at = slot.running.map_or(now, |(_, _, started)| eta::running_end(now, started, each));
             LaneState { free_at, each }
         });

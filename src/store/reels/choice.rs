@@ -35,7 +35,7 @@ impl<'a> Choice<'a> {
     /// In the order in which they are tried: each upstream on trial, then all others together, among them those that
     /// have been on trial for long.
     pub fn all(all: &'a [Lane], busy: &HashSet<&str>, known: &Lanes, now: Timestamp) -> Vec<Choice<'a>> {
-        let is_busy = |lane: &Lane| busy.contains(lane.name.as_str());
+        let is_busy = |lane: &Lane| busy.contains(lane.name());
         let takes = |lane: &Lane| {
             if known.is_paused(lane) {
                 return Takes::No;
@@ -65,12 +65,12 @@ impl<'a> Choice<'a> {
             false => Vec::new(),
         };
         usable.extend(refusing.iter().map(|lane| lane.upstream()));
-        let kind_order = |kind| all.iter().position(|lane| lane.kind == kind);
+        let kind_order = |kind| all.iter().position(|lane| lane.kind() == kind);
         let mut free: Vec<&Lane> =
             all.iter().filter(|lane| !is_busy(lane) && (takes(lane) != Takes::No || refusing.contains(lane))).collect();
-        free.sort_by_key(|lane| match lane.kind {
-            LaneKind::Direct => (kind_order(lane.kind), Timestamp(0)),
-            LaneKind::N8n => (kind_order(lane.kind), known.used_at(lane)),
+        free.sort_by_key(|lane| match lane.kind() {
+            LaneKind::Direct => (kind_order(lane.kind()), Timestamp(0)),
+            LaneKind::N8n => (kind_order(lane.kind()), known.used_at(lane)),
         });
         let is_on_trial = |lane: &&&Lane| matches!(takes(lane), Takes::Trial | Takes::LongTrial);
         let trials: Vec<&Lane> = free.iter().filter(is_on_trial).copied().collect();
@@ -83,7 +83,7 @@ impl<'a> Choice<'a> {
     }
 
     fn new(all: &[Lane], free: Vec<&'a Lane>, usable: &HashSet<&'a str>, trial_of: Option<&'a str>) -> Choice<'a> {
-        let direct = |lane: &&Lane| lane.kind == LaneKind::Direct;
+        let direct = |lane: &&Lane| lane.kind() == LaneKind::Direct;
         let takes_runs =
             free.iter().any(&direct) || !all.iter().any(|lane| direct(&lane) && usable.contains(lane.upstream()));
         let only = free.first().map_or("", |lane| lane.upstream());
@@ -97,7 +97,7 @@ impl<'a> Choice<'a> {
         let first = |wanted: &dyn Fn(&Lane) -> bool| self.free.iter().find(|lane| wanted(lane)).copied();
         match elsewhere {
             Some(failed) => first(&|lane| lane.upstream() != failed),
-            None if has_run => first(&|lane| lane.kind == LaneKind::Direct).or_else(|| first(&|_| true)),
+            None if has_run => first(&|lane| lane.kind() == LaneKind::Direct).or_else(|| first(&|_| true)),
             None => first(&|_| true),
         }
     }

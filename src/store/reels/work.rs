@@ -34,7 +34,7 @@ impl Store {
         let claim = async |tx: &mut Conn<'_>| {
             let busy = self.busy_lanes(tx, who, now, lease).await?;
             let busy: HashSet<&str> = busy.iter().map(String::as_str).collect();
-            if lanes.iter().all(|lane| busy.contains(lane.name.as_str())) {
+            if lanes.iter().all(|lane| busy.contains(lane.name())) {
                 return Ok(None);
             }
             let (settings, breakers) = (tx.fetch_all(SETTINGS, args![]).await?, tx.fetch_all(BREAKERS, args![]).await?);
@@ -350,15 +350,15 @@ async fn take_job(
         UPDATE jobs
         SET leased_by = NULL, leased_until = 0, lane = NULL
         WHERE state = 'running' AND lane = $1 AND id <> $2";
-    tx.execute(sql, args![&lane.name, &id]).await?;
+    tx.execute(sql, args![lane.name(), &id]).await?;
     let sql = r"
         UPDATE jobs
         SET state = 'running', phase = CASE WHEN state = 'running' THEN phase ELSE 'scraping' END,
             lane = $1, lane_kind = $2, attempt = attempt + 1, leased_by = $3, leased_until = $4,
             started_at = COALESCE(started_at, $5), began_at = $6, bought = $7
         WHERE id = $8";
-    let (kind, until) = (lane.kind.name(), now + lease);
-    tx.execute(sql, args![&lane.name, kind, who.to_string(), until.0, now.0, began_at.0, bought, &id]).await?;
+    let (kind, until) = (lane.kind().name(), now + lease);
+    tx.execute(sql, args![lane.name(), kind, who.to_string(), until.0, now.0, began_at.0, bought, &id]).await?;
     if is_queued {
         wait_in_line(tx, -1).await?;
     }
@@ -366,7 +366,7 @@ async fn take_job(
         INSERT INTO lanes (name, paused, used_at)
         VALUES ($1, FALSE, $2)
         ON CONFLICT (name) DO UPDATE SET used_at = excluded.used_at";
-    tx.execute(sql, args![&lane.name, now.0]).await?;
+    tx.execute(sql, args![lane.name(), now.0]).await?;
     let sql = r"
         SELECT
             (

@@ -41,7 +41,7 @@ on_both! {
         submit(&db, mia, &[1, 2], START).await;
         assert!(claim_job(&db, at_ms(0) - Duration::from_millis(1)).await.is_none());
         let job = claim_job(&db, START).await.unwrap();
-        assert_eq!((job.attempt, job.lane.name.as_str(), job.run_id.as_deref()), (1, "direct:0", None));
+        assert_eq!((job.attempt, job.lane.name(), job.run_id.as_deref()), (1, "direct:0", None));
         assert_eq!(db.next_ready().await.unwrap(), Some(at(30)));
         assert!(claim_job(&db, at_ms(29_999)).await.is_none());
         assert_eq!(claim_job(&db, at(30)).await.unwrap().shortcode, code(1), "the lost one before the next");
@@ -61,7 +61,7 @@ on_both! {
                 tokio::spawn(async move { store.claim_job(InstanceId::new(), &lanes, now, LEASE).await.unwrap() })
             });
             let claimed: Vec<Claimed> = all(tasks).await.into_iter().flatten().collect();
-            let names: HashSet<&str> = claimed.iter().map(|job| job.lane.name.as_str()).collect();
+            let names: HashSet<&str> = claimed.iter().map(|job| job.lane.name()).collect();
             assert_eq!((claimed.len(), names.len()), (3, 3), "{claimed:?}");
             let jobs: HashSet<_> = claimed.iter().map(|job| job.job).collect();
             assert_eq!(jobs.len(), 3);
@@ -74,15 +74,15 @@ on_both! {
         let (lanes, who) = (lanes(2, 0), InstanceId::new());
         let first = db.claim_job(who, &lanes, START, LEASE).await.unwrap().unwrap();
         let second = db.claim_job(who, &lanes, START, LEASE).await.unwrap().unwrap();
-        assert_eq!((first.lane.name.as_str(), second.lane.name.as_str()), ("direct:0", "direct:1"));
+        assert_eq!((first.lane.name(), second.lane.name()), ("direct:0", "direct:1"));
         // Both leases end. The first job is taken over on the second's lane; then the second's worker wakes up.
         let reversed: Vec<Lane> = lanes.iter().rev().cloned().collect();
         let taken_over = db.claim_job(who, &reversed, at(30), LEASE).await.unwrap().unwrap();
-        assert_eq!((taken_over.job, taken_over.lane.name.as_str()), (first.job, "direct:1"));
+        assert_eq!((taken_over.job, taken_over.lane.name()), (first.job, "direct:1"));
         assert_eq!(db.renew_job(&second, at(60)).await.unwrap(), JobLease::Lost);
         assert!(!db.note_run(&second, Some("run")).await.unwrap());
         let other = db.claim_job(who, &lanes, at(30), LEASE).await.unwrap().unwrap();
-        assert_eq!((other.job, other.lane.name.as_str()), (second.job, "direct:0"));
+        assert_eq!((other.job, other.lane.name()), (second.job, "direct:0"));
         assert!(db.claim_job(who, &lanes, at(30), LEASE).await.unwrap().is_none(), "both lanes are taken");
         // Where nobody came meanwhile, a late renewal is as good as one in time.
         assert_eq!(db.renew_job(&other, at(99)).await.unwrap(), JobLease::Held);
@@ -107,7 +107,7 @@ on_both! {
         let mut all_lanes = lanes(0, 3);
         for expected in ["n8n:0", "n8n:1", "n8n:2"] {
             let job = db.claim_job(InstanceId::new(), &all_lanes, START, LEASE).await.unwrap().unwrap();
-            assert_eq!((job.lane.name.as_str(), job.lane.kind), (expected, LaneKind::N8n));
+            assert_eq!((job.lane.name(), job.lane.kind()), (expected, LaneKind::N8n));
             assert!(db.finish_job(&job, &done(), INTERVAL, at(1)).await.unwrap());
             all_lanes.rotate_left(1);
         }
@@ -124,12 +124,12 @@ on_both! {
         // Its worker is lost. n8n stands first and is free, but could only buy it again.
         let orphan = db.claim_job(who, &lanes, at(30), LEASE).await.unwrap().unwrap();
         assert_eq!((orphan.job, orphan.attempt, orphan.run_id.as_deref()), (job.job, 2, Some("run-7")));
-        assert_eq!(orphan.lane.name, "direct:0");
+        assert_eq!(orphan.lane.name(), "direct:0");
         assert!(db.requeue_job(&orphan, at(31), None).await.unwrap());
         assert_eq!(db.claim_job(who, &lanes, at(30), LEASE).await.unwrap().unwrap().shortcode, code(1), "not before its time");
         let again = db.claim_job(who, &lanes, at(31), LEASE).await.unwrap().unwrap();
         assert_eq!((again.shortcode.clone(), again.run_id.as_deref(), again.attempt), (code(0), Some("run-7"), 3), "its place is kept");
-        assert_eq!(again.lane.name, "direct:0");
+        assert_eq!(again.lane.name(), "direct:0");
         assert!(db.note_run(&again, None).await.unwrap());
         let fresh = claim_job(&db, at(90)).await.unwrap();
         assert_eq!(fresh.run_id, None, "it was said to be of no use");
@@ -148,7 +148,7 @@ on_both! {
         db.execute("UPDATE jobs SET run_id = NULL, state = 'running', lane = 'direct:0', lane_kind = 'direct', leased_until = \
             9999999999999 WHERE shortcode = 'REEL000001'").await;
         let third = db.claim_job(who, &lanes, START, LEASE).await.unwrap().unwrap();
-        assert_eq!((third.shortcode, third.lane.name.as_str()), (code(2), "n8n:0"));
+        assert_eq!((third.shortcode, third.lane.name()), (code(2), "n8n:0"));
         assert!(db.claim_job(who, &lanes, START, LEASE).await.unwrap().is_none());
         // Where no direct lane is offered at all, buying it again is better than never answering.
         let n8n = [Lane::n8n(1)];

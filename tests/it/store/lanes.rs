@@ -26,7 +26,7 @@ async fn claims(db: &TestDb, lanes: &[Lane], now: Timestamp) -> Option<Claimed> 
 }
 
 async fn takes(db: &TestDb, lanes: &[Lane], now: Timestamp) -> Option<String> {
-    db.claim_job(InstanceId::new(), lanes, now, LEASE).await.unwrap().map(|job| job.lane.name)
+    db.claim_job(InstanceId::new(), lanes, now, LEASE).await.unwrap().map(|job| job.lane.name().to_owned())
 }
 
 async fn line_of(db: &TestDb, n: u32) {
@@ -55,7 +55,7 @@ on_both! {
         let mut order = Vec::new();
         for n in 0..6 {
             let job = db.claim_job(InstanceId::new(), &all, at(n), LEASE).await.unwrap().unwrap();
-            order.push(job.lane.name.clone());
+            order.push(job.lane.name().to_owned());
             assert!(db.finish_job(&job, &done(), INTERVAL, at(n)).await.unwrap());
         }
         assert_eq!(order, ["n8n:0", "n8n:1", "n8n:2", "n8n:0", "n8n:1", "n8n:2"]);
@@ -218,11 +218,11 @@ on_both! {
         assert!(fails(&db, "direct", "mia", 9, Weight::QuotaUntil(midnight), START).await.is_some());
         // Another upstream has them all.
         let n8n = claims(&db, &lanes(1, 1), at(1)).await.unwrap();
-        assert_eq!((n8n.lane.name.as_str(), n8n.quota_until), ("n8n:0", None));
+        assert_eq!((n8n.lane.name(), n8n.quota_until), ("n8n:0", None));
         assert_eq!(takes(&db, &lanes(1, 1), at(1)).await, None);
         // Without one they are not left waiting until midnight.
         let told = claims(&db, &lanes(1, 0), at(2)).await.unwrap();
-        assert_eq!((told.lane.name.as_str(), told.quota_until), ("direct:0", Some(midnight)));
+        assert_eq!((told.lane.name(), told.quota_until), ("direct:0", Some(midnight)));
         assert!(db.finish_job(&told, &failed(true), INTERVAL, at(2)).await.unwrap());
         // One an hour tries.
         let tried = claims(&db, &lanes(2, 0), at(3600)).await.unwrap();
@@ -248,10 +248,10 @@ on_both! {
         assert!(db.requeue_job(&direct, START, Some("direct")).await.unwrap());
         // The free lane is the one it failed on: the next in line has it.
         let next = db.claim_job(InstanceId::new(), &all, at(1), LEASE).await.unwrap().unwrap();
-        assert_eq!((next.lane.name.as_str(), next.shortcode), ("direct:0", code(2)));
+        assert_eq!((next.lane.name(), next.shortcode), ("direct:0", code(2)));
         assert!(db.finish_job(&n8n, &done(), INTERVAL, at(2)).await.unwrap());
         let again = db.claim_job(InstanceId::new(), &all, at(2), LEASE).await.unwrap().unwrap();
-        assert_eq!((again.lane.name.as_str(), again.job), ("n8n:0", direct.job));
+        assert_eq!((again.lane.name(), again.job), ("n8n:0", direct.job));
         assert_eq!(again.failed_on.as_deref(), Some("direct"));
     }
 
