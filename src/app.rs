@@ -228,13 +228,13 @@ impl App {
                         Err(_) => Err(format!("the database did not answer within {STORED_WITHIN:?}")),
                     }
                 };
-                use Received::{Joined, New, TooFast};
+                use Received::{Duplicate, Joined, New, TooFast};
                 let received = late.while_storing(storing, &inbound, role.as_deref()).await.map_err(|problem| {
                     tracing::error!(chat = %inbound.message.chat, reference = %Reference::new(), "a message could not be stored: {problem}");
                     ReceiveFailed
                 })?;
-                // What was refused or recognised says nothing of whether the database stores.
-                if matches!(received, Some(New | Joined | TooFast { is_first: true, .. })) {
+                // What was refused says nothing of whether the database stores. What is there already was stored meanwhile.
+                if matches!(received, Some(New | Joined | Duplicate | TooFast { is_first: true, .. })) {
                     late.over();
                 }
                 Ok(match received {

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,14 +69,25 @@ impl Late {
             biased;
             stored = &mut storing => {
                 if stored.is_err() {
-                    self.not_stored(inbound, began, role).await;
+                    self.not_stored(inbound, began, role, &AtomicBool::new(false)).await;
                 }
                 return stored;
             }
             () = tokio::time::sleep(self.patience()) => {}
         }
-        // Both to their ends: a send that is cut off in the middle would be of unknown outcome.
-        tokio::join!(storing, self.not_stored(inbound, began, role)).0
+        let sends = AtomicBool::new(false);
+        let mut notice = pin!(self.not_stored(inbound, began, role, &sends));
+        tokio::select! {
+            biased;
+            stored = &mut storing => {
+                // A send that is cut off in the middle would be of unknown outcome. One that has not begun is not needed.
+                if stored.is_err() || sends.load(Ordering::Relaxed) {
+                    notice.await;
+                }
+                stored
+            }
+            () = &mut notice => storing.await,
+        }
     }
 
     /// How long a message may take to be stored before its chat is told: less where an outage is known.
@@ -86,13 +98,14 @@ impl Late {
     }
 
     /// A message could not be stored, which was tried since `began`: tells its chat, once in an outage. Commands with a
-    /// placeholder are answered by their adapter, because they do not come again.
-    async fn not_stored(&self, inbound: &Inbound, began: Timestamp, role: Option<&Lease>) {
+    /// placeholder are answered by their adapter, because they do not come again. Sets `sends` right before it sends.
+    async fn not_stored(&self, inbound: &Inbound, began: Timestamp, role: Option<&Lease>, sends: &AtomicBool) {
         if inbound.addressed == Addressed::Overheard || inbound.placeholder.is_some() {
             return;
         }
         let (chat, message) = (&inbound.message.chat, &inbound.message);
         if self.has_lasted(began) && !self.is_told(chat) && !self.is_elsewhere(message, role).await {
+            sends.store(true, Ordering::Relaxed);
             self.tell(chat, Some(message.clone()), None).await;
         }
     }

@@ -243,12 +243,15 @@ impl Worker {
             cancel.cancel();
         }
         self.call_off_overdue(ends, &cancel, &is_overdue);
-        let watch = JobWatch { worker: self, job, lease };
+        let watch = JobWatch::new(self, job, lease);
         // Beside each other, never one inside the other: the pipeline may hold or wait for the database connection that
         // the renewal needs.
         let result = tokio::select! {
             result = self.pipeline(job, &watch, &cancel) => result,
-            () = self.keep(job, lease, Some(ends), &cancel, &is_overdue) => return None,
+            () = self.keep(job, lease, Some(ends), &cancel, &is_overdue) => {
+                watch.lost().await;
+                return None;
+            }
         };
         Some(match result {
             Err(stopped) if stopped.why == ReelFailure::Cancelled && is_overdue.load(Ordering::Relaxed) => {

@@ -122,6 +122,9 @@ async fn stopped_at(place: Place, point: &str, nth: u32, says: &str) {
         let paid = (sandbox.openai.charged().len(), sandbox.apify.runs().len(), sandbox.gemini.charged().len());
         let once = if says.contains("/reel/") { (1, 1, 1) } else { (1, 0, 0) };
         assert_eq!(paid, once, "{what}");
+        // The call that was not made any more is none of the budget's.
+        let reserved = "SELECT COUNT(*) FROM ledger WHERE reserved_until IS NOT NULL";
+        assert_eq!(db.number(reserved, &[]).await, 0, "{what}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the pipeline tells while it runs, written down: its runs, phases and costs. Owns that nothing is bought under a lease
 //! that may be over.
 
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
 
 use super::Worker;
@@ -17,6 +19,22 @@ pub(super) struct JobWatch<'a> {
     pub worker: &'a Worker,
     pub job: &'a Claimed,
     pub lease: &'a Held,
+    /// What is set aside for a call that waits for the lease: nothing has been bought for it.
+    waits: Mutex<Option<String>>,
+}
+
+impl<'a> JobWatch<'a> {
+    pub fn new(worker: &'a Worker, job: &'a Claimed, lease: &'a Held) -> Self {
+        JobWatch { worker, job, lease, waits: Mutex::default() }
+    }
+
+    /// The job is somebody else's, and the pipeline was dropped: gives back what was set aside for the call it did not make.
+    pub async fn lost(&self) {
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(key) = waits {
+            self.unreserve(&key).await;
+        }
+    }
 }
 
 #[async_trait]
@@ -60,7 +78,9 @@ impl Watch for JobWatch<'_> {
         }
         crash::freeze_point("purchase due");
         // What another instance may be buying by now is not bought here, however long the reservation took.
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).replace(spent.key);
         self.lease.good().await;
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(())
     }
 
