@@ -168,10 +168,12 @@ impl<'a> Index<'a> {
         self.inbox.get(&(chat.as_str(), asked.message.as_str())).and_then(|turn| self.turns.get(turn).copied())
     }
 
-    /// The turns that answer a message: its own, and those of the reels it asked for.
+    /// The turns that answer a message: its own, and those of the reels it asked for. Messages that came in one go, as after
+    /// an outage, share a turn: each of them has the answer for its own reel.
     pub fn answering(&self, asked: &Asked) -> Vec<&'a TurnRow> {
         let Some(turn) = self.turn_of(asked) else { return Vec::new() };
         let wishes = self.wishes.get(turn.id.as_str()).into_iter().flatten();
+        let wishes = wishes.filter(|wish| asked.reel.as_deref().is_none_or(|reel| wish.shortcode == reel));
         let of_reels = wishes.filter_map(|wish| self.answers.get(wish.id.as_str())).flatten().copied();
         std::iter::once(turn).chain(of_reels).collect()
     }

@@ -457,6 +457,31 @@ fn two_reels(begun: [u64; 2]) -> Made {
 }
 
 #[test]
+fn messages_that_share_a_turn_have_the_answers_for_their_own_reels() {
+    let mut made = two_reels([1, 31]);
+    for (nth, asked) in made.asked[1..].iter_mut().enumerate() {
+        asked.reel = Some(format!("DQ{nth}"));
+    }
+    for nth in 0..2 {
+        (made.history.inbox[1 + nth].turn_id, made.history.subscriptions[nth].turn_id) = ("r0".into(), "r0".into());
+        let answer = TurnRow {
+            id: format!("a{nth}"),
+            kind: "reel".into(),
+            subscription_id: Some(format!("s{nth}")),
+            shown: format!("[\"2{nth}\"]"),
+            ..made.history.turns[0].clone()
+        };
+        made.history.turns.push(answer);
+    }
+    made.history.turns.retain(|turn| turn.id != "r1");
+    let shared = made.history.turns.iter_mut().find(|turn| turn.id == "r0").unwrap();
+    (shared.outcome, shared.shown) = (Some("silent".into()), "[]".into());
+    assert!(made.verdict().breaches.is_empty(), "{:#?}", made.verdict().breaches);
+    made.history.turns.retain(|turn| turn.id != "a1");
+    assert_eq!(made.verdict().breaches[0].what, "message telegram:42 11: it has no answer");
+}
+
+#[test]
 fn the_second_reel_of_a_person_waits_for_its_time_and_lanes_are_counted() {
     let fine = two_reels([1, 31]).verdict();
     assert!(fine.breaches.is_empty(), "{:#?}", fine.breaches);
