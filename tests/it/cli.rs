@@ -330,9 +330,10 @@ async fn health_metrics_and_the_webhook() {
     until("it is answered", async || shown() == 1 && db.is_idle().await.unwrap()).await;
     assert_eq!(db.number("SELECT COUNT(*) FROM inbox", &[]).await, 1);
 
-    let (status, metrics) = get(address, "/metrics").await;
-    assert_eq!(status, 200);
-    assert!(metrics.contains("reelcoach_turns_total{kind=\"talk\",outcome=\"answered\"} 1"), "{metrics}");
+    assert_eq!(get(address, "/metrics").await.0, 200);
+    // It is counted once the row is closed.
+    let counted = "reelcoach_turns_total{kind=\"talk\",outcome=\"answered\"} 1";
+    until("it is counted", async || get(address, "/metrics").await.1.contains(counted)).await;
     process.stop().await;
     assert_eq!(shown(), 1);
 }
