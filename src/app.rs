@@ -22,7 +22,7 @@ use crate::core::coach::{self, ASKED_WITHIN, Coach, CoachSettings};
 use crate::core::inbox::{Inbox, InboxSettings};
 use crate::core::late::Late;
 use crate::core::leases::Lease;
-use crate::core::money::{Prices, Purse};
+use crate::core::money::Purse;
 use crate::core::outbox::Outbox;
 use crate::core::presence::Presence;
 use crate::core::reels::Reels;
@@ -39,15 +39,15 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::{Reference, TURNS_IN_FLIGHT, system};
 use crate::upstream::openai::OpenAi;
 
-mod check;
 mod edges;
 mod refused;
 mod roles;
+mod checked;
 mod slots;
 mod upstreams;
 mod watching;
 
-pub use check::faults;
+pub use checked::CheckedConfig;
 pub use refused::Refused;
 use roles::Roles;
 use slots::Slots;
@@ -109,8 +109,9 @@ pub struct App {
 }
 
 impl App {
-    /// Opens and migrates the database and builds every part. The configuration must have no [`faults`].
-    pub async fn build(config: Config, clock: Clock, platforms: Platforms) -> anyhow::Result<App> {
+    /// Opens and migrates the database and builds every part. The configuration must have been read without faults.
+    pub async fn build(checked: CheckedConfig, clock: Clock, platforms: Platforms) -> anyhow::Result<App> {
+        let CheckedConfig { config, prices, thresholds, persona } = checked;
         let mut store = Store::open(&config.database_url, config.database_connections).await?;
         store.claim()?;
         store.migrate().await?;
@@ -123,8 +124,6 @@ impl App {
         let http = crate::upstream::http_client()
             .context("the HTTP client cannot be made (is the package ca-certificates installed?)")?;
         let Upstreams { openai, apify, gemini, n8n } = upstreams(&config, http.clone(), clock.clone())?;
-        let prices =
-            Prices::load(config.money.prices_file.as_deref()).map_err(|problem| anyhow!("PRICES_FILE: {problem}"))?;
         let plan = Plan::of(&config, &prices);
         // At the console nobody watches, so that no heartbeat is written.
         let heard_of = platforms.console.is_none().then_some(instance);
@@ -146,13 +145,13 @@ impl App {
             boards.clone(),
             purse.clone(),
             clock.clone(),
-            coach_settings(&config, &store).await?,
+            coach_settings(&config, &persona, &store).await?,
         ));
         let admin = Arc::new(Admin::new(store.clone(), purse.clone(), reels.clone(), config.admin_ids.clone(), plan));
         let charges = Charges::new(store.clone(), purse.clone(), apify.clone(), clock.clone());
         let worker = Arc::new(Worker::new(
             store.clone(),
-            upstreams::pipeline(&config, apify, gemini, http)?,
+            upstreams::pipeline(&config, apify, gemini, http),
             n8n,
             purse.clone(),
             clock.clone(),
@@ -169,13 +168,14 @@ impl App {
         let roles = Roles::of(&platforms, &clock);
         let watch = Arc::new(watching::build(
             &config,
+            thresholds,
             clock.clone(),
             time.clone(),
             instance,
             &roles,
             store.clone(),
             purse.clone(),
-        )?);
+        ));
         let late = Arc::new(Late::new(store.clone(), outbox.clone(), clock.clone()));
         let slots = Slots::new(config.coach.max_turns, system::limits().memory_bytes, clock.clone());
         let replies = Arc::new(Replies {
@@ -559,20 +559,15 @@ impl Platforms {
     }
 }
 
-async fn coach_settings(config: &Config, store: &Store) -> anyhow::Result<CoachSettings> {
+async fn coach_settings(config: &Config, persona: &str, store: &Store) -> anyhow::Result<CoachSettings> {
     let settings = &config.coach;
-    let persona = match &settings.prompt_file {
-        Some(file) => std::fs::read_to_string(file)
-            .with_context(|| format!("COACH_PROMPT_FILE: {} cannot be read", file.display()))?,
-        None => coach::PROMPT.to_owned(),
-    };
     Ok(CoachSettings {
         model: settings.model.clone(),
-        effort: settings.effort.as_deref().and_then(|effort| effort.parse().ok()),
+        effort: settings.effort,
         economy_model: settings.economy_model.clone(),
-        economy_effort: settings.economy_effort.as_deref().and_then(|effort| effort.parse().ok()),
+        economy_effort: settings.economy_effort,
         max_output_tokens: settings.max_output_tokens,
-        instructions: coach::instructions(&persona).into(),
+        instructions: coach::instructions(persona).into(),
         fences: Fences::new(&store.secret("fences of prompts", &Fences::fresh_secret()).await?),
         history_chars: settings.history_chars,
         answer_cache: settings.answer_cache,

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::app;
+use crate::app::{self, CheckedConfig};
 use crate::config::{Config, Environment};
 use crate::store::Store;
 use crate::telemetry;
@@ -78,10 +78,9 @@ pub fn run() -> ExitCode {
             return ExitCode::from(MISCONFIGURED);
         }
     };
-    let (config, mut faults) = Config::read(&environment);
-    faults.extend(app::faults(&config));
+    let (checked, mut faults) = CheckedConfig::read(&environment);
     if matches!(cli.command, Command::Serve(_)) {
-        faults.extend(serve::missing(&config));
+        faults.extend(serve::missing(&checked.config));
     }
     if !faults.is_empty() && !matches!(cli.command, Command::Doctor { .. }) {
         let problems = if faults.len() == 1 { "problem" } else { "problems" };
@@ -103,13 +102,13 @@ pub fn run() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Chat { name } => chat::run(environment, &config, name).await,
-            Command::Serve(options) => serve::run(config, options).await,
-            Command::Migrate => migrate(config).await,
-            Command::Doctor { offline, fix } => doctor::run(&config, &faults, offline, fix).await,
-            Command::Capacity(options) => capacity::run(&config, *options).await,
-            Command::Usage(options) => usage::run(&config, options).await,
-            Command::Sandbox { port, terms, leashed } => run_sandbox(&config, port, terms, leashed).await,
+            Command::Chat { name } => chat::run(environment, checked, name).await,
+            Command::Serve(options) => serve::run(checked, options).await,
+            Command::Migrate => migrate(&checked.config).await,
+            Command::Doctor { offline, fix } => doctor::run(&checked, &faults, offline, fix).await,
+            Command::Capacity(options) => capacity::run(&checked, *options).await,
+            Command::Usage(options) => usage::run(&checked.config, options).await,
+            Command::Sandbox { port, terms, leashed } => run_sandbox(&checked.config, port, terms, leashed).await,
         }
     });
     // A blocked read of standard input must not hold the process up.
@@ -123,7 +122,7 @@ pub fn run() -> ExitCode {
     })
 }
 
-async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
+async fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.database_url, 2).await?;
     store.migrate().await?;
     store.close().await;
@@ -133,10 +132,10 @@ async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
 
 async fn run_sandbox(config: &Config, port: u16, terms: Option<String>, leashed: bool) -> anyhow::Result<ExitCode> {
     telemetry::start_logs(config).map_err(anyhow::Error::msg)?;
-    let settings = sandbox::Settings { port, speed: config.sandbox_speed, enforce_limits: true };
+    let checked = sandbox::Settings { port, speed: config.sandbox_speed, enforce_limits: true };
     let stopped = told_to_stop(leashed);
     if let Some(terms) = terms {
-        let sandbox = sandbox::Sandbox::start_on(settings, serde_json::from_str(&terms)?).await?;
+        let sandbox = sandbox::Sandbox::start_on(checked, serde_json::from_str(&terms)?).await?;
         sandbox.forget();
         let ready = sandbox::Ready {
             environment: sandbox.environment(),
@@ -147,7 +146,7 @@ async fn run_sandbox(config: &Config, port: u16, terms: Option<String>, leashed:
         stopped.await;
         return Ok(ExitCode::SUCCESS);
     }
-    let sandbox = sandbox::Sandbox::start(settings).await?;
+    let sandbox = sandbox::Sandbox::start(checked).await?;
     println!("# The sandbox is running and costs nothing. Put these lines into a .env to use it:");
     for (name, value) in sandbox.environment() {
         println!("{name}={value}");

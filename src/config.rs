@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -15,20 +13,27 @@ use url::Url;
 mod access;
 mod addresses;
 mod alerts;
+mod effort;
+mod origin;
+mod reader;
 mod variables;
 
 pub use access::{AccessConfig, AccessLists, AccessMode};
 pub use alerts::AlertsConfig;
+pub use effort::{Effort, UnknownEffort};
+pub use origin::{BadOrigin, Origin};
+use reader::Reader;
 pub use variables::{Section, VARIABLES, Variable, example, page};
 
 /// A shorter token could be guessed.
 const DASHBOARD_TOKEN_LENGTH: usize = 16;
 
-/// The parts of the month's budget that one day and one server may use where nothing else is set: a tenth and a third, and
-/// no less than a dollar, which covers a few reels.
+/// The parts of the month's budget that one day and one server may use where nothing else is set: a tenth and a third.
 const DAY_SHARE: i64 = 10;
 const GUILD_SHARE: i64 = 3;
-const LEAST_SHARE: i64 = 1_000_000;
+
+/// What a fault about an effort says.
+const EFFORTS: &str = "Use one of none, minimal, low, medium, high, xhigh, max, or leave it empty";
 
 /// Everything that can be set. The meaning of each field stands with its variable in [`VARIABLES`].
 #[derive(Clone, Debug)]
@@ -94,9 +99,9 @@ pub struct OpenAiConfig {
 #[derive(Clone, Debug)]
 pub struct CoachConfig {
     pub model: String,
-    pub effort: Option<String>,
+    pub effort: Option<Effort>,
     pub economy_model: String,
-    pub economy_effort: Option<String>,
+    pub economy_effort: Option<Effort>,
     pub max_output_tokens: u32,
     pub prompt_file: Option<PathBuf>,
     pub max_turns: u32,
@@ -149,7 +154,7 @@ pub struct ReelConfig {
     pub max_length: Duration,
     pub max_bytes: u64,
     pub deadline: Duration,
-    pub media_origins: Vec<String>,
+    pub media_origins: Vec<Origin>,
     pub instagram_url: Url,
     pub mirrors: Vec<String>,
 }
@@ -339,9 +344,9 @@ impl Config {
             },
             coach: CoachConfig {
                 model: r.text("COACH_MODEL"),
-                effort: r.maybe("COACH_EFFORT"),
+                effort: r.optional("COACH_EFFORT", EFFORTS),
                 economy_model: r.text("ECONOMY_MODEL"),
-                economy_effort: r.maybe("ECONOMY_EFFORT"),
+                economy_effort: r.optional("ECONOMY_EFFORT", EFFORTS),
                 max_output_tokens: r.number("COACH_MAX_OUTPUT_TOKENS", 256..=128_000),
                 prompt_file: r.maybe("COACH_PROMPT_FILE").map(PathBuf::from),
                 max_turns: r.number("MAX_TURNS", 1..=100_000),
@@ -377,7 +382,7 @@ impl Config {
                 max_length: Duration::from_secs(60 * r.number::<u64>("REEL_MAX_MINUTES", 1..=180)),
                 max_bytes: 1_000_000 * r.number::<u64>("REEL_MAX_MB", 1..=2000),
                 deadline: Duration::from_secs(r.number("REEL_DEADLINE_SECONDS", 30..=3600)),
-                media_origins: r.list("MEDIA_ORIGINS"),
+                media_origins: r.origins("MEDIA_ORIGINS"),
                 instagram_url: r.required_url("INSTAGRAM_URL"),
                 mirrors: r.list("INSTAGRAM_MIRRORS"),
             },
@@ -410,165 +415,6 @@ impl Config {
         }
         (config, r.faults)
     }
-}
-
-struct Reader<'a> {
-    environment: &'a Environment,
-    faults: Vec<Fault>,
-}
-
-impl Reader<'_> {
-    fn fault(&mut self, name: &'static str, problem: impl Into<String>, mend: impl Into<String>) {
-        self.faults.push(Fault { name, problem: problem.into(), mend: mend.into() });
-    }
-
-    /// The value or the default of a variable, which must be in the table.
-    fn raw(&self, name: &'static str) -> Option<String> {
-        let default = VARIABLES.iter().find(|v| v.name == name).map(|v| v.default).unwrap_or_default();
-        self.environment.get(name).or(Some(default).filter(|d| !d.is_empty())).map(str::to_owned)
-    }
-
-    fn text(&self, name: &'static str) -> String {
-        self.raw(name).unwrap_or_default()
-    }
-
-    fn maybe(&self, name: &'static str) -> Option<String> {
-        self.raw(name)
-    }
-
-    fn secret(&self, name: &'static str) -> Option<SecretString> {
-        self.raw(name).map(SecretString::from)
-    }
-
-    fn parsed<T: FromStr>(&mut self, name: &'static str, mend: &str) -> Option<T> {
-        let text = self.raw(name)?;
-        match text.parse() {
-            Ok(value) => Some(value),
-            Err(_) => {
-                self.fault(name, format!("can't read “{}”", shorten(&text)), mend);
-                None
-            }
-        }
-    }
-
-    fn optional<T: FromStr>(&mut self, name: &'static str, mend: &str) -> Option<T> {
-        self.parsed(name, mend)
-    }
-
-    fn number<T: FromStr + PartialOrd + Copy + fmt::Display>(
-        &mut self,
-        name: &'static str,
-        range: RangeInclusive<T>,
-    ) -> T {
-        let mend = format!("Give a whole number from {} to {}", range.start(), range.end());
-        match self.parsed::<T>(name, &mend) {
-            Some(value) if range.contains(&value) => value,
-            Some(value) => {
-                self.fault(name, format!("{value} is out of range"), mend);
-                *range.start()
-            }
-            None => *range.start(),
-        }
-    }
-
-    fn switch(&mut self, name: &'static str) -> bool {
-        self.word(name, &["false", "true"]) == "true"
-    }
-
-    fn word(&mut self, name: &'static str, words: &[&'static str]) -> &'static str {
-        let text = self.text(name).to_lowercase();
-        match words.iter().find(|word| **word == text) {
-            Some(word) => word,
-            None => {
-                self.fault(
-                    name,
-                    format!("can't read “{}”", shorten(&text)),
-                    format!("Use one of: {}", words.join(", ")),
-                );
-                words.first().copied().unwrap_or_default()
-            }
-        }
-    }
-
-    fn list(&self, name: &'static str) -> Vec<String> {
-        self.text(name).split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-    }
-
-    /// One value for all of them, or one for each.
-    fn for_each<T: Clone>(&mut self, name: &'static str, values: Vec<T>, count: usize) -> Vec<T> {
-        let mend = "Give one value for all webhooks, or one per webhook in the order of N8N_WEBHOOK_URLS";
-        match &values[..] {
-            [] if count > 0 => self.fault(name, "not set, but N8N_WEBHOOK_URLS is", mend),
-            [one] => return vec![one.clone(); count],
-            many if count > 0 && many.len() != count => {
-                self.fault(name, format!("{} values for {count} webhooks", many.len()), mend);
-            }
-            _ => {}
-        }
-        values
-    }
-
-    fn admins(&mut self, name: &'static str) -> BTreeSet<String> {
-        let ids: BTreeSet<String> = self.list(name).into_iter().collect();
-        if ids.iter().any(|id| !matches!(id.split_once(':'), Some(("discord" | "telegram" | "console", account)) if !account.is_empty())) {
-            self.fault(name, "one entry can't be read", "Give platform:id, such as discord:80351110224678912,telegram:42");
-        }
-        ids
-    }
-
-    /// Dollars as micro-dollars, or none.
-    fn budget(&mut self, name: &'static str) -> Option<i64> {
-        if self.text(name).eq_ignore_ascii_case("none") {
-            return None;
-        }
-        Some(self.dollars_up_to(name, 1e6, "Give US dollars above 0, such as 100, or none"))
-    }
-
-    /// The same; where nothing is set, the `share`th part of what the bot may spend in a month, so that no single day and no
-    /// single server uses up everybody's month. A small month is not cut into parts that cover no reel.
-    fn budget_or_share(&mut self, name: &'static str, bot_month: Option<i64>, share: i64) -> Option<i64> {
-        match self.text(name).is_empty() {
-            true => bot_month.map(|month| (month / share).max(month.min(LEAST_SHARE))),
-            false => self.budget(name),
-        }
-    }
-
-    /// Dollars as micro-dollars.
-    fn dollars(&mut self, name: &'static str) -> i64 {
-        self.dollars_up_to(name, 100.0, "Give US dollars above 0 and up to 100, such as 0.02")
-    }
-
-    fn dollars_up_to(&mut self, name: &'static str, most: f64, mend: &str) -> i64 {
-        match self.parsed::<f64>(name, mend) {
-            Some(usd) if usd > 0.0 && usd <= most => (usd * 1e6).round() as i64,
-            Some(usd) => {
-                self.fault(name, format!("{usd} is out of range"), mend);
-                1
-            }
-            None => 1,
-        }
-    }
-
-    fn speed(&mut self, name: &'static str) -> f64 {
-        let mend = "Give a factor from 0.01 (slow) to 1000 (instant), such as 1";
-        match self.parsed::<f64>(name, mend) {
-            Some(speed) if (0.01..=1000.0).contains(&speed) => speed,
-            Some(_) => {
-                self.fault(name, "out of range", mend);
-                1.0
-            }
-            None => 1.0,
-        }
-    }
-}
-
-/// Enough of a wrong value to recognise it by.
-fn shorten(text: &str) -> String {
-    let mut short: String = text.chars().take(24).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

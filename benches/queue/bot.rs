@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reelcoach::app::{self, App};
+use reelcoach::app::{App, CheckedConfig};
 use reelcoach::clock::Clock;
 use reelcoach::config::{Config, Environment};
 use reelcoach::platforms::Platforms;
@@ -47,13 +47,13 @@ impl Bot {
         ];
         all.extend(own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), value.clone())));
         let environment: Environment = all.into_iter().collect();
-        let (config, mut faults) = Config::read(&environment);
-        faults.extend(app::faults(&config));
+        let (checked, faults) = CheckedConfig::read(&environment);
         if let Some(fault) = faults.first() {
             return Err(fault.to_string().into());
         }
-        let platforms = Platforms::from_config(&config, &Clock::System)?;
-        let app = App::build(config.clone(), Clock::System, platforms).await?;
+        let platforms = Platforms::from_config(&checked.config, &Clock::System)?;
+        let config = checked.config.clone();
+        let app = App::build(checked, Clock::System, platforms).await?;
         let (store, stop) = (app.store(), CancellationToken::new());
         let running = tokio::spawn(app.run(None, stop.clone()));
         let bot = Bot { sandbox, store, config, database, stop, running, _folder: folder };

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
 use secrecy::SecretString;
 
 use crate::clock::Clock;
@@ -86,20 +85,13 @@ pub fn upstreams(config: &Config, http: reqwest::Client, clock: Clock) -> Result
 }
 
 /// The way of a reel through Apify and Gemini.
-pub fn pipeline(config: &Config, apify: Apify, gemini: Gemini, http: reqwest::Client) -> anyhow::Result<Pipeline> {
-    let origins = config
-        .reels
-        .media_origins
-        .iter()
-        .map(|origin| origin.parse().map_err(|_| anyhow!("“{origin}” is not an origin")))
-        .collect::<anyhow::Result<_>>()
-        .context("MEDIA_ORIGINS")?;
+pub fn pipeline(config: &Config, apify: Apify, gemini: Gemini, http: reqwest::Client) -> Pipeline {
     let limits = Limits {
         max_seconds: u32::try_from(config.reels.max_length.as_secs()).unwrap_or(u32::MAX),
         max_bytes: config.reels.max_bytes,
-        ..Limits::new(origins)
+        ..Limits::new(config.reels.media_origins.clone())
     };
-    Ok(Pipeline::new(apify, gemini, http, limits))
+    Pipeline::new(apify, gemini, http, limits)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
@@ -55,20 +54,17 @@ impl App {
 const LOOK_UP_EVERY: Duration = Duration::from_secs(300);
 
 /// The watcher of this instance.
-///
-/// # Errors
-/// When `ALERTS` is not understood.
 pub(super) fn build(
     config: &Config,
+    thresholds: Thresholds,
     clock: Clock,
     time: Arc<Timekeeper>,
     instance: InstanceId,
     roles: &Roles,
     store: Arc<Store>,
     purse: Arc<Purse>,
-) -> anyhow::Result<Watch> {
-    let thresholds = Thresholds::read(&config.alerts.thresholds).map_err(|problem| anyhow!("ALERTS: {problem}"))?;
-    Ok(Watch {
+) -> Watch {
+    Watch {
         store,
         purse,
         clock,
@@ -81,7 +77,7 @@ pub(super) fn build(
         chats: config.alerts.chats.clone(),
         thresholds,
         metrics: OnceLock::new(),
-    })
+    }
 }
 
 /// What an instance is called: its host and port, which are the same after a restart.

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::app::CheckedConfig;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::core::admin::chart::{Look, Painter};
@@ -20,7 +21,6 @@ use crate::core::capacity::chance::Times;
 use crate::core::capacity::scenarios::{EVENING, FLAT, MOST_ASKS, Scenario, asks, enough};
 use crate::core::capacity::tiers::Tier;
 use crate::core::capacity::{Database, Demand, Plan, Report, from_past, report, too_little};
-use crate::core::money::Prices;
 use crate::core::wording::grouped;
 use crate::store::Store;
 use crate::telemetry;
@@ -173,10 +173,9 @@ struct Picture {
 #[derive(Clone, Debug)]
 struct Curve([f64; 24]);
 
-pub async fn run(config: &Config, options: Options) -> anyhow::Result<ExitCode> {
-    let prices =
-        Prices::load(config.money.prices_file.as_deref()).map_err(|problem| anyhow!("PRICES_FILE: {problem}"))?;
-    let base = Plan::of(config, &prices);
+pub async fn run(checked: &CheckedConfig, options: Options) -> anyhow::Result<ExitCode> {
+    let CheckedConfig { config, prices, .. } = checked;
+    let base = Plan::of(config, prices);
     let plans = if options.from_ledger {
         vec![measured(config, &base).await?]
     } else if options.people.is_some() && options.scenario.is_none() {

@@ -8,35 +8,37 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::stop_signal;
-use crate::app::App;
+use crate::app::{App, CheckedConfig};
 use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::platforms::Platforms;
 use crate::platforms::console::{Console, Output};
 use crate::telemetry;
-use sandbox::{Sandbox, Settings};
+use sandbox::Sandbox;
 
 /// Where a conversation with the sandbox is kept.
 const SANDBOX_DATABASE: &str = "sqlite://data/sandbox.db";
 
-pub async fn run(mut environment: Environment, config: &Config, name: String) -> anyhow::Result<ExitCode> {
+pub async fn run(mut environment: Environment, checked: CheckedConfig, name: String) -> anyhow::Result<ExitCode> {
     // The conversation is on the screen: logs only speak of trouble, unless asked for.
     if environment.get("LOG").is_none() {
         environment.set("LOG", "error");
     }
-    let sandbox = Sandbox::start(Settings { port: 0, speed: config.sandbox_speed, enforce_limits: true }).await?;
-    let scripted = stand_in(&mut environment, config, &sandbox);
+    let sandbox =
+        Sandbox::start(sandbox::Settings { port: 0, speed: checked.config.sandbox_speed, enforce_limits: true })
+            .await?;
+    let scripted = stand_in(&mut environment, &checked.config, &sandbox);
     if !scripted.is_empty() && environment.get("DATABASE_URL").is_none() {
         // Scripted answers stay out of the database that `serve` works on.
         environment.set("DATABASE_URL", SANDBOX_DATABASE);
     }
-    let (config, _) = Config::read(&environment);
-    telemetry::start_logs(&config).map_err(anyhow::Error::msg)?;
+    let (checked, _) = CheckedConfig::read(&environment);
+    telemetry::start_logs(&checked.config).map_err(anyhow::Error::msg)?;
     let screen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let clock = Clock::kept();
     let console = Console::new(clock.clone(), name, if screen { Output::Screen } else { Output::Lines });
     let platforms = Platforms { console: Some(console.clone()), ..Platforms::default() };
-    let app = App::build(config, clock, platforms).await?;
+    let app = App::build(checked, clock, platforms).await?;
     if !scripted.is_empty() {
         println!("Sandbox answers for {}: no keys, no costs.", scripted.join(", "));
     }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::MISCONFIGURED;
-use crate::app::{self, Upstreams};
+use crate::app::{self, CheckedConfig, Upstreams};
 use crate::clock::{Clock, RemoteClock};
 use crate::config::{Config, Fault};
 use crate::core::access::describe;
-use crate::core::money::Prices;
 use crate::core::wording::alerts as wording;
 use crate::ids::Platform;
 use crate::platforms::Platforms;
@@ -74,7 +73,8 @@ impl Findings {
     }
 }
 
-pub async fn run(config: &Config, faults: &[Fault], offline: bool, fix: bool) -> anyhow::Result<ExitCode> {
+pub async fn run(checked: &CheckedConfig, faults: &[Fault], offline: bool, fix: bool) -> anyhow::Result<ExitCode> {
+    let config = &checked.config;
     let mut findings = Findings::default();
     if faults.is_empty() {
         findings.add(Grade::Good, "configuration", "every variable is valid");
@@ -95,7 +95,7 @@ pub async fn run(config: &Config, faults: &[Fault], offline: bool, fix: bool) ->
         });
         findings.result("room for videos", room, |()| "can write a file".into());
     }
-    shutdown_dates(config, &mut findings);
+    shutdown_dates(checked, &mut findings);
     access(config, &mut findings);
     if offline {
         findings.add(Grade::Skipped, "network", "--offline: nothing outside was checked");
@@ -159,8 +159,7 @@ fn access(config: &Config, findings: &mut Findings) {
 }
 
 /// What the price table knows of the models' ends.
-fn shutdown_dates(config: &Config, findings: &mut Findings) {
-    let prices = Prices::load(config.money.prices_file.as_deref()).unwrap_or_else(|_| Prices::built_in());
+fn shutdown_dates(CheckedConfig { config, prices, .. }: &CheckedConfig, findings: &mut Findings) {
     let models = [&config.coach.model, &config.coach.economy_model, &config.gemini.model];
     for model in models {
         if let Some(date) = prices.shutdown_of(model) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
 use super::told_to_stop;
-use crate::app::App;
+use crate::app::{App, CheckedConfig};
 use crate::clock::Clock;
 use crate::config::{Config, Fault};
 use crate::core::access::describe;
@@ -67,11 +67,12 @@ pub fn missing(config: &Config) -> Vec<Fault> {
         .collect()
 }
 
-pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
-    telemetry::start_logs(&config).map_err(anyhow::Error::msg)?;
+pub async fn run(checked: CheckedConfig, options: Options) -> anyhow::Result<ExitCode> {
+    let config = &checked.config;
+    telemetry::start_logs(config).map_err(anyhow::Error::msg)?;
     let clock = Clock::kept();
-    let platforms = Platforms::from_config(&config, &clock).map_err(anyhow::Error::msg)?;
-    for line in platforms.report(&config) {
+    let platforms = Platforms::from_config(config, &clock).map_err(anyhow::Error::msg)?;
+    for line in platforms.report(config) {
         tracing::info!("{line}");
     }
     for (platform, is_on) in
@@ -101,7 +102,7 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<ExitCode> {
         )
     })?;
     let stop = CancellationToken::new();
-    let app = App::build(config, clock, platforms).await?;
+    let app = App::build(checked, clock, platforms).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     let signalled = stop.clone();
     let signal = async {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Reader;
+use super::reader::Reader;
 
 /// Who may use the bot on a platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::{N8nWebhook, Reader, VARIABLES};
+use super::reader::Reader;
+use super::{N8nWebhook, VARIABLES};
 
 impl Reader<'_> {
     pub(super) fn url(&mut self, name: &'static str) -> Option<Url> {
@@ -71,7 +72,7 @@ impl Reader<'_> {
                 Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => urls.push(url),
                 _ => self.fault(
                     name,
-                    format!("“{}” isn't an http or https address", super::shorten(&text)),
+                    format!("“{}” isn't an http or https address", super::reader::shorten(&text)),
                     "Give full addresses such as https://coach.example.org, separated by commas",
                 ),
             }

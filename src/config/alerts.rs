@@ -1,6 +1,6 @@
 //! The chats that alerts go to, as they are configured. The thresholds are checked where the rules are.
 
-use super::Reader;
+use super::reader::Reader;
 use crate::ids::{ChatId, Platform};
 
 /// Who is told of trouble, and from when on it is trouble.
@@ -20,7 +20,7 @@ impl Reader<'_> {
                 Ok(chat) if known.contains(&chat) => {}
                 _ => self.fault(
                     chats,
-                    format!("“{}” isn't a chat", super::shorten(&text)),
+                    format!("“{}” isn't a chat", super::reader::shorten(&text)),
                     "Give telegram:chat, telegram:chat/topic or discord:channel as numbers, separated by commas",
                 ),
             }

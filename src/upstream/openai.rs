@@ -49,11 +49,12 @@ use self::stream::{Gathered, Step};
 use crate::clock::Clock;
 use crate::upstream::{Cause, Failure, Provider, RetryPolicy, Usage, retry};
 
-pub use self::effort::{Deadlines, Effort, UnknownEffort, efforts};
+pub use self::effort::{Deadlines, efforts};
 pub use self::lane::Limits;
 pub use self::lost::LostConnections;
 pub use self::meter::Meter;
 pub use self::pacer::QuotaSettings;
+pub use crate::config::Effort;
 
 /// Refusals for the rate that one call waits out, however short the pauses are.
 const MOST_REFUSALS: u32 = 10;

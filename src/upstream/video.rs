@@ -1,83 +1,17 @@
 //! The bounded download of a video. Owns which hosts are asked and how much is kept; never keeps a file
 //! after its [`Video`] is gone, never logs an address.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
-use url::{Host, Url};
+use url::Url;
 
 use super::{Cause, Failure, Provider, transport_cause};
-
-/// Where videos may come from: `https://*.cdninstagram.com` (any host below), `https://host`, or
-/// `http://host:port` of a stand-in. Plain http needs an exact host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    scheme: String,
-    /// A host, or with `below` the domain that it must be under.
-    host: String,
-    below: bool,
-    port: Option<u16>,
-}
-
-impl Origin {
-    /// Whether `url` comes from here.
-    pub fn allows(&self, url: &Url) -> bool {
-        let Some(host) = url.host_str() else { return false };
-        let host_fits = if self.below {
-            host.strip_suffix(self.host.as_str()).is_some_and(|sub| sub.len() > 1 && sub.ends_with('.'))
-        } else {
-            host == self.host
-        };
-        host_fits && url.scheme() == self.scheme && url.port_or_known_default() == self.port
-    }
-}
-
-/// A text that is not an origin.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an origin: expected https://host, https://*.domain or http://host:port")]
-pub struct BadOrigin;
-
-impl FromStr for Origin {
-    type Err = BadOrigin;
-
-    fn from_str(text: &str) -> Result<Self, BadOrigin> {
-        let (scheme, rest) = text.trim().split_once("://").ok_or(BadOrigin)?;
-        let (below, rest) = rest.strip_prefix("*.").map_or((false, rest), |rest| (true, rest));
-        let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|_| BadOrigin)?;
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        let host = match url.host() {
-            // A wildcard over a top-level domain would let everyone in.
-            Some(Host::Domain(host)) if !host.contains('*') && (!below || host.contains('.')) => host.to_owned(),
-            Some(ip @ (Host::Ipv4(_) | Host::Ipv6(_))) if !below => ip.to_string(),
-            _ => return Err(BadOrigin),
-        };
-        match url.scheme() {
-            "https" => {}
-            "http" if !below => {}
-            _ => return Err(BadOrigin),
-        }
-        if !bare || url.password().is_some() {
-            return Err(BadOrigin);
-        }
-        Ok(Self { scheme: url.scheme().to_owned(), host, below, port: url.port_or_known_default() })
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, if self.below { "*." } else { "" }, self.host)?;
-        match (self.scheme.as_str(), self.port) {
-            ("https", Some(443)) | ("http", Some(80)) | (_, None) => Ok(()),
-            (_, Some(port)) => write!(f, ":{port}"),
-        }
-    }
-}
+use crate::config::Origin;
 
 /// A video on the disk, in a file without a name: the system frees it even if the process is killed.
 #[derive(Debug)]

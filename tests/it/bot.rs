@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reelcoach::app::{self, App};
+use reelcoach::app::{App, CheckedConfig};
 use reelcoach::clock::Clock;
-use reelcoach::config::{Config, Environment};
+use reelcoach::config::Environment;
 use reelcoach::platforms::Platforms;
 use reelcoach::store::Store;
 use reelcoach::web;
@@ -82,16 +82,15 @@ impl TestBot {
         web: Option<TcpListener>,
     ) -> TestBot {
         let environment: Environment = environment(&sandbox, &db, overrides).into_iter().collect();
-        let (config, mut faults) = Config::read(&environment);
-        faults.extend(app::faults(&config));
+        let (checked, faults) = CheckedConfig::read(&environment);
         assert_eq!(faults, []);
-        let platforms = Platforms::from_config(&config, &clock).unwrap();
+        let platforms = Platforms::from_config(&checked.config, &clock).unwrap();
         let listener = match web {
             Some(listener) => listener,
-            None => web::bind(config.http_addr).await.unwrap(),
+            None => web::bind(checked.config.http_addr).await.unwrap(),
         };
         let http = listener.local_addr().unwrap();
-        let app = App::build(config, clock, platforms).await.unwrap();
+        let app = App::build(checked, clock, platforms).await.unwrap();
         let store = app.store();
         let stop = CancellationToken::new();
         let running = tokio::spawn(app.run(Some((listener, None)), stop.clone()));

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
+use crate::config::Origin;
 use crate::ids::{JobId, Shortcode};
 use crate::upstream::apify::{Apify, Post, RunId, RunStatus, Scraped};
 use crate::upstream::gemini::{Analysis, Gemini, Line, Scene};
-use crate::upstream::video::{Bounds, Origin, Pace, Video};
+use crate::upstream::video::{Bounds, Pace, Video};
 use crate::upstream::{Cause, Failure, Provider, RetryPolicy, STARTED, Usage, retry};
 
 use self::failure::said;

@@ -3,9 +3,10 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::effort::{Effort, efforts};
+use super::effort::efforts;
 use super::tokens::TokenEstimate;
 use super::{Ask, Item, ToolChoice, ToolSpec};
+use crate::config::Effort;
 
 /// A request, written down: the text takes a fraction of the memory that its JSON takes as a tree.
 pub(super) struct Request {

@@ -1,4 +1,4 @@
-//! The download against a stand-in of a video server, and the reading of origins.
+//! The download against a stand-in of a video server.
 
 use tokio::io::AsyncReadExt;
 
@@ -8,58 +8,6 @@ use sandbox::Fault;
 use sandbox::apify::{ApifySandbox, Settings as SandboxSettings};
 
 const SLOWEST: Pace = Pace { bytes: 1, within: Duration::from_secs(20) };
-
-#[test]
-fn origins_are_exact() {
-    let wide: Origin = "https://*.cdninstagram.com".parse().unwrap();
-    let exact: Origin = "http://127.0.0.1:7704".parse().unwrap();
-    for (url, wide_allows, exact_allows) in [
-        ("https://scontent-ams2-1.cdninstagram.com/v.mp4?oe=1", true, false),
-        ("https://SCONTENT.CDNINSTAGRAM.COM/v.mp4", true, false),
-        ("https://a.b.cdninstagram.com:443/v.mp4", true, false),
-        ("https://cdninstagram.com/v.mp4", false, false),
-        ("https://.cdninstagram.com/v.mp4", false, false),
-        ("https://evilcdninstagram.com/v.mp4", false, false),
-        ("https://cdninstagram.com.evil.example/v.mp4", false, false),
-        ("https://evil.example/?x=.cdninstagram.com", false, false),
-        ("https://scontent.cdninstagram.com@evil.example/v.mp4", false, false),
-        ("http://scontent.cdninstagram.com/v.mp4", false, false),
-        ("https://scontent.cdninstagram.com:8443/v.mp4", false, false),
-        ("file:///etc/passwd", false, false),
-        ("http://127.0.0.1:7704/v.mp4", false, true),
-        ("http://127.0.0.1/v.mp4", false, false),
-        ("http://127.0.0.1:7705/v.mp4", false, false),
-        ("https://127.0.0.1:7704/v.mp4", false, false),
-    ] {
-        let allowed = Url::parse(url).map(|url| (wide.allows(&url), exact.allows(&url))).unwrap_or_default();
-        assert_eq!(allowed, (wide_allows, exact_allows), "{url}");
-    }
-}
-
-#[test]
-fn origins_are_read_and_shown_alike() {
-    for good in ["https://*.fbcdn.net", "https://video.example", "http://sandbox:7704", "https://[::1]:8443"] {
-        assert_eq!(good.parse::<Origin>().unwrap().to_string(), good);
-    }
-    for bad in [
-        "",
-        "*.fbcdn.net",
-        "https://*",
-        "https://*.net",
-        "https://*.",
-        "http://*.fbcdn.net",
-        "ftp://a.example",
-        "https://a.example/path",
-        "https://u:p@a.example",
-        "https://u@a.example",
-        "https://a.*.example",
-        "https://*.1.2.3.4",
-        "https://a.example?q",
-        "https://a.example#f",
-    ] {
-        assert_eq!(bad.parse::<Origin>(), Err(BadOrigin), "{bad}");
-    }
-}
 
 async fn sandbox() -> (ApifySandbox, Vec<Origin>) {
     let sandbox = ApifySandbox::start(SandboxSettings::default()).await.unwrap();
