@@ -82,7 +82,7 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         std::fs::write(&file, text).with_context(|| file.display().to_string())?;
     }
     if let Some(file) = options.html {
-        std::fs::write(&file, page(&report)?).with_context(|| file.display().to_string())?;
+        std::fs::write(&file, page(&report)).with_context(|| file.display().to_string())?;
     }
     Ok(match report.breaches() {
         0 if report.ended_at_once => ExitCode::from(ENDED),

@@ -1,6 +1,6 @@
 //! Reports as pictures. Owns how a chart looks; pure, and never knows where its numbers come from.
 //!
-//! A [`Drawing`] is a [`Chart`] of some days or the [`Loads`] of some parts. [`Drawing::svg`] draws it for a page
+//! A [`Drawing`] is a [`Chart`] of some days, the [`Loads`] of some parts, or some [`Measures`]. [`Drawing::svg`] draws it for a page
 //! ([`Look::Page`]: colours follow the page); a [`Painter`] makes it a picture. The same drawing gives the same bytes
 //! everywhere, but for characters that only fonts of the machine show.
 //!
@@ -12,6 +12,7 @@ mod body;
 mod fonts;
 mod lettering;
 mod loads;
+mod measures;
 mod picture;
 mod prepare;
 mod sheet;
@@ -125,11 +126,22 @@ pub struct PartLoad {
     pub loads: Vec<Option<f64>>,
 }
 
+/// A few values of one unit, as bars.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measures {
+    pub title: String,
+    pub subtitle: String,
+    pub unit: Unit,
+    /// What each value is, and the value. What is not a number from 0 up is left out.
+    pub rows: Vec<(String, f64)>,
+}
+
 /// What can be drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Drawing {
     Days(Chart),
     Loads(Loads),
+    Measures(Measures),
 }
 
 impl From<Chart> for Drawing {
@@ -144,6 +156,12 @@ impl From<Loads> for Drawing {
     }
 }
 
+impl From<Measures> for Drawing {
+    fn from(measures: Measures) -> Self {
+        Drawing::Measures(measures)
+    }
+}
+
 impl Drawing {
     /// A whole `<svg>` element with a title for those who do not see it. Names are escaped; ids begin with a hash of the
     /// chart, so that several charts can stand in one page.
@@ -151,6 +169,7 @@ impl Drawing {
         match self {
             Drawing::Days(chart) => svg(chart, look),
             Drawing::Loads(loads) => loads::draw(loads, look),
+            Drawing::Measures(measures) => measures::draw(measures, look),
         }
     }
 
@@ -170,6 +189,10 @@ impl Drawing {
                 (*title, *subtitle) = (text(title), text(subtitle));
                 cases.iter_mut().enumerate().for_each(|(at, case)| *case = name(at, case));
                 parts.iter_mut().enumerate().for_each(|(at, part)| part.name = name(at, &part.name));
+            }
+            Drawing::Measures(Measures { title, subtitle, rows, .. }) => {
+                (*title, *subtitle) = (text(title), text(subtitle));
+                rows.iter_mut().enumerate().for_each(|(at, (row, _))| *row = name(at, row));
             }
         }
         self

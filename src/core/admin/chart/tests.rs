@@ -237,6 +237,36 @@ fn loads() -> Vec<(&'static str, Loads)> {
     vec![("capacity", month), ("scenarios", scenarios), ("idle", fine), ("long", long), ("no-parts", none)]
 }
 
+/// Measures by name.
+fn measures() -> Vec<(&'static str, Measures)> {
+    let rows = |all: &[(&str, f64)]| all.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    let answers = Measures {
+        title: "simple".into(),
+        subtitle: "1,200 messages, 20.0 answers a second, 31.4 s of processor time, 118 MB".into(),
+        unit: Unit::Seconds,
+        rows: rows(&[
+            ("first text, half within", 0.31),
+            ("first text, 95 % within", 0.52),
+            ("final answer, half within", 1.9),
+            ("final answer, 99 % within", 3.217),
+        ]),
+    };
+    let broken = Measures {
+        rows: rows(&[
+            ("nothing", 0.0),
+            ("not a number", f64::NAN),
+            ("<endless> & more", f64::INFINITY),
+            ("tiny", 1e-9),
+        ]),
+        ..answers.clone()
+    };
+    let many =
+        (0..30).map(|n| (format!("a row with a name that has no end and goes on, no. {n}"), f64::from(n))).collect();
+    let many = Measures { rows: many, unit: Unit::Count, ..answers.clone() };
+    let none = Measures { rows: vec![], ..answers.clone() };
+    vec![("measures", answers), ("broken-measures", broken), ("many-measures", many), ("no-measures", none)]
+}
+
 /// Without any font of the machine.
 fn painter() -> (Painter, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -245,7 +275,11 @@ fn painter() -> (Painter, tempfile::TempDir) {
 
 fn all_cases() -> Vec<(&'static str, Drawing)> {
     let charts = cases().into_iter().map(|(name, chart)| (name, Drawing::Days(chart)));
-    charts.chain(loads().into_iter().map(|(name, loads)| (name, Drawing::Loads(loads)))).collect()
+    let loads = loads().into_iter().map(|(name, loads)| (name, Drawing::Loads(loads)));
+    charts
+        .chain(loads)
+        .chain(measures().into_iter().map(|(name, measures)| (name, Drawing::Measures(measures))))
+        .collect()
 }
 
 /// Whether two pictures show the same: nearly no pixel differs by more than what another processor may round otherwise.
