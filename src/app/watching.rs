@@ -54,6 +54,7 @@ impl App {
 const LOOK_UP_EVERY: Duration = Duration::from_secs(300);
 
 /// The watcher of this instance.
+#[expect(clippy::too_many_arguments, reason = "what it watches, by what, and for whom")]
 pub(super) fn build(
     config: &Config,
     thresholds: Thresholds,

@@ -203,15 +203,15 @@ pub async fn run(checked: &CheckedConfig, options: Options) -> anyhow::Result<Ex
     }
     let reports: Vec<Report> = plans
         .iter()
-        .map(|plan| report(plan, &prices).with_context(|| format!("the plan “{}”", plan.name)))
+        .map(|plan| report(plan, prices).with_context(|| format!("the plan “{}”", plan.name)))
         .collect::<anyhow::Result<_>>()?;
     if let Some(picture) = &options.chart {
         draw(&reports, options.from_ledger, picture)?;
     }
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&json::of(&reports, &prices))?);
+        println!("{}", serde_json::to_string_pretty(&json::of(&reports, prices))?);
     } else {
-        print!("{}", table::of(&reports, &prices, std::io::stdout().is_terminal()));
+        print!("{}", table::of(&reports, prices, std::io::stdout().is_terminal()));
     }
     Ok(ExitCode::SUCCESS)
 }
