@@ -39,10 +39,10 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::{Reference, TURNS_IN_FLIGHT, system};
 use crate::upstream::openai::OpenAi;
 
+mod checked;
 mod edges;
 mod refused;
 mod roles;
-mod checked;
 mod slots;
 mod upstreams;
 mod watching;

@@ -326,7 +326,7 @@ impl Config {
                 token: r.secret("DISCORD_TOKEN"),
                 api_url: r.url("DISCORD_API_URL"),
                 message_content: r.switch("DISCORD_MESSAGE_CONTENT"),
-                guild: r.optional("DISCORD_GUILD_ID", "Give the server's ID, or leave it empty"),
+                guild: r.parsed("DISCORD_GUILD_ID", "Give the server's ID, or leave it empty"),
             },
             telegram: TelegramConfig {
                 token: r.secret("TELEGRAM_TOKEN"),
@@ -344,11 +344,11 @@ impl Config {
             },
             coach: CoachConfig {
                 model: r.text("COACH_MODEL"),
-                effort: r.optional("COACH_EFFORT", EFFORTS),
+                effort: r.parsed("COACH_EFFORT", EFFORTS),
                 economy_model: r.text("ECONOMY_MODEL"),
-                economy_effort: r.optional("ECONOMY_EFFORT", EFFORTS),
+                economy_effort: r.parsed("ECONOMY_EFFORT", EFFORTS),
                 max_output_tokens: r.number("COACH_MAX_OUTPUT_TOKENS", 256..=128_000),
-                prompt_file: r.maybe("COACH_PROMPT_FILE").map(PathBuf::from),
+                prompt_file: r.raw("COACH_PROMPT_FILE").map(PathBuf::from),
                 max_turns: r.number("MAX_TURNS", 1..=100_000),
                 messages_per_minute: Some(r.number("MESSAGES_PER_MINUTE", 0..=10_000)).filter(|most| *most > 0),
                 merge_window: Duration::from_millis(r.number("MERGE_WINDOW_MS", 0..=10_000)),
@@ -389,7 +389,7 @@ impl Config {
             money: {
                 let bot_month = r.budget("BUDGET_MONTH_USD");
                 MoneyConfig {
-                    prices_file: r.maybe("PRICES_FILE").map(PathBuf::from),
+                    prices_file: r.raw("PRICES_FILE").map(PathBuf::from),
                     bot_day: r.budget_or_share("BUDGET_DAY_USD", bot_month, DAY_SHARE),
                     bot_month,
                     platform_month: r.budget("BUDGET_PLATFORM_MONTH_USD"),

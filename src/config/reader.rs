@@ -34,10 +34,6 @@ impl Reader<'_> {
         self.raw(name).unwrap_or_default()
     }
 
-    pub fn maybe(&self, name: &'static str) -> Option<String> {
-        self.raw(name)
-    }
-
     pub fn secret(&self, name: &'static str) -> Option<SecretString> {
         self.raw(name).map(SecretString::from)
     }
@@ -51,10 +47,6 @@ impl Reader<'_> {
                 None
             }
         }
-    }
-
-    pub fn optional<T: FromStr>(&mut self, name: &'static str, mend: &str) -> Option<T> {
-        self.parsed(name, mend)
     }
 
     pub fn number<T: FromStr + PartialOrd + Copy + fmt::Display>(
